@@ -1,0 +1,1 @@
+"""The client library: transports, REST, kubeconfig, informers, work queues, leader election, controllers."""

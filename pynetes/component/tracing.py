@@ -1,0 +1,82 @@
+"""The one seam where interactions between components are seen.
+
+A transport, a work queue or a gRPC client calls `record` once per interaction; nobody else does. What is kept is small
+and bounded: a counter row per path, and a ring of the newest interactions. `pynetes/paths` reads both.
+The numbers are those of pynetes/paths/registry.py (1–29; 0 is what belongs to no path).
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from time import time
+
+RING = 4096
+#: Upper bounds of the latency histogram, in seconds.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who was authenticated, how, and until when: shown, never a secret."""
+
+    subject: str = ""
+    issuer: str = ""
+    expires: str = ""
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One thing that crossed from one component to another. `object` is "pods default/web", "" when it has none."""
+
+    path: int
+    at: float
+    source: str
+    target: str
+    action: str
+    object: str = ""
+    seconds: float = 0.0
+    error: str = ""
+    revision: int = 0
+    cause: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What one path has seen in this process."""
+
+    requests: int = 0
+    errors: int = 0
+    last: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * len(BUCKETS))
+    identity: Identity = field(default_factory=Identity)
+
+
+class Recorder:
+    """Counts per path and keeps the newest interactions. One per process; see RECORDER."""
+
+    def __init__(self) -> None:
+        self.counters: dict[int, Counters] = {}
+        self.ring: deque[Interaction] = deque(maxlen=RING)
+
+    def record(self, interaction: Interaction, identity: Identity | None = None) -> None:
+        """Note one interaction; identity only where it is (newly) known. Cheap enough for every request."""
+        counters = self.counters.get(interaction.path)
+        if counters is None:
+            counters = self.counters[interaction.path] = Counters()
+        counters.requests += 1
+        counters.last = interaction.at
+        if interaction.error:
+            counters.errors += 1
+        counters.buckets[next(i for i, bound in enumerate(BUCKETS) if interaction.seconds <= bound)] += 1
+        if identity is not None:
+            counters.identity = identity
+        self.ring.append(interaction)
+
+
+#: A process is one component, so it has one recorder; tests make their own.
+RECORDER = Recorder()
+
+
+def now() -> float:
+    """Seconds since the epoch, for Interaction.at."""
+    return time()
