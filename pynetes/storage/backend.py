@@ -1,8 +1,8 @@
 """What the API server asks of a store. etcd, SQLite and memory implement it; tests/contract/ holds them to it.
 
-Keys are text such as /registry/pods/default/web, values opaque bytes. Every successful write gets the next revision; one
-watch over a prefix sees every revision under it once, in order, so a watcher of /registry/ always knows how far it has
-come without asking.
+Keys are text such as /registry/pods/default/web, values opaque bytes. Every successful write gets the next revision;
+one watch over a prefix sees every revision under it once, in order, so a watcher of /registry/ always knows how far it
+has come without asking.
 """
 
 from collections.abc import AsyncIterator, Sequence
