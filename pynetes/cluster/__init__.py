@@ -1,0 +1,1 @@
+"""Bring-up: what makes a cluster out of a machine."""

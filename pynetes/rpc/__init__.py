@@ -1,0 +1,1 @@
+"""gRPC: protocol files, their generated stubs, and the one place that opens channels."""

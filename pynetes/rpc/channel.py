@@ -1,0 +1,76 @@
+"""Opens gRPC channels: the seam where calls over gRPC are timed and recorded for `pynetes paths`.
+
+A channel is opened for one interaction path (14: kubelet to container runtime, 15: to a CSI driver, 16: to a device
+plugin), so that no caller has to remember to record.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
+
+#: What is larger than gRPC's default of 4 MB: a node's full container list with its annotations.
+MAX_MESSAGE = 16 << 20
+
+RpcError = grpc.aio.AioRpcError
+StatusCode = grpc.StatusCode
+
+
+class Tracing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    """Records every unary call as an Interaction of one path."""
+
+    def __init__(self, *, path: int, source: str, target: str, recorder: Recorder = RECORDER) -> None:
+        self._path, self._source, self._target, self._recorder = path, source, target, recorder
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[[Any, Any], Awaitable[Any]], details: Any, request: Any
+    ) -> Any:
+        """Let the call through; note how long it took and how it ended."""
+        started = time.monotonic()
+        call = await continuation(details, request)
+        code = await call.code()
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        self._recorder.record(
+            Interaction(
+                path=self._path,
+                at=now(),
+                source=self._source,
+                target=self._target,
+                action=method.rsplit("/", 1)[-1],
+                object=_object(request),
+                seconds=time.monotonic() - started,
+                error="" if code == grpc.StatusCode.OK else code.name,
+            )
+        )
+        return call
+
+
+def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> grpc.aio.Channel:
+    """A channel to a Unix socket (a path, or upstream's unix:///path), used inside a running event loop."""
+    address = str(socket).removeprefix("unix://")
+    return grpc.aio.insecure_channel(
+        f"unix:{address}",
+        options=(
+            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_send_message_length", MAX_MESSAGE),
+            # A runtime that restarts is back within a second; gRPC's own back-off would grow to two minutes.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            # Without an authority the socket's path becomes one, which some servers refuse.
+            ("grpc.default_authority", "localhost"),
+        ),
+        interceptors=(Tracing(path=path, source=source, target=target),),
+    )
+
+
+def _object(request: Any) -> str:
+    """The pod that a request names, as Interaction.object has it; "" for requests by ID."""
+    config = getattr(request, "config", None) or getattr(request, "sandbox_config", None)
+    metadata = getattr(config, "metadata", None)
+    namespace = getattr(metadata, "namespace", "")
+    return f"pods {namespace}/{metadata.name}" if namespace and metadata is not None else ""

@@ -1,0 +1,36 @@
+"""Generates the gRPC stubs beside each .proto of pynetes/rpc; run it after changing one, and commit the result.
+
+Needs grpcio-tools (the dev extra). The stubs are committed so that an installation needs no compiler.
+"""
+
+import sys
+from importlib import resources
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Compile every .proto; the exit status is protoc's."""
+    well_known = resources.files("grpc_tools") / "_proto"
+    for proto in sorted((ROOT / "pynetes" / "rpc").rglob("*.proto")):
+        status = protoc.main(
+            [
+                "protoc",
+                f"-I{ROOT}",
+                f"-I{well_known}",
+                f"--python_out={ROOT}",
+                f"--pyi_out={ROOT}",
+                f"--grpc_python_out={ROOT}",
+                str(proto),
+            ]
+        )
+        if status:
+            return int(status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
