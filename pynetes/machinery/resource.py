@@ -72,6 +72,8 @@ class Resource:
     namespaced: bool = True
     verbs: tuple[str, ...] = VERBS
     storage_version: str = ""
+    #: The group whose apiVersion the stored object bears, where it is not this one: both Event kinds store core's.
+    storage_group: str | None = None
     #: Path below /registry; upstream's (services/specs, minions, …). "" means the plural.
     storage_prefix: str = ""
     #: "status" is served generically by splitting spec from status; the rest need a handler in apiserver/registry.
@@ -95,7 +97,7 @@ class Resource:
     warnings: Callable[[Object, Object | None], list[str]] | None = None
     #: The period that delete grants when the client gives none, in seconds; None means the object goes at once.
     grace: Callable[[Object], int] | None = None
-    #: (object, from version, to version) → the converted object; None where versions differ in name only.
+    #: (object, from apiVersion, to apiVersion) → the converted object; None where versions differ in name only.
     convert: Callable[[Object, str, str], Object] | None = None
     #: Whether it is kept at all; reviews (TokenReview, …) are only answered.
     stored: bool = True
@@ -111,6 +113,13 @@ class Resource:
     def api_version(self) -> str:
         """apiVersion of the preferred version: apps/v1, v1."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def storage_api_version(self) -> str:
+        """apiVersion in which objects are stored."""
+        group = self.group if self.storage_group is None else self.storage_group
+        version = self.storage_version or self.version
+        return f"{group}/{version}" if group else version
 
     @property
     def qualified(self) -> str:

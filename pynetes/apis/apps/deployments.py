@@ -1,0 +1,14 @@
+"""Deployment."""
+
+from pynetes.machinery.resource import Resource, Scale
+
+RESOURCE = Resource(
+    group="apps",
+    versions=("v1",),
+    kind="Deployment",
+    plural="deployments",
+    short_names=("deploy",),
+    categories=("all",),
+    subresources=("scale", "status"),
+    scale=Scale(spec_path=".spec.replicas", status_path=".status.replicas", selector_path=".spec.selector"),
+)

@@ -1,0 +1,14 @@
+"""ReplicaSet."""
+
+from pynetes.machinery.resource import Resource, Scale
+
+RESOURCE = Resource(
+    group="apps",
+    versions=("v1",),
+    kind="ReplicaSet",
+    plural="replicasets",
+    short_names=("rs",),
+    categories=("all",),
+    subresources=("scale", "status"),
+    scale=Scale(spec_path=".spec.replicas", status_path=".status.replicas", selector_path=".spec.selector"),
+)

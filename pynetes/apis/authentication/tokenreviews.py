@@ -1,0 +1,14 @@
+"""TokenReview."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="authentication.k8s.io",
+    versions=("v1",),
+    kind="TokenReview",
+    plural="tokenreviews",
+    namespaced=False,
+    verbs=("create",),
+    generation=False,
+    stored=False,
+)

@@ -1,0 +1,14 @@
+"""SelfSubjectRulesReview."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="authorization.k8s.io",
+    versions=("v1",),
+    kind="SelfSubjectRulesReview",
+    plural="selfsubjectrulesreviews",
+    namespaced=False,
+    verbs=("create",),
+    generation=False,
+    stored=False,
+)

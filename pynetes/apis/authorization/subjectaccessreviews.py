@@ -1,0 +1,14 @@
+"""SubjectAccessReview."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="authorization.k8s.io",
+    versions=("v1",),
+    kind="SubjectAccessReview",
+    plural="subjectaccessreviews",
+    namespaced=False,
+    verbs=("create",),
+    generation=False,
+    stored=False,
+)

@@ -1,0 +1,12 @@
+"""RoleBinding."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="rbac.authorization.k8s.io",
+    versions=("v1",),
+    kind="RoleBinding",
+    plural="rolebindings",
+    name_rule="path-segment",
+    generation=False,
+)

@@ -1,0 +1,12 @@
+"""Role."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="rbac.authorization.k8s.io",
+    versions=("v1",),
+    kind="Role",
+    plural="roles",
+    name_rule="path-segment",
+    generation=False,
+)

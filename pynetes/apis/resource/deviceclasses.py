@@ -1,0 +1,11 @@
+"""DeviceClass."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="resource.k8s.io",
+    versions=("v1",),
+    kind="DeviceClass",
+    plural="deviceclasses",
+    namespaced=False,
+)

@@ -1,0 +1,11 @@
+"""ResourceClaimTemplate."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="resource.k8s.io",
+    versions=("v1",),
+    kind="ResourceClaimTemplate",
+    plural="resourceclaimtemplates",
+    generation=False,
+)

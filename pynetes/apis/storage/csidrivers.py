@@ -1,0 +1,12 @@
+"""CSIDriver."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="storage.k8s.io",
+    versions=("v1",),
+    kind="CSIDriver",
+    plural="csidrivers",
+    namespaced=False,
+    generation=False,
+)

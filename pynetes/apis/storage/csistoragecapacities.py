@@ -1,0 +1,11 @@
+"""CSIStorageCapacity."""
+
+from pynetes.machinery.resource import Resource
+
+RESOURCE = Resource(
+    group="storage.k8s.io",
+    versions=("v1",),
+    kind="CSIStorageCapacity",
+    plural="csistoragecapacities",
+    generation=False,
+)
