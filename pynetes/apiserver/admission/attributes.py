@@ -1,0 +1,75 @@
+"""What admission plugins see of a request, and the shape they all have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import errors
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
+
+CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+
+
+@dataclass(kw_only=True)
+class Attributes:
+    """One write (or CONNECT) on its way to storage. `obj` is the caller's own copy: plugins change it in place."""
+
+    user: User
+    operation: str
+    resource: Resource
+    namespace: str = ""
+    #: Empty on a create whose name is still to be generated.
+    name: str = ""
+    subresource: str = ""
+    #: None on DELETE. For a subresource with a body of its own kind (Binding, Eviction, TokenRequest), that body.
+    obj: Object | None = None
+    #: None on CREATE.
+    old: Object | None = None
+    dry_run: bool = False
+    #: The request's CreateOptions, UpdateOptions, DeleteOptions.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: Texts for the Warning header.
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> Key:
+        """Of the object; its name may be empty."""
+        return Key(self.namespace, self.name)
+
+    def on(self, group: str, plural: str, *operations: str, subresource: str = "") -> bool:
+        """Whether this is one of these operations on this resource."""
+        here = self.resource.plural == plural and self.resource.group == group and self.subresource == subresource
+        return here and (not operations or self.operation in operations)
+
+    def forbidden(self, detail: str) -> StatusError:
+        """403 about the object."""
+        name = self.name or ((self.obj or {}).get("metadata") or {}).get("name") or ""
+        return errors.forbidden(self.resource.plural, self.resource.group, name, detail)
+
+
+class Plugin(Protocol):
+    """A policy. It may change `attributes.obj` in admit, and must not in validate; either may raise StatusError."""
+
+    name: str
+
+    async def admit(self, ctx: Context, attributes: Attributes) -> None:
+        """Before validation: fill in, change."""
+
+    async def validate(self, ctx: Context, attributes: Attributes) -> None:
+        """After validation, once the object is final: refuse."""
+
+
+class Policy:
+    """A plugin that does nothing yet; subclasses define admit, validate, or both."""
+
+    name = ""
+
+    async def admit(self, ctx: Context, attributes: Attributes) -> None:
+        """Nothing to change."""
+
+    async def validate(self, ctx: Context, attributes: Attributes) -> None:
+        """Nothing to refuse."""

@@ -1,0 +1,1 @@
+"""Who sends a request: one authenticator per file, joined in union.py."""

@@ -1,0 +1,77 @@
+"""The question every authorizer answers, and the answer."""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from pynetes.apiserver.authn.user import User
+from pynetes.machinery import errors
+from pynetes.machinery.errors import StatusError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """A request reduced to what decides over it. `path` is set for non-resource requests, whose verb is the method."""
+
+    user: User
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    #: For list and watch, the name that a metadata.name field selector asks for.
+    name: str = ""
+    path: str = ""
+    #: What a list or watch is limited to, as the client wrote it.
+    field_selector: str = ""
+    label_selector: str = ""
+
+    @property
+    def full_resource(self) -> str:
+        """pods, pods/log."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+
+class Verdict(enum.Enum):
+    """No opinion leaves the question to the next authorizer; nobody's opinion means no."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    NO_OPINION = "no opinion"
+
+
+class Decision(NamedTuple):
+    """The verdict, and why, as the audit log and access reviews show it."""
+
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may go on."""
+        return self.verdict is Verdict.ALLOW
+
+
+NO_OPINION = Decision(Verdict.NO_OPINION)
+
+
+class Authorizer(Protocol):
+    """Decides. Must not block: it runs for every request."""
+
+    async def authorize(self, attributes: Attributes) -> Decision:
+        """Answer without side effects."""
+
+
+def forbidden(attributes: Attributes, reason: str = "") -> StatusError:
+    """The 403 as upstream words it."""
+    detail = f'User "{attributes.user.name}" cannot {attributes.verb}'
+    suffix = f": {reason}" if reason else ""
+    if not attributes.resource:
+        message = f'forbidden: {detail} path "{attributes.path}"{suffix}'
+        error = errors.failure(403, "Forbidden", message)
+        error.status["details"] = {}
+        return error
+    scope = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
+    detail += f' resource "{attributes.full_resource}" in API group "{attributes.group}" {scope}{suffix}'
+    return errors.forbidden(attributes.resource, attributes.group, attributes.name, detail)

@@ -1,0 +1,68 @@
+"""What authentication, authorization, admission and the registry ask of the rest of the API server.
+
+Reads come from the watch cache, synchronously: they cost no I/O and are as fresh as the request that asks (it has
+caught up with every acknowledged write when a decision depends on it). Writes go through the same storage that the
+verbs use, past authorization and admission.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Protocol
+
+from pynetes.apiserver.authz.attributes import Authorizer
+from pynetes.component.clock import Clock
+from pynetes.machinery.meta import Key, Object, Revision
+from pynetes.machinery.resource import Resource
+
+
+class Objects(Protocol):
+    """The state of the cluster, as the registry and the policies see it. Objects are shared: copy before changing."""
+
+    def get(self, resource: Resource, key: Key) -> Object | None:
+        """From the cache."""
+
+    def list(self, resource: Resource, namespace: str = "") -> Iterable[Object]:
+        """From the cache; all namespaces when namespace is ""."""
+
+    def changed(self, resource: Resource) -> int:
+        """A number that moves whenever an object of this resource does; for derived indexes."""
+
+    async def fresh(self, resource: Resource) -> Revision:
+        """Wait until the cache shows every write acknowledged before this call; its revision then."""
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Store a complete, valid object. Raises StatusError AlreadyExists."""
+
+    async def update(
+        self, resource: Resource, key: Key, mutate: Callable[[Object], Object], *, revision: str = ""
+    ) -> Object:
+        """Read, change (mutate gets a copy and may raise StatusError), store; again on a conflict.
+
+        With revision, the object must still be at that resourceVersion. Raises StatusError NotFound, Conflict."""
+
+    async def delete(self, resource: Resource, key: Key, options: Object | None = None) -> Object:
+        """Delete as the API does: grace, finalizers, preconditions (metav1.DeleteOptions). Raises StatusError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The API server's configuration, as far as policies and the registry need it."""
+
+    service_ranges: tuple[IPv4Network | IPv6Network, ...] = (ip_network("10.96.0.0/16"),)
+    node_ports: range = range(30000, 32768)
+    issuer: str = "https://kubernetes.default.svc"
+    audiences: tuple[str, ...] = ("https://kubernetes.default.svc",)
+    #: Longest life of a ServiceAccount token, in seconds; 0 means no limit.
+    max_token_seconds: int = 0
+    allow_privileged: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Handed to every policy and every handler of the registry."""
+
+    objects: Objects
+    clock: Clock
+    authorizer: Authorizer
+    settings: Settings = field(default_factory=Settings)
