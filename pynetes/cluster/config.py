@@ -1,0 +1,130 @@
+"""What a cluster is: its name, its nodes, its networks, and where everything of it lies.
+
+The configuration is saved as cluster.json when `up` begins, so that every later command needs the name only. All paths
+derive from it; the names below pki/ are kubeadm's (pynetes/pki/layout.py).
+"""
+
+import dataclasses
+import hashlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from pynetes.cluster.errors import ClusterError
+
+STATE = Path("/var/lib/pynetes")
+RUN = Path("/run/pynetes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """One cluster on this machine."""
+
+    name: str = "pynetes"
+    #: How many nodes; the first is the machine itself, the others live in network namespaces.
+    nodes: int = 1
+    #: Everything that survives a reboot; "" means /var/lib/pynetes/NAME.
+    data_dir: str = ""
+    service_cidr: str = "10.96.0.0/16"
+    pod_cidr: str = "10.244.0.0/16"
+    domain: str = "cluster.local"
+    secure_port: int = 6443
+    etcd_port: int = 2379
+    proxy_mode: str = "nftables"
+
+    @property
+    def state(self) -> Path:
+        """What survives a reboot."""
+        return Path(self.data_dir) if self.data_dir else STATE / self.name
+
+    @property
+    def run(self) -> Path:
+        """Sockets and process ids; gone after a reboot."""
+        return RUN / self.name
+
+    @property
+    def pki(self) -> Path:
+        """Certificates and keys."""
+        return self.state / "pki"
+
+    @property
+    def logs(self) -> Path:
+        """One file per component."""
+        return self.state / "logs"
+
+    @property
+    def images(self) -> Path:
+        """Image archives that were packed here, by content."""
+        return STATE / "images"
+
+    @property
+    def admin_conf(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.state / "admin.conf"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the supervisor listens."""
+        return self.run / "supervisor.sock"
+
+    @property
+    def paths_dir(self) -> Path:
+        """Where every component shows what it exchanged with others."""
+        return self.run / "paths"
+
+    @property
+    def dns_service(self) -> str:
+        """The DNS Service's address: the tenth of the service network, as kubeadm has it."""
+        base, _, _ = self.service_cidr.partition("/")
+        octets = base.split(".")
+        return ".".join([*octets[:3], str(int(octets[3]) + 10)])
+
+    def kubeconfig(self, name: str) -> Path:
+        """The kubeconfig of a component: controller-manager.conf, scheduler.conf, …"""
+        return self.state / f"{name}.conf"
+
+    def node_names(self) -> list[str]:
+        """The machine's host name for the first node, NAME-node-2 and on for the rest."""
+        first = socket.gethostname().lower()
+        return [first, *(f"{self.name}-node-{number}" for number in range(2, self.nodes + 1))]
+
+    def node_state(self, node: str) -> Path:
+        """What a node keeps: its containerd's root, its kubelet's root, its CNI configuration."""
+        return self.state / "nodes" / node
+
+    def node_run(self, node: str) -> Path:
+        """A node's sockets."""
+        return self.run / node
+
+    def containerd_socket(self, node: str) -> Path:
+        """The CRI endpoint of a node. Unix socket paths end at 107 bytes, so long names are shortened by a hash."""
+        path = self.node_run(node) / "containerd.sock"
+        if len(str(path)) < 100:
+            return path
+        return self.run / hashlib.sha256(node.encode()).hexdigest()[:12] / "containerd.sock"
+
+    def save(self) -> None:
+        """Write cluster.json."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        (self.state / "cluster.json").write_bytes(orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2))
+
+
+def load(name: str, data_dir: str = "") -> Cluster | None:
+    """The cluster of that name as its `up` saved it, None if there is none."""
+    path = Cluster(name=name, data_dir=data_dir).state / "cluster.json"
+    if not path.exists():
+        return None
+    try:
+        return Cluster(**orjson.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise ClusterError(f"{path} cannot be read: {error}", "run `pynetes reset` and then `pynetes up`") from None
+
+
+def require(name: str, data_dir: str = "") -> Cluster:
+    """As load, but an error with the remedy when there is no such cluster."""
+    cluster = load(name, data_dir)
+    if cluster is None:
+        raise ClusterError(f"there is no cluster named {name!r}", "start it with `pynetes up`")
+    return cluster

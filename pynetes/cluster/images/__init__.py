@@ -1,0 +1,7 @@
+"""Images without a registry: packed from what the machine has, imported into each node's containerd.
+
+archive.py    writes OCI image archives, layer by layer
+recipes.py    what goes into each image: pause, busybox, and Pynetes itself
+interpreter.py  the running Python, its library and its packages as files of an image
+store.py      packs what is missing, by content, and imports it
+"""

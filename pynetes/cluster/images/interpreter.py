@@ -1,0 +1,141 @@
+"""The running Python as files of an image: interpreter, standard library, the packages Pynetes needs, shared libraries.
+
+A virtual environment, Debian's Python and one built by hand all come out the same: /usr/bin/python3, its library below
+/usr/lib, the packages in /usr/lib/pynetes.
+"""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pynetes
+from pynetes.cluster.images.archive import Entry
+
+PACKAGES = "usr/lib/pynetes"
+#: Parts of the standard library that no component imports.
+LEFT_OUT = {
+    "test",
+    "idlelib",
+    "ensurepip",
+    "tkinter",
+    "lib2to3",
+    "turtledemo",
+    "site-packages",
+    "dist-packages",
+    "pydoc_data",
+}
+#: Packages' own tests, and what only a control plane outside of pods needs.
+LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing)/|^numpy|dist-info/RECORD$|kubernetes-json-schema/(?!v1\.36\.0-local/)")
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def base_entries() -> list[Entry]:
+    """Everything but Pynetes' own code."""
+    files = [*_interpreter(), *_standard_library(), *_requirements()]
+    binaries = [entry.source for entry in files if entry.source and _is_binary(entry)]
+    return [*files, *_shared_libraries(binaries), *_skeleton()]
+
+
+def own_entries() -> Iterator[Entry]:
+    """Pynetes' code, as this process runs it."""
+    root = Path(pynetes.__file__).parent
+    yield from _tree(root, f"{PACKAGES}/pynetes", skip=lambda relative: "/testing/" in f"/{relative}")
+
+
+def fingerprint() -> str:
+    """Changes whenever base_entries does: the interpreter and the pinned requirements."""
+    needed = sorted(f"{found.name}=={found.version}" for found in _distributions())
+    return f"{sys.version} {Path(_base()).stat().st_mtime} {' '.join(needed)}"
+
+
+def _base() -> str:
+    base = getattr(sys, "_base_executable", sys.executable) or sys.executable
+    return str(Path(base).resolve())
+
+
+def _is_binary(entry: Entry) -> bool:
+    return ".so" in entry.path or entry.path.endswith("bin/python3")
+
+
+def _interpreter() -> Iterator[Entry]:
+    yield Entry("usr/bin/python3", source=Path(_base()))
+    yield Entry("usr/bin/pynetes", data=b'#!/bin/sh\nexec python3 -m pynetes.cmd.main "$@"\n')
+
+
+def _standard_library() -> Iterator[Entry]:
+    for name in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}:
+        root = Path(name)
+        base = Path(sys.base_prefix) / "lib" / f"python{VERSION}"
+        yield from _tree(base if base.exists() else root, f"usr/lib/python{VERSION}", skip=_unneeded)
+
+
+def _unneeded(relative: Path) -> bool:
+    first, last = relative.parts[0], relative.name
+    tests = {"test", "tests"} & set(relative.parts)
+    return first in LEFT_OUT or first.startswith("config-") or ".opt-" in last or "_tkinter" in last or bool(tests)
+
+
+def _distributions() -> Iterator[importlib.metadata.Distribution]:
+    """Pynetes' requirements and theirs, without the optional ones."""
+    wanted, seen = ["pynetes"], set()
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if name != "pynetes":
+            yield found
+        for requirement in found.requires or ():
+            text, _, marker = requirement.partition(";")
+            if "extra" not in marker:
+                wanted.append(re.split(r"[\s<>=!~\[(]", text.strip())[0])
+
+
+def _requirements() -> Iterator[Entry]:
+    for found in _distributions():
+        for file in found.files or ():
+            relative = str(file)
+            if relative.startswith("..") or LEFT_OUT_OF_PACKAGES.search(relative):
+                continue
+            source = Path(str(file.locate()))
+            if source.is_file():
+                yield Entry(f"{PACKAGES}/{relative}", source=source)
+
+
+def _shared_libraries(binaries: Iterable[Path]) -> Iterator[Entry]:
+    """What the dynamic linker would load for them from the machine, at the same places."""
+    listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
+    inside = {str(Path(path).resolve()) for path in binaries}
+    for path in sorted(set(re.findall(r"(?:=> )?(/\S+) \(0x", listed))):
+        source = Path(path)
+        if str(source.resolve()) in inside or "site-packages" in path or "dist-packages" in path:
+            continue
+        # Libraries beside an interpreter of its own prefix move to where the linker of the image looks.
+        standard = path.startswith(("/lib", "/usr/lib"))
+        yield Entry(path if standard else f"usr/lib/{source.name}", source=source.resolve())
+
+
+def _skeleton() -> Iterator[Entry]:
+    yield Entry("tmp", mode=0o1777)
+    yield Entry(
+        "etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", mode=0o644
+    )
+    yield Entry("etc/group", data=b"root:x:0:\nnogroup:x:65534:\n", mode=0o644)
+    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    if certificates.exists():
+        yield Entry(str(certificates), source=certificates)
+
+
+def _tree(root: Path, target: str, *, skip: Callable[[Path], bool]) -> Iterator[Entry]:
+    for source in root.rglob("*"):
+        relative = source.relative_to(root)
+        if source.is_file() and not skip(relative):
+            yield Entry(f"{target}/{relative}", source=source)

@@ -1,0 +1,53 @@
+"""What goes into each image that `up` packs."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pynetes
+from pynetes.cluster.errors import ClusterError
+from pynetes.cluster.images import interpreter
+from pynetes.cluster.images.archive import Entry
+
+#: The sandbox image that the container runtime is configured with.
+PAUSE = "registry.k8s.io/pause:3.10"
+BUSYBOX = "pynetes.io/busybox:1.35"
+PYNETES = f"pynetes.io/pynetes:{pynetes.__version__}"
+
+
+def busybox_binary() -> Path:
+    """Debian's static busybox."""
+    for found in (Path("/bin/busybox"), Path("/usr/bin/busybox"), Path(shutil.which("busybox") or "/nonexistent")):
+        if found.exists():
+            return found.resolve()
+    raise ClusterError("busybox is not installed", "apt-get install busybox-static")
+
+
+def pause() -> Iterator[Entry]:
+    """A process that does nothing for 68 years: it holds a pod's namespaces."""
+    yield Entry("bin/busybox", source=busybox_binary())
+    yield Entry("pause", link="bin/busybox")
+
+
+def busybox() -> Iterator[Entry]:
+    """A small userland: shell, tar, httpd, wget, nslookup and some 270 more."""
+    binary = busybox_binary()
+    yield Entry("bin/busybox", source=binary)
+    applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
+        if applet != "busybox":
+            yield Entry(f"bin/{applet}", link="busybox")
+    yield Entry(
+        "etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", mode=0o644
+    )
+    yield Entry("etc/group", data=b"root:x:0:\nnogroup:x:65534:\n", mode=0o644)
+    yield Entry("tmp", mode=0o1777)
+    yield Entry("root", mode=0o700)
+    yield Entry("var/www")
+
+
+def pynetes_base() -> list[Entry]:
+    """Python with the requirements, and a shell to look around with."""
+    shell = (Entry("bin/busybox", source=busybox_binary()), Entry("bin/sh", link="busybox"))
+    return [*interpreter.base_entries(), *shell]

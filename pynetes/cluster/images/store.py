@@ -1,0 +1,96 @@
+"""Packs the images that are missing and imports them where they are missing.
+
+An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing.
+"""
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pynetes
+from pynetes.cluster import command
+from pynetes.cluster.images import interpreter, recipes
+from pynetes.cluster.images.archive import Entry, Image, write_archive, write_layer
+
+ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+
+
+def pack(folder: Path) -> dict[str, Path]:
+    """All images by name, packed into the folder unless they are there. Takes seconds the first time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    busybox = _stamp([recipes.busybox_binary()])
+    own = _stamp(path for path in Path(pynetes.__file__).parent.rglob("*.*") if path.suffix != ".pyc")
+    base = hashlib.sha256(interpreter.fingerprint().encode()).hexdigest()[:12] + busybox
+    return {
+        recipes.PAUSE: _image(
+            folder,
+            f"pause-{busybox}",
+            {f"pause-{busybox}": recipes.pause},
+            Image(name=recipes.PAUSE, layers=(), entrypoint=("/pause", "sleep", "2147483647")),
+        ),
+        recipes.BUSYBOX: _image(
+            folder,
+            f"busybox-{busybox}",
+            {f"busybox-{busybox}": recipes.busybox},
+            Image(name=recipes.BUSYBOX, layers=(), command=("sh",), env=ENV),
+        ),
+        recipes.PYNETES: _image(
+            folder,
+            f"pynetes-{base}-{own}",
+            {f"python-{base}": recipes.pynetes_base, f"pynetes-{own}": interpreter.own_entries},
+            Image(
+                name=recipes.PYNETES,
+                layers=(),
+                entrypoint=("pynetes",),
+                env=(*ENV, "PYTHONHOME=/usr", f"PYTHONPATH=/{interpreter.PACKAGES}", "LD_LIBRARY_PATH=/usr/lib"),
+            ),
+        ),
+    }
+
+
+def _image(folder: Path, name: str, layers: dict[str, Callable[[], Iterable[Entry]]], image: Image) -> Path:
+    target = folder / f"{name}.tar"
+    if target.exists():
+        return target
+    paths = []
+    for layer, entries in layers.items():
+        path = folder / f"{layer}.layer"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            write_layer(entries(), partial)
+            partial.rename(path)
+        paths.append(path)
+    write_archive(
+        Image(name=image.name, layers=paths, command=image.command, entrypoint=image.entrypoint, env=image.env),
+        target,
+    )
+    return target
+
+
+def _stamp(paths: Iterable[Path]) -> str:
+    """Changes when one of the files does."""
+    known = hashlib.sha256()
+    for path in sorted(paths):
+        status = path.stat()
+        known.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return known.hexdigest()[:12]
+
+
+async def import_all(archives: dict[str, Path], socket: Path) -> None:
+    """Give a containerd the images that it does not have in this very form."""
+    ctr = (shutil.which("ctr") or "ctr", "--address", str(socket), "--namespace", "k8s.io")
+    marks = (await command.run([*ctr, "images", "ls", "--quiet"])).out.split()
+    notes = socket.parent
+
+    async def bring(name: str, archive: Path) -> None:
+        note = notes / f"imported-{archive.stem}"
+        if name in marks and note.exists():
+            return
+        await command.run([*ctr, "images", "import", "--digests=false", str(archive)])
+        note.touch()
+
+    async with asyncio.TaskGroup() as group:
+        for name, archive in archives.items():
+            group.create_task(bring(name, archive))

@@ -1,0 +1,100 @@
+"""One supervised process: its declaration, starting it, finding it again, and ending it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pynetes.cluster.probe import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """What the supervisor keeps alive."""
+
+    name: str
+    argv: tuple[str, ...]
+    #: Names of processes that must be ready before this one starts.
+    after: tuple[str, ...] = ()
+    ready: Probe | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+
+
+class Running:
+    """A live process, held by a pidfd, which stays true when the process id is used again. Needs a running loop."""
+
+    def __init__(self, pid: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.pid, self.child = pid, child
+        self.ended = asyncio.Event()
+        self._pidfd = os.pidfd_open(pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._pidfd, self._exited)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; one that has ended is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            if not self.ended.is_set():
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    async def terminate(self, *, grace: float) -> None:
+        """TERM, and KILL when it has not ended within grace seconds."""
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), grace)
+            return
+        self.signal(signal.SIGKILL)
+        await self.ended.wait()
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        if self.child is not None:
+            self.child.wait()
+        self.ended.set()
+
+
+def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
+    """Start it in a session of its own, its output appended to its log, and remember it on disk."""
+    with (log_dir / f"{spec.name}.log").open("ab") as log:
+        child = subprocess.Popen(
+            spec.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **spec.env},
+            cwd=spec.directory,
+            start_new_session=True,
+        )
+    running = Running(child.pid, child)
+    note = run_dir / "pids" / spec.name
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(f"{child.pid} {_started(child.pid)}")
+    return running
+
+
+def adopt(spec: Process, run_dir: Path) -> Running | None:
+    """The process an earlier supervisor started and left running."""
+    pid = noted(run_dir / "pids" / spec.name)
+    return Running(pid) if pid else None
+
+
+def noted(note: Path) -> int:
+    """The process id in a note, if that very process still runs, else 0."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, started = note.read_text().split()
+        if _started(int(pid)) == started:
+            return int(pid)
+    return 0
+
+
+def _started(pid: int) -> str:
+    """Start time in clock ticks since boot: with the pid it names one process."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    return ""
