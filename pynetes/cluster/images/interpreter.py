@@ -29,7 +29,9 @@ LEFT_OUT = {
     "pydoc_data",
 }
 #: Packages' own tests, and what only a control plane outside of pods needs.
-LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing)/|^numpy|dist-info/RECORD$|kubernetes-json-schema/(?!v1\.36\.0-local/)")
+LEFT_OUT_OF_PACKAGES = re.compile(
+    r"(^|/)(tests?|testing)/|^numpy|dist-info/RECORD$|kubernetes-json-schema/(?!v1\.36\.0-local/)"
+)
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pynetes
+from pynetes.cluster import containerd
 from pynetes.cluster.errors import ClusterError
 from pynetes.cluster.images import interpreter
 from pynetes.cluster.images.archive import Entry
 
 #: The sandbox image that the container runtime is configured with.
-PAUSE = "registry.k8s.io/pause:3.10"
+PAUSE = containerd.PAUSE_IMAGE
 BUSYBOX = "pynetes.io/busybox:1.35"
 PYNETES = f"pynetes.io/pynetes:{pynetes.__version__}"
 

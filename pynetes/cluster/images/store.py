@@ -5,12 +5,12 @@ An archive's name carries a fingerprint of what it was packed from, so a second 
 
 import asyncio
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pynetes
 from pynetes.cluster import command
+from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.images import interpreter, recipes
 from pynetes.cluster.images.archive import Entry, Image, write_archive, write_layer
 
@@ -78,18 +78,16 @@ def _stamp(paths: Iterable[Path]) -> str:
     return known.hexdigest()[:12]
 
 
-async def import_all(archives: dict[str, Path], socket: Path) -> None:
-    """Give a containerd the images that it does not have in this very form."""
-    ctr = (shutil.which("ctr") or "ctr", "--address", str(socket), "--namespace", "k8s.io")
-    marks = (await command.run([*ctr, "images", "ls", "--quiet"])).out.split()
-    notes = socket.parent
+async def import_all(archives: dict[str, Path], node: Containerd) -> None:
+    """Give a node's containerd the images that it does not have in this very form."""
+    address = ("--address", str(node.socket), "--namespace", "k8s.io")
+    present = (await command.run(["ctr", *address, "images", "ls", "--quiet"])).out.split()
 
     async def bring(name: str, archive: Path) -> None:
-        note = notes / f"imported-{archive.stem}"
-        if name in marks and note.exists():
-            return
-        await command.run([*ctr, "images", "import", "--digests=false", str(archive)])
-        note.touch()
+        note = node.root / f"imported-{archive.stem}"
+        if name not in present or not note.exists():
+            await command.run(node.import_command(archive))
+            note.touch()
 
     async with asyncio.TaskGroup() as group:
         for name, archive in archives.items():
