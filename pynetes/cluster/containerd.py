@@ -143,7 +143,7 @@ def _succeeds(argv: Sequence[str]) -> bool:
     """Run a short command, its output dropped."""
     null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     try:
-        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=null)
+        pid = os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=null)
     except OSError:
         return False
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -5,7 +5,6 @@ take etcd's port and run a second containerd, so starting is held back while ins
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,7 +79,7 @@ def _services_held_back() -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(POLICY)
+            POLICY.unlink()
 
 
 async def _disable_services(packages: Sequence[str]) -> None:
