@@ -12,10 +12,12 @@ from pathlib import Path
 
 import orjson
 
+from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.errors import ClusterError
 
 STATE = Path("/var/lib/pynetes")
 RUN = Path("/run/pynetes")
+CACHE = Path("/var/cache/pynetes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class Cluster:
 
     @property
     def images(self) -> Path:
-        """Image archives that were packed here, by content."""
-        return STATE / "images"
+        """Image archives that were packed here, by content; shared by all clusters of the machine."""
+        return CACHE / "images"
 
     @property
     def admin_conf(self) -> Path:
@@ -95,15 +97,13 @@ class Cluster:
         return self.state / "nodes" / node
 
     def node_run(self, node: str) -> Path:
-        """A node's sockets."""
-        return self.run / node
+        """A node's sockets. Unix socket paths end at 107 bytes, so long names are replaced by a hash."""
+        return self.run / (node if len(node) < 60 else hashlib.sha256(node.encode()).hexdigest()[:12])
 
-    def containerd_socket(self, node: str) -> Path:
-        """The CRI endpoint of a node. Unix socket paths end at 107 bytes, so long names are shortened by a hash."""
-        path = self.node_run(node) / "containerd.sock"
-        if len(str(path)) < 100:
-            return path
-        return self.run / hashlib.sha256(node.encode()).hexdigest()[:12] / "containerd.sock"
+    def containerd(self, node: str) -> Containerd:
+        """A node's own containerd."""
+        home = self.node_state(node)
+        return Containerd(root=home / "containerd", state=self.node_run(node), cni_conf_dir=home / "cni" / "net.d")
 
     def save(self) -> None:
         """Write cluster.json."""

@@ -110,14 +110,6 @@ class Containerd:
         return "\n".join(_table(name, values) for name, values in tables.items())
 
 
-def of_node(cluster: str, node: str, *, data_dir: Path = Path("/var/lib/pynetes")) -> Containerd:
-    """The containerd of a node, in the cluster's usual places."""
-    home = data_dir / cluster / "nodes" / node
-    return Containerd(
-        root=home / "containerd", state=Path("/run/pynetes") / cluster / node, cni_conf_dir=home / "cni" / "net.d"
-    )
-
-
 def probe(folder: Path) -> Machine:
     """Find out what works, by trying it; overlayfs is tried below folder, since it depends on the file system there."""
     lowers = _succeeds(["sh", "-c", "echo -999 2>/dev/null >/proc/self/oom_score_adj"])

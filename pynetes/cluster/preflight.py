@@ -4,9 +4,9 @@ All problems are told at once: fixing one to meet the next is no way to spend an
 """
 
 import os
+import platform
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def refuse(problems: list[Problem]) -> None:
 
 
 def _linux(cluster: Cluster) -> Iterator[Problem]:
-    if not sys.platform.startswith("linux"):
+    if platform.system() != "Linux":
         yield Problem("containers need Linux", "use pynetes.testing, which runs anywhere")
 
 

@@ -1,0 +1,215 @@
+"""Every process of a cluster, declared: its command line with upstream's flags, what it waits for, when it is ready."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pynetes.cluster import netns
+from pynetes.cluster.config import Cluster
+from pynetes.cluster.machine import Machine
+from pynetes.cluster.probe import Probe
+from pynetes.cluster.process import Process
+from pynetes.pki.layout import Layout
+
+KUBELET_PORT = 10250
+
+
+def of(cluster: Cluster, machine: Machine) -> list[Process]:
+    """All processes, in the order of their dependencies."""
+    return [*_control_plane(cluster, machine), *_nodes(cluster, machine)]
+
+
+def _pynetes(component: str, *flags: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pynetes.cmd.main", component, *flags)
+
+
+def _control_plane(cluster: Cluster, machine: Machine) -> Iterator[Process]:
+    layout = Layout(cluster.state)
+    yield _etcd(cluster, machine, layout)
+    yield _api_server(cluster, machine, layout)
+    ca = layout.pair("ca")
+    yield Process(
+        name="controller-manager",
+        argv=_pynetes(
+            "controller-manager",
+            f"--kubeconfig={layout.kubeconfig('controller-manager.conf')}",
+            f"--root-ca-file={ca.certificate}",
+            f"--service-account-private-key-file={layout.service_account.key}",
+            f"--cluster-signing-cert-file={ca.certificate}",
+            f"--cluster-signing-key-file={ca.key}",
+            f"--cluster-cidr={cluster.pod_cidr}",
+            "--allocate-node-cidrs=true",
+            "--bind-address=127.0.0.1",
+            _paths_socket(cluster, "controller-manager"),
+        ),
+        after=("apiserver",),
+        ready=Probe(port=10257),
+    )
+    yield Process(
+        name="scheduler",
+        argv=_pynetes(
+            "scheduler",
+            f"--kubeconfig={layout.kubeconfig('scheduler.conf')}",
+            "--bind-address=127.0.0.1",
+            _paths_socket(cluster, "scheduler"),
+        ),
+        after=("apiserver",),
+        ready=Probe(port=10259),
+    )
+
+
+def _paths_socket(cluster: Cluster, component: str) -> str:
+    return f"--paths-socket={cluster.paths_dir / component}.sock"
+
+
+def _etcd(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
+    ca, server, peer = (layout.pair(stem) for stem in ("etcd/ca", "etcd/server", "etcd/peer"))
+    probe = layout.pair("etcd/healthcheck-client")
+    clients = f"https://127.0.0.1:{cluster.etcd_port}"
+    peers = f"https://127.0.0.1:{cluster.etcd_port + 1}"
+    return Process(
+        name="etcd",
+        argv=(
+            machine.etcd,
+            f"--name={cluster.name}",
+            f"--data-dir={cluster.state / 'etcd'}",
+            f"--listen-client-urls={clients}",
+            f"--advertise-client-urls={clients}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster={cluster.name}={peers}",
+            "--client-cert-auth",
+            f"--trusted-ca-file={ca.certificate}",
+            f"--cert-file={server.certificate}",
+            f"--key-file={server.key}",
+            "--peer-client-cert-auth",
+            f"--peer-trusted-ca-file={ca.certificate}",
+            f"--peer-cert-file={peer.certificate}",
+            f"--peer-key-file={peer.key}",
+            "--snapshot-count=10000",
+            "--quota-backend-bytes=4294967296",
+        ),
+        # Debian builds etcd for machines that upstream calls unsupported, and it then asks for this.
+        env={"ETCD_UNSUPPORTED_ARCH": machine.go_architecture},
+        ready=Probe(
+            port=cluster.etcd_port,
+            path="/health",
+            ca=str(ca.certificate),
+            cert=str(probe.certificate),
+            key=str(probe.key),
+        ),
+    )
+
+
+def _api_server(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
+    ca, serving, kubelet = (layout.pair(stem) for stem in ("ca", "apiserver", "apiserver-kubelet-client"))
+    etcd, proxy = layout.pair("apiserver-etcd-client"), layout.pair("front-proxy-client")
+    accounts = layout.service_account
+    return Process(
+        name="apiserver",
+        argv=_pynetes(
+            "apiserver",
+            f"--advertise-address={machine.address}",
+            f"--secure-port={cluster.secure_port}",
+            f"--etcd-servers=https://127.0.0.1:{cluster.etcd_port}",
+            f"--etcd-cafile={layout.pair('etcd/ca').certificate}",
+            f"--etcd-certfile={etcd.certificate}",
+            f"--etcd-keyfile={etcd.key}",
+            f"--tls-cert-file={serving.certificate}",
+            f"--tls-private-key-file={serving.key}",
+            f"--client-ca-file={ca.certificate}",
+            f"--kubelet-client-certificate={kubelet.certificate}",
+            f"--kubelet-client-key={kubelet.key}",
+            f"--kubelet-certificate-authority={ca.certificate}",
+            f"--service-account-key-file={accounts.certificate}",
+            f"--service-account-signing-key-file={accounts.key}",
+            f"--service-account-issuer=https://kubernetes.default.svc.{cluster.domain}",
+            f"--service-cluster-ip-range={cluster.service_cidr}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--allow-privileged=true",
+            f"--requestheader-client-ca-file={layout.pair('front-proxy-ca').certificate}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={proxy.certificate}",
+            f"--proxy-client-key-file={proxy.key}",
+            _paths_socket(cluster, "apiserver"),
+        ),
+        after=("etcd",),
+        ready=Probe(port=cluster.secure_port, path="/readyz", ca=str(ca.certificate)),
+    )
+
+
+def _nodes(cluster: Cluster, machine: Machine) -> Iterator[Process]:
+    for node in cluster.node_names():
+        prefix = netns.prefix(cluster.name, node) if node != cluster.node_names()[0] else ()
+        yield _containerd(cluster, node, prefix)
+        yield _kubelet(cluster, machine, node, prefix)
+        yield _proxy(cluster, node, prefix)
+
+
+def _containerd(cluster: Cluster, node: str, prefix: tuple[str, ...]) -> Process:
+    containerd = cluster.containerd(node)
+    return Process(
+        name=f"containerd-{node}",
+        argv=(*prefix, *containerd.command()),
+        ready=Probe(unix=str(containerd.socket)),
+    )
+
+
+def _kubelet(cluster: Cluster, machine: Machine, node: str, prefix: tuple[str, ...]) -> Process:
+    home = Layout(cluster.state).node(node)
+    serving = home.pair("kubelet")
+    flags = (
+        f"--kubeconfig={home.kubeconfig('kubelet.conf')}",
+        f"--hostname-override={node}",
+        f"--node-ip={machine.addresses[node]}",
+        f"--container-runtime-endpoint={cluster.containerd(node).endpoint}",
+        f"--root-dir={cluster.node_state(node) / 'kubelet'}",
+        f"--cluster-dns={cluster.dns_service}",
+        f"--cluster-domain={cluster.domain}",
+        f"--tls-cert-file={serving.certificate}",
+        f"--tls-private-key-file={serving.key}",
+        f"--client-ca-file={Layout(cluster.state).pair('ca').certificate}",
+        "--anonymous-auth=false",
+        "--authorization-mode=Webhook",
+        f"--cgroup-root=/{cgroup(cluster)}/{node}",
+        _paths_socket(cluster, f"kubelet-{node}"),
+    )
+    return Process(
+        name=f"kubelet-{node}",
+        argv=(*prefix, *_pynetes("kubelet", *flags)),
+        after=("apiserver", f"containerd-{node}"),
+        ready=Probe(host=machine.addresses[node], port=KUBELET_PORT),
+    )
+
+
+def _proxy(cluster: Cluster, node: str, prefix: tuple[str, ...]) -> Process:
+    flags = (
+        f"--kubeconfig={Layout(cluster.state).kubeconfig('kube-proxy.conf')}",
+        f"--hostname-override={node}",
+        f"--cluster-cidr={cluster.pod_cidr}",
+        f"--proxy-mode={cluster.proxy_mode}",
+        _paths_socket(cluster, f"kube-proxy-{node}"),
+    )
+    return Process(
+        name=f"kube-proxy-{node}",
+        argv=(*prefix, *_pynetes("proxy", *flags)),
+        after=("apiserver",),
+    )
+
+
+def cgroup(cluster: Cluster) -> str:
+    """Below which cgroup all pods of the cluster live."""
+    return f"pynetes-{cluster.name}"
+
+
+def folders(cluster: Cluster) -> Iterator[Path]:
+    """What must exist before the processes start."""
+    yield cluster.logs
+    yield cluster.paths_dir
+    for node in cluster.node_names():
+        yield cluster.node_state(node) / "kubelet"
+        yield cluster.node_run(node)
