@@ -1,12 +1,13 @@
 """Every process of a cluster, declared: its command line with upstream's flags, what it waits for, when it is ready."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pynetes.cluster import netns
 from pynetes.cluster.config import Cluster
-from pynetes.cluster.machine import Machine
+from pynetes.cluster.images.archive import architecture
+from pynetes.cluster.network import ClusterNetwork, NodeNetwork
 from pynetes.cluster.probe import Probe
 from pynetes.cluster.process import Process
 from pynetes.pki.layout import Layout
@@ -14,19 +15,20 @@ from pynetes.pki.layout import Layout
 KUBELET_PORT = 10250
 
 
-def of(cluster: Cluster, machine: Machine) -> list[Process]:
+def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
     """All processes, in the order of their dependencies."""
-    return [*_control_plane(cluster, machine), *_nodes(cluster, machine)]
+    nodes = (process for node in network.nodes for process in _node(cluster, node))
+    return [*_control_plane(cluster, network), *nodes]
 
 
 def _pynetes(component: str, *flags: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "pynetes.cmd.main", component, *flags)
 
 
-def _control_plane(cluster: Cluster, machine: Machine) -> Iterator[Process]:
+def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
     layout = Layout(cluster.state)
-    yield _etcd(cluster, machine, layout)
-    yield _api_server(cluster, machine, layout)
+    yield _etcd(cluster, layout)
+    yield _api_server(cluster, network, layout)
     ca = layout.pair("ca")
     yield Process(
         name="controller-manager",
@@ -62,7 +64,7 @@ def _paths_socket(cluster: Cluster, component: str) -> str:
     return f"--paths-socket={cluster.paths_dir / component}.sock"
 
 
-def _etcd(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
+def _etcd(cluster: Cluster, layout: Layout) -> Process:
     ca, server, peer = (layout.pair(stem) for stem in ("etcd/ca", "etcd/server", "etcd/peer"))
     probe = layout.pair("etcd/healthcheck-client")
     clients = f"https://127.0.0.1:{cluster.etcd_port}"
@@ -70,7 +72,7 @@ def _etcd(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
     return Process(
         name="etcd",
         argv=(
-            machine.etcd,
+            shutil.which("etcd") or "etcd",
             f"--name={cluster.name}",
             f"--data-dir={cluster.state / 'etcd'}",
             f"--listen-client-urls={clients}",
@@ -90,7 +92,7 @@ def _etcd(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
             "--quota-backend-bytes=4294967296",
         ),
         # Debian builds etcd for machines that upstream calls unsupported, and it then asks for this.
-        env={"ETCD_UNSUPPORTED_ARCH": machine.go_architecture},
+        env={"ETCD_UNSUPPORTED_ARCH": architecture()},
         ready=Probe(
             port=cluster.etcd_port,
             path="/health",
@@ -101,7 +103,7 @@ def _etcd(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
     )
 
 
-def _api_server(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
+def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Process:
     ca, serving, kubelet = (layout.pair(stem) for stem in ("ca", "apiserver", "apiserver-kubelet-client"))
     etcd, proxy = layout.pair("apiserver-etcd-client"), layout.pair("front-proxy-client")
     accounts = layout.service_account
@@ -109,7 +111,7 @@ def _api_server(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
         name="apiserver",
         argv=_pynetes(
             "apiserver",
-            f"--advertise-address={machine.address}",
+            f"--advertise-address={network.nodes[0].address}",
             f"--secure-port={cluster.secure_port}",
             f"--etcd-servers=https://127.0.0.1:{cluster.etcd_port}",
             f"--etcd-cafile={layout.pair('etcd/ca').certificate}",
@@ -142,32 +144,38 @@ def _api_server(cluster: Cluster, machine: Machine, layout: Layout) -> Process:
     )
 
 
-def _nodes(cluster: Cluster, machine: Machine) -> Iterator[Process]:
-    for node in cluster.node_names():
-        prefix = netns.prefix(cluster.name, node) if node != cluster.node_names()[0] else ()
-        yield _containerd(cluster, node, prefix)
-        yield _kubelet(cluster, machine, node, prefix)
-        yield _proxy(cluster, node, prefix)
-
-
-def _containerd(cluster: Cluster, node: str, prefix: tuple[str, ...]) -> Process:
-    containerd = cluster.containerd(node)
-    return Process(
-        name=f"containerd-{node}",
-        argv=(*prefix, *containerd.command()),
+def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
+    containerd = cluster.containerd(node.name)
+    yield Process(
+        name=f"containerd-{node.name}",
+        argv=node.command(containerd.command()),
         ready=Probe(unix=str(containerd.socket)),
     )
+    yield Process(
+        name=f"kubelet-{node.name}",
+        argv=node.command(_pynetes("kubelet", *_kubelet_flags(cluster, node))),
+        after=("apiserver", f"containerd-{node.name}"),
+        ready=Probe(host=node.address, port=KUBELET_PORT),
+    )
+    proxy = (
+        f"--kubeconfig={Layout(cluster.state).kubeconfig('kube-proxy.conf')}",
+        f"--hostname-override={node.name}",
+        f"--cluster-cidr={cluster.pod_cidr}",
+        f"--proxy-mode={cluster.proxy_mode}",
+        _paths_socket(cluster, f"kube-proxy-{node.name}"),
+    )
+    yield Process(name=f"kube-proxy-{node.name}", argv=node.command(_pynetes("proxy", *proxy)), after=("apiserver",))
 
 
-def _kubelet(cluster: Cluster, machine: Machine, node: str, prefix: tuple[str, ...]) -> Process:
-    home = Layout(cluster.state).node(node)
+def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
+    home = Layout(cluster.state).node(node.name)
     serving = home.pair("kubelet")
-    flags = (
+    return (
         f"--kubeconfig={home.kubeconfig('kubelet.conf')}",
-        f"--hostname-override={node}",
-        f"--node-ip={machine.addresses[node]}",
-        f"--container-runtime-endpoint={cluster.containerd(node).endpoint}",
-        f"--root-dir={cluster.node_state(node) / 'kubelet'}",
+        f"--hostname-override={node.name}",
+        f"--node-ip={node.address}",
+        f"--container-runtime-endpoint={cluster.containerd(node.name).endpoint}",
+        f"--root-dir={cluster.node_state(node.name) / 'kubelet'}",
         f"--cluster-dns={cluster.dns_service}",
         f"--cluster-domain={cluster.domain}",
         f"--tls-cert-file={serving.certificate}",
@@ -175,29 +183,8 @@ def _kubelet(cluster: Cluster, machine: Machine, node: str, prefix: tuple[str, .
         f"--client-ca-file={Layout(cluster.state).pair('ca').certificate}",
         "--anonymous-auth=false",
         "--authorization-mode=Webhook",
-        f"--cgroup-root=/{cgroup(cluster)}/{node}",
-        _paths_socket(cluster, f"kubelet-{node}"),
-    )
-    return Process(
-        name=f"kubelet-{node}",
-        argv=(*prefix, *_pynetes("kubelet", *flags)),
-        after=("apiserver", f"containerd-{node}"),
-        ready=Probe(host=machine.addresses[node], port=KUBELET_PORT),
-    )
-
-
-def _proxy(cluster: Cluster, node: str, prefix: tuple[str, ...]) -> Process:
-    flags = (
-        f"--kubeconfig={Layout(cluster.state).kubeconfig('kube-proxy.conf')}",
-        f"--hostname-override={node}",
-        f"--cluster-cidr={cluster.pod_cidr}",
-        f"--proxy-mode={cluster.proxy_mode}",
-        _paths_socket(cluster, f"kube-proxy-{node}"),
-    )
-    return Process(
-        name=f"kube-proxy-{node}",
-        argv=(*prefix, *_pynetes("proxy", *flags)),
-        after=("apiserver",),
+        f"--cgroup-root=/{cgroup(cluster)}/{node.name}",
+        _paths_socket(cluster, f"kubelet-{node.name}"),
     )
 
 
