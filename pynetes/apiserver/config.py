@@ -1,0 +1,116 @@
+"""The API server's configuration: upstream's flags, as far as this server has what they set."""
+
+from dataclasses import dataclass
+
+from pynetes.component.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Read from argv by pynetes/cmd/apiserver.py; built directly by tests and by the in-process cluster."""
+
+    # Serving
+    bind_address: str = option("--bind-address", "0.0.0.0", "The IP address to listen on; :: for all of both families.")
+    secure_port: int = option("--secure-port", 6443, "The TCP port that serves HTTPS; 0 takes a free one.")
+    advertise_address: str = option(
+        "--advertise-address",
+        "",
+        "The IP address told to the cluster in the `kubernetes` Endpoints; the host's if empty.",
+    )
+    cert_dir: str = option("--cert-dir", "", "Where self-signed certificates are kept when none are given.")
+    tls_cert_file: str = option("--tls-cert-file", "", "PEM file with the serving certificate and its intermediates.")
+    tls_private_key_file: str = option("--tls-private-key-file", "", "PEM file with the key of --tls-cert-file.")
+    max_requests_inflight: int = option(
+        "--max-requests-inflight", 400, "Reads served at once; more get 429. 0: no limit."
+    )
+    max_mutating_requests_inflight: int = option(
+        "--max-mutating-requests-inflight", 200, "Writes served at once; more get 429. 0: no limit."
+    )
+    request_timeout: float = option("--request-timeout", 60.0, "Seconds a request may take, watches and streams apart.")
+    min_request_timeout: int = option(
+        "--min-request-timeout",
+        1800,
+        "Seconds a watch lives at least when the client sets no limit; at most twice that.",
+    )
+    shutdown_delay_duration: float = option(
+        "--shutdown-delay-duration",
+        0.0,
+        "Seconds to keep serving, unready, after SIGTERM, for load balancers to notice.",
+    )
+    paths_socket: str = option(
+        "--paths-socket", "", "Unix socket on which `pynetes paths` reads what this process saw."
+    )
+    # Authentication
+    client_ca_file: str = option("--client-ca-file", "", "PEM bundle; certificates signed by it name their user.")
+    token_auth_file: str = option("--token-auth-file", "", 'CSV of static tokens: token,user,uid,"group1,group2".')
+    anonymous_auth: bool = option("--anonymous-auth", True, "Let requests without credentials in as system:anonymous.")
+    api_audiences: tuple[str, ...] = option("--api-audiences", (), "Audiences of tokens; the issuer if empty.")
+    service_account_issuer: tuple[str, ...] = option(
+        "--service-account-issuer", ("https://kubernetes.default.svc",), "Issuers of tokens; the first one signs."
+    )
+    service_account_key_file: tuple[str, ...] = option(
+        "--service-account-key-file", (), "PEM files whose public keys verify ServiceAccount tokens."
+    )
+    service_account_signing_key_file: str = option(
+        "--service-account-signing-key-file", "", "PEM file of the private key that signs ServiceAccount tokens."
+    )
+    service_account_max_token_expiration: int = option(
+        "--service-account-max-token-expiration", 0, "Longest life of a token in seconds; 0: no limit."
+    )
+    requestheader_client_ca_file: str = option(
+        "--requestheader-client-ca-file", "", "PEM bundle that signs front proxies, whose headers name the user."
+    )
+    requestheader_allowed_names: tuple[str, ...] = option(
+        "--requestheader-allowed-names", (), "Common names of front proxies; any name if empty."
+    )
+    requestheader_username_headers: tuple[str, ...] = option(
+        "--requestheader-username-headers", ("X-Remote-User",), "Headers that hold the user's name."
+    )
+    requestheader_group_headers: tuple[str, ...] = option(
+        "--requestheader-group-headers", ("X-Remote-Group",), "Headers that hold the groups."
+    )
+    requestheader_extra_headers_prefix: tuple[str, ...] = option(
+        "--requestheader-extra-headers-prefix", ("X-Remote-Extra-",), "Prefixes of headers that hold extra values."
+    )
+    proxy_client_cert_file: str = option("--proxy-client-cert-file", "", "Certificate shown to aggregated API servers.")
+    proxy_client_key_file: str = option("--proxy-client-key-file", "", "Key of --proxy-client-cert-file.")
+    # Authorization and admission
+    authorization_mode: tuple[str, ...] = option(
+        "--authorization-mode", (), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny. AlwaysAllow if empty."
+    )
+    enable_admission_plugins: tuple[str, ...] = option(
+        "--enable-admission-plugins", (), "Admission plugins beside the default ones."
+    )
+    disable_admission_plugins: tuple[str, ...] = option(
+        "--disable-admission-plugins", (), "Admission plugins to leave out of the default ones."
+    )
+    allow_privileged: bool = option("--allow-privileged", False, "Let pods run privileged containers.")
+    # Storage
+    etcd_servers: tuple[str, ...] = option("--etcd-servers", (), "URLs of etcd members; SQLite in --data-dir if empty.")
+    etcd_cafile: str = option("--etcd-cafile", "", "PEM bundle that verifies etcd's certificate.")
+    etcd_certfile: str = option("--etcd-certfile", "", "Certificate shown to etcd.")
+    etcd_keyfile: str = option("--etcd-keyfile", "", "Key of --etcd-certfile.")
+    data_dir: str = option("--data-dir", "", "Directory of the embedded store and generated files; memory if empty.")
+    # Cluster
+    service_cluster_ip_range: tuple[str, ...] = option(
+        "--service-cluster-ip-range", ("10.96.0.0/16",), "Networks of Services' cluster IPs: one per IP family."
+    )
+    service_node_port_range: str = option("--service-node-port-range", "30000-32767", "Ports of NodePort Services.")
+    # Kubelets
+    kubelet_client_certificate: str = option("--kubelet-client-certificate", "", "Certificate shown to kubelets.")
+    kubelet_client_key: str = option("--kubelet-client-key", "", "Key of --kubelet-client-certificate.")
+    kubelet_certificate_authority: str = option(
+        "--kubelet-certificate-authority", "", "PEM bundle that verifies kubelets' serving certificates."
+    )
+    kubelet_preferred_address_types: tuple[str, ...] = option(
+        "--kubelet-preferred-address-types",
+        ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"),
+        "Which of a node's addresses to dial, best first.",
+    )
+    # Accepted because every deployment sets them; what they choose is fixed here.
+    storage_media_type: str = option("--storage-media-type", "application/json", "Encoding in the store: JSON only.")
+    enable_bootstrap_token_auth: bool = option(
+        "--enable-bootstrap-token-auth", False, "Authenticate nodes that join by tokens kept in kube-system Secrets."
+    )
+    feature_gates: tuple[str, ...] = option("--feature-gates", (), "Name=true|false pairs.")
+    v: int = option("-v", 0, "Verbosity of the log.")
