@@ -16,6 +16,16 @@ from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
 
 
+class Index(Protocol):
+    """Something derived from all objects of a resource, kept by difference. Objects are shared."""
+
+    def reset(self, objs: Iterable[Object]) -> None:
+        """Start over from these."""
+
+    def changed(self, new: Object | None, old: Object | None) -> None:
+        """One object came (old is None), changed, or went (new is None)."""
+
+
 class Objects(Protocol):
     """The state of the cluster, as the registry and the policies see it. Objects are shared: copy before changing."""
 
@@ -27,6 +37,9 @@ class Objects(Protocol):
 
     def changed(self, resource: Resource) -> int:
         """A number that moves whenever an object of this resource does; for derived indexes."""
+
+    def keep(self, resource: Resource, index: Index) -> None:
+        """Reset the index now, and tell it every change from now on, before any reader sees the change."""
 
     async def fresh(self, resource: Resource) -> Revision:
         """Wait until the cache shows every write acknowledged before this call; its revision then."""

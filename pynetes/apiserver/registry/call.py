@@ -52,16 +52,12 @@ class Allocation(Protocol):
 
 
 class Strategy(Protocol):
-    """Surrounds the generic verbs of one resource with I/O. Called after mutating admission, before validation."""
+    """Surrounds the generic create, update and delete of one resource with I/O."""
 
-    async def before_create(self, ctx: Context, obj: Object, *, dry_run: bool) -> Allocation | None:
-        """Allocate and fill in, in place. Raises StatusError."""
+    async def before(self, ctx: Context, attributes: Attributes) -> Allocation | None:
+        """After mutating admission and defaulting, before validation, for CREATE and UPDATE (again on each retry).
 
-    async def before_update(self, ctx: Context, new: Object, old: Object, *, dry_run: bool) -> Allocation | None:
-        """The same for what an update newly asks for."""
+        May allocate and fill in attributes.obj, or raise StatusError. On a dry run nothing may outlive the request."""
 
-    async def after_update(self, ctx: Context, new: Object, old: Object) -> None:
-        """Release what the stored update no longer holds."""
-
-    async def after_delete(self, ctx: Context, obj: Object) -> None:
-        """Release everything."""
+    async def after(self, ctx: Context, attributes: Attributes) -> None:
+        """The write is stored (or, for DELETE, `old` is really gone): release what is no longer held."""
