@@ -6,6 +6,8 @@ The numbers are those of pynetes/paths/registry.py (1–29; 0 is what belongs to
 """
 
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import time
 
@@ -57,6 +59,16 @@ class Recorder:
     def __init__(self) -> None:
         self.counters: dict[int, Counters] = {}
         self.ring: deque[Interaction] = deque(maxlen=RING)
+        self._listeners: list[Callable[[Interaction], None]] = []
+
+    @contextmanager
+    def listening(self, listener: Callable[[Interaction], None]) -> Iterator[None]:
+        """Tell listener of every interaction while the block runs. It must not block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def record(self, interaction: Interaction, identity: Identity | None = None) -> None:
         """Note one interaction; identity only where it is (newly) known. Cheap enough for every request."""
@@ -71,6 +83,8 @@ class Recorder:
         if identity is not None:
             counters.identity = identity
         self.ring.append(interaction)
+        for listener in self._listeners:
+            listener(interaction)
 
 
 #: A process is one component, so it has one recorder; tests make their own.

@@ -1,0 +1,185 @@
+"""Metrics in Prometheus' text format, under upstream's names where upstream has the metric.
+
+Cheap enough for every request: a sample is a dictionary entry, label values are positional in the order the metric
+declares them. A process is one component, so REGISTRY is its registry; tests make their own.
+
+    REQUESTS = REGISTRY.counter("rest_client_requests_total", "Requests by code and method.", "code", "method")
+    REQUESTS.inc("200", "GET")
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Protocol
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metric(Protocol):
+    """What the registry writes out."""
+
+    name: str
+    help: str
+    type: str
+
+    def lines(self) -> Iterator[str]:
+        """Its samples."""
+
+
+def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
+    """Bucket bounds as upstream's ExponentialBuckets makes them."""
+    return tuple(start * factor**step for step in range(count))
+
+
+class Counter:
+    """A number that only grows."""
+
+    type = "counter"
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name, self.help, self._labels = name, text, labels
+        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
+
+    def inc(self, *labels: str, by: float = 1.0) -> None:
+        """Add to the sample of these label values."""
+        self._values[labels] = self._values.get(labels, 0.0) + by
+
+    def value(self, *labels: str) -> float:
+        """The sample, 0 when there is none yet."""
+        return self._values.get(labels, 0.0)
+
+    def lines(self) -> Iterator[str]:
+        for labels, value in tuple(self._values.items()):
+            yield f"{self.name}{_braces(self._labels, labels)} {_number(value)}"
+
+
+class Gauge:
+    """A number that goes up and down, or one that `read` tells when asked: pairs of label values and number."""
+
+    type = "gauge"
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        *labels: str,
+        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]] | None = None,
+    ) -> None:
+        self.name, self.help, self._labels, self._read = name, text, labels, read
+        self._values: dict[tuple[str, ...], float] = {}
+
+    def set(self, value: float, *labels: str) -> None:
+        """Replace the sample."""
+        self._values[labels] = value
+
+    def add(self, by: float, *labels: str) -> None:
+        """Change the sample; by may be negative."""
+        self._values[labels] = self._values.get(labels, 0.0) + by
+
+    def value(self, *labels: str) -> float:
+        """The sample, 0 when there is none."""
+        return self._values.get(labels, 0.0)
+
+    def remove(self, *labels: str) -> None:
+        """Forget the sample, when what it described is gone."""
+        self._values.pop(labels, None)
+
+    def lines(self) -> Iterator[str]:
+        for labels, value in self._read() if self._read else tuple(self._values.items()):
+            yield f"{self.name}{_braces(self._labels, labels)} {_number(value)}"
+
+
+class Histogram:
+    """How observations spread over buckets, by upper bound."""
+
+    type = "histogram"
+
+    def __init__(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = BUCKETS) -> None:
+        self.name, self.help, self._labels, self._bounds = name, text, labels, buckets
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Add one observation."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            self._sums[labels] = 0.0
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[labels] += value
+
+    def count(self, *labels: str) -> int:
+        """How many observations there were."""
+        return sum(self._counts.get(labels, ()))
+
+    def lines(self) -> Iterator[str]:
+        for labels, counts in tuple(self._counts.items()):
+            bounds = [*(_number(bound) for bound in self._bounds), "+Inf"]
+            for bound, total in zip(bounds, accumulate(counts), strict=True):
+                yield f"{self.name}_bucket{_braces((*self._labels, 'le'), (*labels, bound))} {total}"
+            suffix = _braces(self._labels, labels)
+            yield f"{self.name}_sum{suffix} {_number(self._sums[labels])}"
+            yield f"{self.name}_count{suffix} {sum(counts)}"
+
+
+class Registry:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        """Make and keep a counter."""
+        metric = Counter(name, text, *labels)
+        self.add(metric)
+        return metric
+
+    def gauge(
+        self,
+        name: str,
+        text: str,
+        *labels: str,
+        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]] | None = None,
+    ) -> Gauge:
+        """Make and keep a gauge."""
+        metric = Gauge(name, text, *labels, read=read)
+        self.add(metric)
+        return metric
+
+    def histogram(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
+        """Make and keep a histogram."""
+        metric = Histogram(name, text, *labels, buckets=buckets)
+        self.add(metric)
+        return metric
+
+    def add(self, metric: Metric) -> None:
+        """Keep a metric; a name belongs to one only."""
+        if metric.name in self._metrics:
+            raise ValueError(f"the metric {metric.name} is declared twice")
+        self._metrics[metric.name] = metric
+
+    def text(self) -> str:
+        """The exposition."""
+        out: list[str] = []
+        for name, metric in sorted(self._metrics.items()):
+            out += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.type}", *metric.lines()]
+        return "\n".join([*out, ""])
+
+
+def _braces(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+#: This process's metrics.
+REGISTRY = Registry()

@@ -1,0 +1,119 @@
+"""The HTTP server beside every component: health, metrics, and the paths socket.
+
+The API server has its own HTTP protocol; whatever else serves HTTP does it with aiohttp, from here.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from pynetes.component import metrics, tracing
+from pynetes.component.health import Checks
+
+#: Interactions a slow reader of the stream may lag behind before the oldest are left out.
+STREAM_BUFFER = 1000
+
+
+def application(checks: Checks, registry: metrics.Registry = metrics.REGISTRY) -> web.Application:
+    """/healthz, /livez, /readyz (each with ?verbose, ?exclude= and /NAME) and /metrics; add routes as you like."""
+    app = web.Application()
+
+    def health(endpoint: str) -> None:
+        async def answer(request: web.Request) -> web.Response:
+            result = checks.answer(
+                endpoint,
+                verbose="verbose" in request.query,
+                exclude=request.query.getall("exclude", []),
+                only=request.match_info.get("name", ""),
+            )
+            return web.Response(status=result.status, text=result.text)
+
+        app.router.add_get(f"/{endpoint}", answer)
+        app.router.add_get(f"/{endpoint}/{{name}}", answer)
+
+    async def expose(_request: web.Request) -> web.Response:
+        return web.Response(body=registry.text().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    for endpoint in ("healthz", "livez", "readyz"):
+        health(endpoint)
+    app.router.add_get("/metrics", expose)
+    return app
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, *, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve app while the block runs; gives the port in use. OSError when it is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def serve_paths(
+    socket: str, component: str, recorder: tracing.Recorder = tracing.RECORDER
+) -> AsyncIterator[None]:
+    """Show the recorder on a Unix socket while the block runs; socket "" shows it nowhere.
+
+    GET /snapshot is one JSON document; GET /stream is one interaction per line as they happen."""
+    if not socket:
+        yield
+        return
+    path = Path(socket)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    runner = web.AppRunner(_paths_application(component, recorder), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(path)).start()
+        path.chmod(0o600)
+        yield
+    finally:
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
+
+
+def _paths_application(component: str, recorder: tracing.Recorder) -> web.Application:
+    async def snapshot(_request: web.Request) -> web.Response:
+        document = {
+            "component": component,
+            "buckets": [bound for bound in tracing.BUCKETS if bound != float("inf")],
+            "counters": {str(path): asdict(counters) for path, counters in recorder.counters.items()},
+            "ring": [asdict(interaction) for interaction in recorder.ring],
+        }
+        return web.Response(body=orjson.dumps(document), content_type="application/json")
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        queue: asyncio.Queue[tracing.Interaction] = asyncio.Queue(STREAM_BUFFER)
+        with recorder.listening(lambda interaction: _offer(queue, interaction)):
+            while True:
+                interaction = await queue.get()
+                line = orjson.dumps({"component": component, **asdict(interaction)}, option=orjson.OPT_APPEND_NEWLINE)
+                try:
+                    await response.write(line)
+                except ConnectionError:
+                    return response
+
+    app = web.Application()
+    app.router.add_get("/snapshot", snapshot)
+    app.router.add_get("/stream", stream)
+    return app
+
+
+def _offer(queue: "asyncio.Queue[tracing.Interaction]", interaction: tracing.Interaction) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(interaction)
