@@ -1,0 +1,183 @@
+"""The cached objects of one resource, in the store's order, with the newest changes for watchers and older snapshots.
+
+Everything here is synchronous, so a reader that takes entries and then a watch from `revision` without awaiting in
+between has missed nothing.
+"""
+
+import logging
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+
+from pynetes.machinery import errors
+from pynetes.machinery.meta import Key, Revision
+from pynetes.machinery.resource import Resource
+from pynetes.storage.backend import Change, KeyValue
+from pynetes.storage.entry import Entry, Fields, Parsed, Undecodable, decode
+from pynetes.storage.watch import CacheEvent, Filter, Progress, Watch, Watchers
+
+log = logging.getLogger(__name__)
+
+#: Events kept for watchers that resume, and the bytes of superseded versions that they may hold on to.
+WINDOW_EVENTS = 8192
+WINDOW_BYTES = 16 << 20
+#: Events whose encoded frames are kept; by then every live watcher has written them.
+FRAMED_EVENTS = 256
+
+EVERYTHING = Filter()
+
+
+class ResourceCache:
+    """Made by Cacher. `revision` is how far all of it has come; entries are shared and never change."""
+
+    def __init__(self, resource: Resource, progress: Progress, parsed: Parsed) -> None:
+        self.resource = resource
+        self._progress = progress
+        self._parsed = parsed
+        self._fields = Fields(resource)
+        self._entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+        self._watchers = Watchers()
+        self._events: deque[CacheEvent] = deque()
+        self._framed: deque[CacheEvent] = deque()
+        self._held = 0
+        #: Watches and snapshots can start here or later.
+        self._start = Revision(0)
+        #: Changes that came while the first listing was under way; None when there is none.
+        self._pending: list[Change] | None = None
+
+    @property
+    def revision(self) -> Revision:
+        """Every change up to here is included."""
+        return max(self._progress.revision, self._start)
+
+    def entry(self, key: Key) -> Entry | None:
+        """One object."""
+        return self._entries.get(self.resource.storage_key(key))
+
+    def entries(self, wanted: Filter = EVERYTHING, *, start: str = "") -> list[Entry]:
+        """The objects that match, in key order, from `start` (a storage key, inclusive) on."""
+        if wanted.name and (wanted.namespace or not self.resource.namespaced):
+            found = self.entry(Key(wanted.namespace, wanted.name))
+            return [found] if found and found.storage_key >= start and wanted.matches(found) else []
+        keys = self._range(self._keys, wanted.namespace, start)
+        return _select((self._entries[key] for key in keys), wanted)
+
+    def entries_at(self, revision: Revision, wanted: Filter = EVERYTHING, *, start: str = "") -> list[Entry] | None:
+        """As `entries`, but as things were at a revision; None if that is longer ago than the cache remembers."""
+        if revision < self._start or revision > self.revision:
+            return None
+        then: dict[str, Entry | None] = {}
+        for event in takewhile(lambda event: event.revision > revision, reversed(self._events)):
+            then[event.entry.storage_key] = event.old_entry
+        if not then:
+            return self.entries(wanted, start=start)
+        keys = self._range(sorted({*self._keys, *then}), wanted.namespace, start)
+        versions = (then[key] if key in then else self._entries[key] for key in keys)
+        return _select((entry for entry in versions if entry is not None), wanted)
+
+    def watch(self, after: Revision | None = None, wanted: Filter = EVERYTHING) -> Watch:
+        """Changes after a revision; None means from now. Raises StatusError (410) if that is too long ago."""
+        after = self.revision if after is None else after
+        if after < self._start:
+            raise errors.expired(f"too old resource version: {after} ({self._start})")
+        missed = list(takewhile(lambda event: event.revision > after, reversed(self._events)))
+        backlog = [mine for event in reversed(missed) if (mine := event.seen_by(wanted)) is not None]
+        watch = Watch(wanted, self, self._watchers, backlog)
+        self._watchers.add(watch)
+        return watch
+
+    def make(self, item: KeyValue) -> Entry:
+        """The entry of a stored value. Raises Undecodable."""
+        return Entry(item.key, item.modified, item.value, decode(item.value), self._parsed, self._fields)
+
+    def begin(self) -> None:
+        """A first listing begins while the watch is running: remember what it may or may not include."""
+        self._pending = []
+
+    def fill(self, items: Iterable[KeyValue], revision: Revision) -> None:
+        """The first listing is there; what came since is applied on top."""
+        pending, self._pending = self._pending or [], None
+        self.replace(items, revision)
+        for change in pending:
+            if change.modified > revision:
+                self.apply(change, None)
+
+    def replace(self, items: Iterable[KeyValue], revision: Revision) -> None:
+        """Take a whole listing. Watchers are closed: what happened in between is not known."""
+        self.reset()
+        for item in items:
+            if (entry := self._made(item)) is not None:
+                self._entries[item.key] = entry
+        self._keys = sorted(self._entries)
+        self._start = revision
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for watch in self._watchers:
+            watch.close()
+        self._entries.clear()
+        self._keys.clear()
+        self._events.clear()
+        self._framed.clear()
+        self._held = 0
+
+    def apply(self, change: Change, entry: Entry | None) -> None:
+        """Take one change; `entry` is the new version if this process has written it."""
+        if self._pending is not None:
+            self._pending.append(change)
+            return
+        if change.modified <= self._start:
+            return
+        old = self._entries.get(change.key)
+        if change.value is None:
+            self._removed(change, old, entry)
+            return
+        if entry is None:
+            entry = self._made(KeyValue(change.key, change.value, change.created, change.modified))
+        if entry is None:
+            self._removed(change, old, None)
+            return
+        if old is None:
+            insort(self._keys, change.key)
+        self._entries[change.key] = entry
+        self._publish(CacheEvent("MODIFIED" if old else "ADDED", entry, old, change.modified))
+
+    def _removed(self, change: Change, old: Entry | None, entry: Entry | None) -> None:
+        if old is None:
+            return
+        del self._entries[change.key]
+        del self._keys[bisect_left(self._keys, change.key)]
+        self._publish(CacheEvent("DELETED", entry or old.at(change.modified), old, change.modified))
+
+    def _publish(self, event: CacheEvent) -> None:
+        self._events.append(event)
+        self._held += len(event.old_entry.body) if event.old_entry else 0
+        while len(self._events) > WINDOW_EVENTS or self._held > WINDOW_BYTES:
+            dropped = self._events.popleft()
+            self._held -= len(dropped.old_entry.body) if dropped.old_entry else 0
+            self._start = dropped.revision
+        self._framed.append(event)
+        if len(self._framed) > FRAMED_EVENTS:
+            self._framed.popleft().forget()
+        self._watchers.publish(event)
+
+    def _made(self, item: KeyValue) -> Entry | None:
+        try:
+            return self.make(item)
+        except Undecodable as error:
+            # One bad value must not take the whole resource down with it.
+            log.error("the value of %s is left out: %s", item.key, error)
+            return None
+
+    def _range(self, keys: Sequence[str], namespace: str, start: str) -> Sequence[str]:
+        prefix = f"{self.resource.prefix}{namespace}/" if namespace else self.resource.prefix
+        first = bisect_left(keys, max(prefix, start))
+        return keys[first : bisect_left(keys, prefix[:-1] + chr(ord("/") + 1), lo=first)]
+
+
+def _select(entries: Iterable[Entry], wanted: Filter) -> list[Entry]:
+    if wanted == EVERYTHING or wanted == Filter(namespace=wanted.namespace):
+        return list(entries)
+    return [entry for entry in entries if wanted.matches(entry)]

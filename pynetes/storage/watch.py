@@ -1,0 +1,230 @@
+"""Watching one resource of the cache: events, who gets which, and what one change is to a watcher with selectors.
+
+The cost of a change grows with the watchers that want it, not with all there are: watchers that name one object, one
+namespace or one value of a field (a kubelet's spec.nodeName) are found by that value. A watcher that does not keep up
+is closed; it never misses an event silently, and its client resumes from the last revision it has seen.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pynetes.machinery.meta import Revision
+from pynetes.storage.entry import Entry
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+#: Events that may wait for one watcher.
+BUFFER = 4096
+
+
+class Matcher(Protocol):
+    """A label or field selector."""
+
+    def matches(self, values: Mapping[str, str], /) -> bool:
+        """Whether an object with these labels (or field values) is selected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """What a reader wants of a resource. `exact` are field values it requires, which indexes make use of."""
+
+    namespace: str = ""
+    name: str = ""
+    labels: Matcher | None = None
+    fields: Matcher | None = None
+    exact: tuple[tuple[str, str], ...] = ()
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether this version of the object is wanted."""
+        key = entry.key
+        return (
+            (not self.namespace or key.namespace == self.namespace)
+            and (not self.name or key.name == self.name)
+            and (self.labels is None or self.labels.matches(entry.labels))
+            and (self.fields is None or self.fields.matches(entry.fields))
+            and all(entry.fields.get(field) == value for field, value in self.exact)
+        )
+
+
+class CacheEvent:
+    """A change as watchers are told it. `frames` holds it encoded, by whatever key the encoder chooses."""
+
+    __slots__ = ("_as_added", "_as_deleted", "entry", "frames", "old_entry", "revision", "type")
+
+    def __init__(self, kind: EventType, entry: Entry, old_entry: Entry | None, revision: Revision) -> None:
+        self.type: EventType = kind
+        #: The object to show; in a DELETED event its last state with the deletion's resourceVersion.
+        self.entry = entry
+        #: The version before: None in an ADDED event.
+        self.old_entry = old_entry
+        self.revision = revision
+        self.frames: dict[object, bytes] = {}
+        self._as_added: CacheEvent | None = None
+        self._as_deleted: CacheEvent | None = None
+
+    def seen_by(self, wanted: Filter) -> "CacheEvent | None":
+        """This change for a watcher with selectors: what begins to match is ADDED, what ceases to is DELETED."""
+        before = self.old_entry is not None and wanted.matches(self.old_entry)
+        if self.type == "DELETED":
+            return self if before else None
+        now = wanted.matches(self.entry)
+        if now:
+            return self if before or self.type == "ADDED" else self._added()
+        return self._deleted() if before else None
+
+    def forget(self) -> None:
+        """Let go of the encoded frames: those who were watching have written them."""
+        for event in (self, self._as_added, self._as_deleted):
+            if event is not None:
+                event.frames.clear()
+
+    def _added(self) -> "CacheEvent":
+        if self._as_added is None:
+            self._as_added = CacheEvent("ADDED", self.entry, None, self.revision)
+        return self._as_added
+
+    def _deleted(self) -> "CacheEvent":
+        if self._as_deleted is None:
+            assert self.old_entry is not None
+            gone = self.old_entry.at(self.revision)
+            self._as_deleted = CacheEvent("DELETED", gone, self.old_entry, self.revision)
+        return self._as_deleted
+
+
+class Progress(Protocol):
+    """Knows how far the cache has come."""
+
+    @property
+    def revision(self) -> Revision:
+        """Every change up to this revision has been offered to the watchers."""
+
+
+class Watch:
+    """One watcher: an async iterator of events, or batches of them. Ends when it is closed.
+
+    Use it as a context manager; leaving it takes it out of the index.
+    """
+
+    def __init__(self, wanted: Filter, progress: Progress, watchers: "Watchers", backlog: Sequence[CacheEvent]) -> None:
+        self.wanted = wanted
+        self.closed = False
+        self._events: deque[CacheEvent] = deque(backlog)
+        self._progress = progress
+        self._watchers = watchers
+        self._waiter: asyncio.Future[None] | None = None
+
+    def offer(self, event: CacheEvent) -> None:
+        """Add an event if it is wanted; a full buffer closes the watch."""
+        mine = event.seen_by(self.wanted)
+        if mine is None or self.closed:
+            return
+        if len(self._events) >= BUFFER:
+            self.close()
+            return
+        self._events.append(mine)
+        self._wake()
+
+    def progress(self) -> Revision | None:
+        """The revision a bookmark may carry now: everything up to it has been taken. None while events wait."""
+        return None if self._events else self._progress.revision
+
+    async def batch(self) -> Sequence[CacheEvent]:
+        """All events that wait, at least one. An empty batch means that the watch was closed."""
+        await self._ready()
+        if self.closed:
+            return ()
+        taken = tuple(self._events)
+        self._events.clear()
+        return taken
+
+    def close(self) -> None:
+        """End it: for a reader that is gone or does not keep up, or a cache that lost its place."""
+        self.closed = True
+        self._events.clear()
+        self._watchers.remove(self)
+        self._wake()
+
+    async def _ready(self) -> None:
+        while not self._events and not self.closed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> "Watch":
+        return self
+
+    async def __anext__(self) -> CacheEvent:
+        await self._ready()
+        if self.closed:
+            raise StopAsyncIteration
+        return self._events.popleft()
+
+
+class Watchers:
+    """The watchers of one resource, found by what they require."""
+
+    def __init__(self) -> None:
+        # A dict as an ordered set: events go out in the order in which watchers came.
+        self._index: defaultdict[tuple[str, str], dict[Watch, None]] = defaultdict(dict)
+        self._fields: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Watch]:
+        return (watch for group in list(self._index.values()) for watch in list(group))
+
+    def add(self, watch: Watch) -> None:
+        """Offer it events from now on."""
+        place = _place(watch.wanted)
+        self._fields[place[0]] = self._fields.get(place[0], 0) + 1
+        self._index[place][watch] = None
+
+    def remove(self, watch: Watch) -> None:
+        """Offer it nothing more. Nothing happens if it is gone already."""
+        place = _place(watch.wanted)
+        group = self._index.get(place)
+        if group is None or watch not in group:
+            return
+        del group[watch]
+        if not group:
+            del self._index[place]
+        self._fields[place[0]] -= 1
+        if not self._fields[place[0]]:
+            del self._fields[place[0]]
+
+    def publish(self, event: CacheEvent) -> None:
+        """Offer a change to those that may want it."""
+        for field in list(self._fields):
+            values = {_value(event.entry, field)}
+            if event.old_entry is not None:
+                values.add(_value(event.old_entry, field))
+            for value in values:
+                for watch in list(self._index.get((field, value), ())):
+                    watch.offer(event)
+
+
+def _place(wanted: Filter) -> tuple[str, str]:
+    """Where a watcher is indexed: by the narrowest thing it requires."""
+    if wanted.name:
+        return "metadata.name", wanted.name
+    exact = next((pair for pair in wanted.exact if pair[0] != "metadata.namespace"), None)
+    if exact:
+        return exact
+    return ("metadata.namespace", wanted.namespace) if wanted.namespace else ("", "")
+
+
+def _value(entry: Entry, field: str) -> str:
+    return entry.fields.get(field, "") if field else ""
