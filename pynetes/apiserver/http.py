@@ -65,7 +65,8 @@ class Request:
     query_string: str = ""
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
-    #: The client's certificate (DER) as verified by TLS against the client CA; None without one.
+    #: The client's certificate (DER), which TLS has verified against the client CAs and the front proxies' CAs
+    #: together: which of them signed it is for authentication to find out. None without one.
     peer_certificate: bytes | None = None
     #: The client's IP address; "" in process.
     remote: str = ""
@@ -74,6 +75,8 @@ class Request:
     audit_id: str = ""
     #: Texts for the Warning header.
     warnings: list[str] = field(default_factory=list)
+    #: The body was over the limit and was not read.
+    oversized: bool = False
     #: Monotonic seconds of arrival.
     started: float = 0.0
     #: Identity of how the user was authenticated, for `pynetes paths`: certificate subject, token issuer, expiry.
@@ -111,7 +114,7 @@ def request(
     return Request(method=method, path=unquote(path), query_string=query, headers=sent, body=body)
 
 
-Body: TypeAlias = bytes | Sequence[bytes | memoryview] | AsyncIterator[bytes]
+Body: TypeAlias = bytes | list[bytes] | AsyncIterator[bytes]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,124 @@
+"""The HTTPS endpoint: listens, owns every connection's task, reloads certificates, and shuts down gracefully."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+
+from pynetes.apiserver.connection import Connection
+from pynetes.apiserver.http import Handler
+from pynetes.component.clock import Clock, SystemClock
+
+#: Seconds that requests in flight get to finish at shutdown.
+GRACE = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLS:
+    """Paths of PEM files. client_cas are asked of clients, who may come without a certificate (tokens)."""
+
+    certificate: str
+    key: str
+    client_cas: tuple[str, ...] = ()
+
+    def files(self) -> tuple[str, ...]:
+        """Everything that a reload reads."""
+        return (self.certificate, self.key, *self.client_cas)
+
+
+class Certificates:
+    """The TLS context, made anew when a file has changed, so that renewed certificates need no restart."""
+
+    def __init__(self, tls: TLS) -> None:
+        self._tls = tls
+        self._seen = self._stamps()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+        if tls.client_cas:
+            self.context.verify_mode = ssl.CERT_OPTIONAL
+        self._load()
+
+    def refresh(self) -> None:
+        """Take changed files in; a half-written pair keeps the old certificate."""
+        stamps = self._stamps()
+        if stamps != self._seen:
+            try:
+                self._load()
+            except (ssl.SSLError, OSError):
+                return
+            self._seen = stamps
+
+    def _load(self) -> None:
+        self.context.load_cert_chain(self._tls.certificate, self._tls.key)
+        for path in self._tls.client_cas:
+            self.context.load_verify_locations(path)
+
+    def _stamps(self) -> tuple[int, ...]:
+        try:
+            return tuple(Path(path).stat().st_mtime_ns for path in self._tls.files())
+        except OSError:
+            return ()
+
+
+class Server:
+    """Serves `handler`. `handle` is also the in-process way in: the same chain without a socket."""
+
+    def __init__(self, handler: Handler, *, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.draining = False
+        self.handle = handler
+        self.port = 0
+        self._connections: set[Connection] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._listener: asyncio.Server | None = None
+        self._date = (0, b"")
+
+    async def listen(self, group: asyncio.TaskGroup, *, host: str, port: int, tls: TLS | None = None) -> None:
+        """Begin to serve; connections are tasks of `group`. Raises OSError when the address is taken."""
+        self._group = group
+        loop = asyncio.get_running_loop()
+        certificates = Certificates(tls) if tls else None
+
+        def connect() -> Connection:
+            if certificates is not None:
+                certificates.refresh()
+            return Connection(self, loop)
+
+        # A long backlog: informers of a whole cluster reconnect at once after a restart.
+        self._listener = await loop.create_server(
+            connect, host, port, ssl=certificates.context if certificates else None, backlog=1024
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def shutdown(self) -> None:
+        """Accept nothing more, let requests in flight finish, end idle connections and watches."""
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._connections):
+            connection.drain()
+        waited = 0.0
+        while self._connections and waited < GRACE:
+            await self.clock.sleep(0.05)
+            waited += 0.05
+        for connection in list(self._connections):
+            connection.cut()
+
+    def joined(self, connection: Connection) -> "asyncio.Task[None]":
+        """A connection is there; its task is ours."""
+        assert self._group is not None
+        self._connections.add(connection)
+        return self._group.create_task(connection.serve())
+
+    def left(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    def date(self) -> bytes:
+        """The Date header, formatted once a second."""
+        second = int(self.clock.now().timestamp())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True).encode())
+        return self._date[1]
