@@ -1,6 +1,6 @@
 """Load on an API server, any one that is given by URL: single GETs, full LISTs, creates.
 
-    python bench/apiserver.py --server https://127.0.0.1:6443 --token T [--insecure|--ca CA] [--pods 7000] [gets lists creates]
+    python bench/apiserver.py --server https://127.0.0.1:6443 --token T [--insecure|--ca CA] [--pods 7000] [FIGURE…]
 
 Prints one line per figure: requests a second, p50 and p99. The client is asyncio with httptools on as many connections
 as asked; on a small machine it takes about as much time as what it measures, so compare servers, not numbers.
