@@ -8,6 +8,7 @@ The numbers are those of pynetes/paths/registry.py (1–29; 0 is what belongs to
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import time
 
@@ -89,6 +90,10 @@ class Recorder:
 
 #: A process is one component, so it has one recorder; tests make their own.
 RECORDER = Recorder()
+
+
+#: The revision that woke the work in progress, set by work queues; writes made meanwhile carry it as their cause.
+CAUSE: ContextVar[int] = ContextVar("CAUSE", default=0)
 
 
 def now() -> float:
