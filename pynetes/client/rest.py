@@ -172,7 +172,7 @@ class Client:
         propagation: str = "",
         grace: int | None = None,
     ) -> Object:
-        """Delete one object; uid and resource_version are preconditions, propagation is Foreground, Background or Orphan."""
+        """Delete one object if uid and resource_version are its; propagation is Foreground, Background or Orphan."""
         options = _delete_options(uid=uid, resource_version=resource_version, propagation=propagation, grace=grace)
         return await self._send("DELETE", resource, key, body=options)
 
