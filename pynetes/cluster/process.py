@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import orjson
 
 from pynetes.cluster.probe import Probe
 
@@ -22,7 +25,30 @@ class Process:
     after: tuple[str, ...] = ()
     ready: Probe | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    directory: str = "/"
+
+    @property
+    def digest(self) -> str:
+        """Changes when the process would be started differently."""
+        return hashlib.sha256(orjson.dumps([self.argv, sorted(self.env.items())])).hexdigest()[:16]
+
+
+def to_json(processes: Sequence[Process]) -> bytes:
+    """For the supervisor, which is a process of its own."""
+    return orjson.dumps([asdict(process) for process in processes])
+
+
+def from_json(text: bytes) -> list[Process]:
+    """The reverse of to_json."""
+    return [
+        Process(
+            name=item["name"],
+            argv=tuple(item["argv"]),
+            after=tuple(item["after"]),
+            ready=Probe(**item["ready"]) if item["ready"] else None,
+            env=item["env"],
+        )
+        for item in orjson.loads(text)
+    ]
 
 
 class Running:
@@ -67,29 +93,40 @@ def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
             stdout=log,
             stderr=log,
             env={**os.environ, **spec.env},
-            cwd=spec.directory,
+            cwd="/",
             start_new_session=True,
         )
     running = Running(child.pid, child)
     note = run_dir / "pids" / spec.name
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(f"{child.pid} {_started(child.pid)}")
+    note.write_text(f"{child.pid} {_started(child.pid)} {spec.digest}")
     return running
 
 
 def adopt(spec: Process, run_dir: Path) -> Running | None:
-    """The process an earlier supervisor started and left running."""
-    pid = noted(run_dir / "pids" / spec.name)
-    return Running(pid) if pid else None
+    """The process an earlier supervisor started and left running, unless it was started differently."""
+    pid, digest = noted(run_dir / "pids" / spec.name)
+    return Running(pid) if pid and digest == spec.digest else None
 
 
-def noted(note: Path) -> int:
-    """The process id in a note, if that very process still runs, else 0."""
+def noted(note: Path) -> tuple[int, str]:
+    """The process id and digest in a note, if that very process still runs, else (0, "")."""
     with contextlib.suppress(OSError, ValueError):
-        pid, started = note.read_text().split()
+        pid, started, digest = note.read_text().split()
         if _started(int(pid)) == started:
-            return int(pid)
-    return 0
+            return int(pid), digest
+    return 0, ""
+
+
+def leftovers(run_dir: Path, keep: Sequence[Process] = ()) -> list[Running]:
+    """Noted processes that still run and are none of those to keep."""
+    wanted = {process.name: process.digest for process in keep}
+    found = []
+    for note in sorted((run_dir / "pids").glob("*")):
+        pid, digest = noted(note)
+        if pid and wanted.get(note.name) != digest:
+            found.append(Running(pid))
+    return found
 
 
 def _started(pid: int) -> str:

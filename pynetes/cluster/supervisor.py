@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from time import monotonic
 import orjson
 
 from pynetes.cluster import probe
-from pynetes.cluster.process import Process, Running, adopt, spawn
+from pynetes.cluster.process import Process, Running, adopt, from_json, leftovers, spawn
 from pynetes.machinery.meta import Object
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
@@ -36,7 +37,10 @@ class State:
     spec: Process
     running: Running | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    stopping: bool = False
+    #: Asked to end and start again, without back-off.
+    restarting: bool = False
+    #: Asked to end and stay so.
+    halted: bool = False
     restarts: int = 0
     since: float = 0.0
     why: str = "waits for its turn"
@@ -46,6 +50,7 @@ class Supervisor:
     """Runs until `stop` is asked for; see `serve` for what it answers."""
 
     def __init__(self, specs: Sequence[Process], *, run_dir: Path, log_dir: Path) -> None:
+        self.specs = specs
         self.states = {spec.name: State(spec) for spec in specs}
         self.run_dir, self.log_dir = run_dir, log_dir
         self.done = asyncio.Event()
@@ -54,8 +59,9 @@ class Supervisor:
         """Serve the socket and keep every process until told to stop."""
         self.log_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "pids").mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            socket.unlink()
+        socket.unlink(missing_ok=True)
+        for stray in leftovers(self.run_dir, self.specs):
+            await stray.terminate(grace=10)
         server = await asyncio.start_unix_server(self._serve, socket)
         socket.chmod(0o600)
         async with asyncio.TaskGroup() as group:
@@ -69,9 +75,11 @@ class Supervisor:
     async def _keep(self, state: State) -> None:
         """Start, watch, restart: the life of one process."""
         backoff = FIRST_BACKOFF
-        while not self.done.is_set():
+        while not state.halted:
             for name in state.spec.after:
                 await self.states[name].ready.wait()
+            if state.halted:
+                return
             state.running = adopt(state.spec, self.run_dir) or spawn(state.spec, self.run_dir, self.log_dir)
             state.since = monotonic()
             state.why = "starts"
@@ -82,8 +90,10 @@ class Supervisor:
                 backoff = FIRST_BACKOFF
             state.restarts += 1
             state.why = f"ended, starts again in {backoff:.1f} s"
-            await asyncio.sleep(0 if state.stopping else backoff)
-            state.stopping = False
+            if state.restarting:
+                state.restarting = False
+            elif not state.halted:
+                await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF)
 
     async def _attend(self, state: State) -> None:
@@ -123,24 +133,38 @@ class Supervisor:
     async def _answer(self, request: Mapping[str, str]) -> Object:
         match request.get("do"):
             case "status":
-                return {"processes": [_shown(state) for state in self.states.values()], "pid": os.getpid()}
+                return {"processes": [_shown(state) for state in self.states.values()]}
             case "restart":
-                state = self.states.get(request.get("name", ""))
-                if state is None:
-                    return {"error": f"there is no process {request.get('name')!r}, only {', '.join(self.states)}"}
-                state.stopping = True
-                if state.running:
-                    await state.running.terminate(grace=10)
+                for state in self._named(request.get("name", "")):
+                    state.restarting = True
+                    if state.running:
+                        await state.running.terminate(grace=10)
+                return {}
+            case "halt":
+                await self._halt(self._named(request.get("name", "")))
                 return {}
             case "stop":
-                return await self._stop()
+                await self._halt(list(self.states.values()))
+                self.done.set()
+                return {}
+            case "leave":
+                self.done.set()
+                return {}
             case other:
-                return {"error": f"unknown request {other!r}"}
+                raise ValueError(f"unknown request {other!r}")
 
-    async def _stop(self) -> Object:
-        """End all processes, dependents before what they depend on, then the supervisor itself."""
-        self.done.set()
-        left = dict(self.states)
+    def _named(self, name: str) -> list[State]:
+        """The process of that name, or all whose names begin with it when it ends in a dash."""
+        found = [state for key, state in self.states.items() if key == name or (name[-1:] == "-" and name in key)]
+        if not found:
+            raise ValueError(f"there is no process {name!r}, only {', '.join(self.states)}")
+        return found
+
+    async def _halt(self, states: Sequence[State]) -> None:
+        """End processes for good, dependents before what they depend on."""
+        left = {state.spec.name: state for state in states}
+        for state in states:
+            state.halted = True
         while left:
             needed = {name for state in left.values() for name in state.spec.after}
             level = [state for name, state in left.items() if name not in needed]
@@ -148,7 +172,6 @@ class Supervisor:
             for state in level:
                 (self.run_dir / "pids" / state.spec.name).unlink(missing_ok=True)
                 del left[state.spec.name]
-        return {}
 
 
 def _shown(state: State) -> Object:
@@ -159,6 +182,7 @@ def _shown(state: State) -> Object:
         "restarts": state.restarts,
         "seconds": round(monotonic() - state.since, 1) if state.running else 0,
         "why": state.why,
+        "digest": state.spec.digest,
     }
 
 
@@ -179,13 +203,21 @@ async def request(socket: Path, **message: str) -> Object:
     return answer
 
 
-def daemonize(argv: Sequence[str], log: Path) -> None:
+def main(run_dir: Path, log_dir: Path) -> int:
+    """The supervisor's process: what to run is in processes.json, which `up` wrote."""
+    specs = from_json((run_dir / "processes.json").read_bytes())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(Supervisor(specs, run_dir=run_dir, log_dir=log_dir).run(run_dir / "supervisor.sock"))
+    return 0
+
+
+def daemonize(run_dir: Path, log_dir: Path) -> None:
     """Start a supervisor that outlives this process."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    argv = [sys.executable, "-m", "pynetes.cmd.main", "supervise", str(run_dir), str(log_dir)]
+    with (log_dir / "supervisor.log").open("ab") as out:
         os.posix_spawn(
             argv[0],
-            list(argv),
+            argv,
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -193,5 +225,4 @@ def daemonize(argv: Sequence[str], log: Path) -> None:
                 (os.POSIX_SPAWN_DUP2, out.fileno(), 2),
             ],
             setsid=True,
-            setsigdef=[signal.SIGPIPE, signal.SIGINT],
         )
