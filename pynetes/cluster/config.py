@@ -6,6 +6,7 @@ derive from it; the names below pki/ are kubeadm's (pynetes/pki/layout.py).
 
 import dataclasses
 import hashlib
+import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,14 @@ class Cluster:
         return self.run / "paths"
 
     @property
+    def first_service_address(self) -> str:
+        """What kubernetes.default.svc resolves to."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
     def dns_service(self) -> str:
         """The DNS Service's address: the tenth of the service network, as kubeadm has it."""
-        base, _, _ = self.service_cidr.partition("/")
-        octets = base.split(".")
-        return ".".join([*octets[:3], str(int(octets[3]) + 10)])
+        return str(ipaddress.ip_network(self.service_cidr)[10])
 
     def kubeconfig(self, name: str) -> Path:
         """The kubeconfig of a component: controller-manager.conf, scheduler.conf, …"""

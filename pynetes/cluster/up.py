@@ -1,0 +1,258 @@
+"""`pynetes up`: the phases, in order, and what each of them does.
+
+Phases in one row of STAGES run side by side. Each can be repeated: what is there already stays, what is missing is
+made. When one fails in a cluster that did not exist before, everything is undone.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from pynetes.cluster import addons, network, packages, preflight, process, processes, supervisor, teardown
+from pynetes.cluster.api import Api
+from pynetes.cluster.config import Cluster, load
+from pynetes.cluster.errors import ClusterError
+from pynetes.cluster.images import store
+from pynetes.machinery.meta import Object
+from pynetes.pki import layout as pki_layout
+from pynetes.pki import renew
+
+#: What kubeadm binds its administrators with.
+ADMINS: Object = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": pki_layout.ADMINS},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": pki_layout.ADMINS}],
+}
+READY_WITHIN = 120.0
+STEP = 0.05
+
+
+class Progress(Protocol):
+    """Where phases say how far they are."""
+
+    def started(self, title: str) -> None:
+        """A phase begins."""
+
+    def finished(self, title: str, result: str, seconds: float) -> None:
+        """A phase is done; result says what it did."""
+
+
+@dataclass
+class Bringup:
+    """What the phases share."""
+
+    cluster: Cluster
+    network: network.ClusterNetwork | None = None
+    archives: "asyncio.Future[dict[str, Path]]" = field(default_factory=asyncio.Future)
+
+    @property
+    def plan(self) -> network.ClusterNetwork:
+        """The planned network; the phase that plans it comes first."""
+        assert self.network is not None
+        return self.network
+
+
+class Phase(NamedTuple):
+    """A step of `up`; run returns a few words about what it did."""
+
+    title: str
+    run: Callable[[Bringup], Awaitable[str]]
+
+
+async def up(cluster: Cluster, progress: Progress) -> Bringup:
+    """Bring the cluster up. Raises ClusterError; a cluster that was not there before is then removed again."""
+    existed = load(cluster.name, cluster.data_dir) is not None
+    bringup = Bringup(cluster)
+    try:
+        for stage in STAGES:
+            async with asyncio.TaskGroup() as group:
+                for phase in stage:
+                    group.create_task(_run(phase, bringup, progress))
+    except* ClusterError as errors:
+        if not existed:
+            await teardown.reset(cluster)
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+    return bringup
+
+
+async def _run(phase: Phase, bringup: Bringup, progress: Progress) -> None:
+    began = monotonic()
+    progress.started(phase.title)
+    result = await phase.run(bringup)
+    progress.finished(phase.title, result, monotonic() - began)
+
+
+async def _check(bringup: Bringup) -> str:
+    problems = preflight.before_packages(bringup.cluster)
+    if await _running(bringup.cluster) is not None:
+        problems = [problem for problem in problems if not problem.message.startswith("port ")]
+    preflight.refuse(problems)
+    return "root, disk, cgroups, ports"
+
+
+async def _running(cluster: Cluster) -> Object | None:
+    with contextlib.suppress(OSError):
+        return await supervisor.request(cluster.control_socket, do="status")
+    return None
+
+
+async def _packages(bringup: Bringup) -> str:
+    wanted = packages.missing()
+    await packages.install(wanted)
+    return f"installed {', '.join(wanted)}" if wanted else "all there"
+
+
+async def _network(bringup: Bringup) -> str:
+    cluster = bringup.cluster
+    mode = await preflight.proxy_mode(cluster.proxy_mode)
+    bringup.cluster = cluster = dataclasses.replace(cluster, proxy_mode=mode)
+    plan = await network.plan(
+        cluster.name, cluster.node_names(), pod_cidr=cluster.pod_cidr, service_cidr=cluster.service_cidr
+    )
+    bringup.network = plan
+    for node in plan.nodes:
+        await network.create(plan, node)
+    cluster.save()
+    return f"pods {cluster.pod_cidr}, services {cluster.service_cidr}" + (
+        f", nodes {plan.node_cidr}" if plan.node_cidr else ""
+    )
+
+
+async def _certificates(bringup: Bringup) -> str:
+    cluster, plan = bringup.cluster, bringup.plan
+    hosts = pki_layout.Hosts(
+        node_name=plan.nodes[0].name,
+        addresses=tuple(filter(None, (plan.nodes[0].address, plan.gateway, "127.0.0.1"))),
+        service_ips=(cluster.first_service_address,),
+        dns_domain=cluster.domain,
+        nodes={node.name: (node.address,) for node in plan.nodes},
+        server=f"https://{plan.nodes[0].address}:{cluster.secure_port}",
+        cluster=cluster.name,
+    )
+    done = await asyncio.to_thread(renew.ensure, pki_layout.Layout(cluster.state), hosts)
+    return f"{len(done)} files written" if done else "all good"
+
+
+async def _images(bringup: Bringup) -> str:
+    archives = await asyncio.to_thread(store.pack, bringup.cluster.images)
+    bringup.archives.set_result(archives)
+    return ", ".join(name.rpartition("/")[2] for name in archives)
+
+
+async def _processes(bringup: Bringup) -> str:
+    """Start a supervisor, unless one runs exactly these processes; an older one hands its processes over."""
+    cluster = bringup.cluster
+    wanted = processes.of(cluster, bringup.plan)
+    for folder in processes.folders(cluster):
+        folder.mkdir(parents=True, exist_ok=True)
+    for node in cluster.node_names():
+        await asyncio.to_thread(cluster.containerd(node).write)
+    running = await _running(cluster)
+    if running and {item["digest"] for item in running["processes"]} == {item.digest for item in wanted}:
+        return "already running"
+    (cluster.run / "processes.json").write_bytes(process.to_json(wanted))
+    if running:
+        await supervisor.request(cluster.control_socket, do="leave")
+    supervisor.daemonize(cluster.run, cluster.logs)
+    return f"{len(wanted)} under one supervisor"
+
+
+async def _administrators(bringup: Bringup) -> str:
+    """admin.conf has no rights of its own: a binding gives it them, so that it can be taken back."""
+    cluster = bringup.cluster
+    await _until(lambda: _ready(cluster, "apiserver"), lambda: _why(cluster, "apiserver"))
+    async with Api(cluster, kubeconfig="super-admin.conf") as api:
+        await api.apply([ADMINS])
+    return "the API server is ready"
+
+
+async def _ready(cluster: Cluster, name: str) -> bool:
+    status = await _running(cluster)
+    return status is not None and any(item["name"] == name and item["ready"] for item in status["processes"])
+
+
+async def _why(cluster: Cluster, name: str) -> ClusterError:
+    status = await _running(cluster) or {"processes": []}
+    why = next((item["why"] for item in status["processes"] if item["name"] == name), "the supervisor does not run")
+    log = cluster.logs / f"{name}.log"
+    return ClusterError(f"{name} did not become ready: {why}", f"read {log}")
+
+
+async def _until(
+    holds: Callable[[], Awaitable[bool]],
+    error: Callable[[], Awaitable[ClusterError]],
+    *,
+    seconds: float = READY_WITHIN,
+    step: float = STEP,
+) -> None:
+    deadline = monotonic() + seconds
+    while not await holds():
+        if monotonic() > deadline:
+            raise await error()
+        await asyncio.sleep(step)
+
+
+async def _import(bringup: Bringup) -> str:
+    """Into every node's containerd, side by side."""
+    archives = await bringup.archives
+    async with asyncio.TaskGroup() as group:
+        for node in bringup.cluster.node_names():
+            group.create_task(_import_into(bringup.cluster, node, archives))
+    return f"{len(archives)} images on {bringup.cluster.nodes} node(s)"
+
+
+async def _import_into(cluster: Cluster, node: str, archives: dict[str, Path]) -> None:
+    name = f"containerd-{node}"
+    await _until(lambda: _ready(cluster, name), lambda: _why(cluster, name))
+    await store.import_all(archives, cluster.containerd(node))
+
+
+async def _pods(bringup: Bringup) -> str:
+    """Give every node the pod network that the API assigned to it: CNI's configuration and routes."""
+    cluster, plan = bringup.cluster, bringup.plan
+    async with Api(cluster) as api:
+        cidrs = await api.pod_cidrs(cluster.node_names(), within=READY_WITHIN)
+    for node in plan.nodes:
+        home = cluster.containerd(node.name).cni_conf_dir
+        assigned = dataclasses.replace(node, pod_cidr=cidrs[node.name])
+        network.write_cni_conf(plan, assigned, conf_dir=home, data_dir=home.parent / "leases")
+    await network.ensure_routes(plan, cidrs)
+    return ", ".join(f"{name} {cidr}" for name, cidr in cidrs.items())
+
+
+async def _addons(bringup: Bringup) -> str:
+    async with Api(bringup.cluster) as api:
+        objects = addons.objects(bringup.cluster)
+        await api.apply(objects)
+    return f"{len(objects)} objects applied"
+
+
+async def _answers(bringup: Bringup) -> str:
+    """All nodes Ready and the cluster's DNS answering."""
+    async with Api(bringup.cluster) as api:
+        await api.nodes_ready(bringup.cluster.node_names(), within=READY_WITHIN)
+        await api.deployment_available("kube-system", "coredns", within=READY_WITHIN)
+    return f"{bringup.cluster.nodes} node(s) Ready, DNS answers"
+
+
+#: The order that matters, in one place.
+STAGES: tuple[tuple[Phase, ...], ...] = (
+    (Phase("Check the machine", _check),),
+    (Phase("Debian packages", _packages),),
+    (Phase("Plan the network", _network),),
+    (Phase("Certificates", _certificates),),
+    (Phase("Start the processes", _processes),),
+    (Phase("Pack images", _images), Phase("Administrators", _administrators)),
+    (Phase("Import images", _import), Phase("Pod networks", _pods), Phase("Add-ons", _addons)),
+    (Phase("Wait until it answers", _answers),),
+)

@@ -1,0 +1,51 @@
+"""What the commands about a cluster share: its flags, and how errors reach a person."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pynetes.cluster import config
+from pynetes.cluster.config import Cluster
+from pynetes.cluster.errors import ClusterError
+
+T = TypeVar("T")
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the flags that name a cluster."""
+    made = argparse.ArgumentParser(prog=f"pynetes {command}", description=description, allow_abbrev=False)
+    made.add_argument("--cluster", default="pynetes", help="the cluster's name (default: pynetes)")
+    made.add_argument("--data-dir", default="", help="where its state is (default: /var/lib/pynetes/NAME)")
+    return made
+
+
+def cluster_of(given: argparse.Namespace) -> Cluster:
+    """The cluster named by the flags; an error when there is none."""
+    return config.require(given.cluster, given.data_dir)
+
+
+def run(work: Callable[[], Awaitable[int]]) -> int:
+    """Run a command to its exit status; what it could not do is told in one line, with the remedy."""
+
+    async def main() -> int:
+        return await work()
+
+    try:
+        return asyncio.run(main())
+    except ClusterError as error:
+        return told(error)
+    except PermissionError as error:
+        return told(ClusterError(f"{error.filename}: permission denied", "run it as root"))
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+def told(error: ClusterError) -> int:
+    """Print an error and its remedy; the exit status."""
+    print(f"error: {error}", file=sys.stderr)
+    if error.remedy:
+        print(f"remedy: {error.remedy}", file=sys.stderr)
+    return 1

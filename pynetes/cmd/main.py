@@ -1,0 +1,65 @@
+"""The `pynetes` command: finds the subcommand and imports nothing else, so that each starts as fast as it can."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import pynetes
+
+#: Subcommand → module below pynetes.cmd, and what it does in a few words.
+CLUSTER = {
+    "up": ("up", "set everything up and start a cluster on this machine"),
+    "down": ("down", "stop the cluster; its state stays"),
+    "reset": ("reset", "stop the cluster and remove all of it"),
+    "status": ("status", "what runs, and how it is"),
+    "paths": ("paths", "the interactions between the components, live, with their evidence"),
+    "kubeconfig": ("kubeconfig", "print the administrator's kubeconfig, or its path"),
+    "logs": ("logs", "show a component's log"),
+    "certs": ("certs", "list or renew the cluster's certificates"),
+    "kubectl": ("kubectl", "the official kubectl, with the cluster's kubeconfig"),
+    "helm": ("helm", "the official Helm, with the cluster's kubeconfig"),
+    "preflight": ("preflight", "check this machine; with --install fetch what is missing"),
+}
+COMPONENTS = {
+    "apiserver": ("apiserver", "the API server alone, with upstream's flags"),
+    "controller-manager": ("controller_manager", "all controllers"),
+    "scheduler": ("scheduler", "the scheduler"),
+    "kubelet": ("kubelet", "the node agent"),
+    "proxy": ("proxy", "kube-proxy"),
+    "dns": ("dns", "the cluster's DNS server"),
+}
+#: Not for people: started by other commands.
+INTERNAL = {"supervise": ("supervise", "keep a cluster's processes alive")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; its exit status is the command's."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    if name in ("help", "--help", "-h"):
+        print(usage())
+        return 0
+    if name in ("version", "--version"):
+        print(f"pynetes {pynetes.__version__} (Kubernetes {pynetes.KUBERNETES_VERSION})")
+        return 0
+    known = {**CLUSTER, **COMPONENTS, **INTERNAL}
+    if name not in known:
+        print(f"error: there is no command {name!r}", file=sys.stderr)
+        print(f"remedy: one of {', '.join((*CLUSTER, *COMPONENTS))}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pynetes.cmd.{known[name][0]}")
+    result: int = module.main(rest)
+    return result
+
+
+def usage() -> str:
+    """What --help prints."""
+    lines = ["Kubernetes in Python: the whole system, wire-compatible.", "", "A cluster on this machine:"]
+    lines += [f"  pynetes {name:<20}{text}" for name, (_, text) in CLUSTER.items()]
+    lines += ["", "One component alone:"]
+    lines += [f"  pynetes {name:<20}{text}" for name, (_, text) in COMPONENTS.items()]
+    return "\n".join([*lines, "", "Each has --help. Start with `pynetes up`."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
