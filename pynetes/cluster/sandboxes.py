@@ -13,7 +13,7 @@ async def remove_all(containerd: Containerd, *, timeout: float = 60) -> int:
     async with asyncio.timeout(timeout):
         connection = channel.unix_channel(containerd.socket, path=0, source="pynetes", target="containerd")
         try:
-            runtime = stubs.RuntimeServiceStub(connection)
+            runtime = stubs.RuntimeServiceStub(connection)  # type: ignore[no-untyped-call] # generated
             listed = await runtime.ListPodSandbox(messages.ListPodSandboxRequest())
 
             async def remove(sandbox: str) -> None:

@@ -77,8 +77,8 @@ def _kill_containers(cluster: Cluster) -> None:
     for folder in _cgroups(cluster):
         for procs in folder.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
-                for pid in procs.read_text().split():
-                    _kill(int(pid))
+                for line in procs.read_text().split():
+                    _kill(int(line))
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
@@ -98,8 +98,8 @@ def _kill(pid: int) -> None:
 def _unmount(cluster: Cluster) -> list[str]:
     """Unmount everything below the cluster's folders, the innermost first."""
     ours = (f"{cluster.state}/", f"{cluster.run}/")
-    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-        places = [line.split()[4].encode().decode("unicode_escape") for line in mounts]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = [line.split()[4].encode().decode("unicode_escape") for line in mounts]
     done = []
     for place in sorted((place for place in places if place.startswith(ours)), key=len, reverse=True):
         with contextlib.suppress(ClusterError):

@@ -49,14 +49,14 @@ class Bringup:
     """What the phases share."""
 
     cluster: Cluster
-    network: network.ClusterNetwork | None = None
+    planned: network.ClusterNetwork | None = None
     archives: "asyncio.Future[dict[str, Path]]" = field(default_factory=asyncio.Future)
 
     @property
     def plan(self) -> network.ClusterNetwork:
         """The planned network; the phase that plans it comes first."""
-        assert self.network is not None
-        return self.network
+        assert self.planned is not None
+        return self.planned
 
 
 class Phase(NamedTuple):
@@ -119,7 +119,7 @@ async def _network(bringup: Bringup) -> str:
     plan = await network.plan(
         cluster.name, cluster.node_names(), pod_cidr=cluster.pod_cidr, service_cidr=cluster.service_cidr
     )
-    bringup.network = plan
+    bringup.planned = plan
     for node in plan.nodes:
         await network.create(plan, node)
     cluster.save()

@@ -1,0 +1,60 @@
+"""Image archives: what the OCI layout asks for, and that the same content gives the same bytes."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+from pynetes.cluster.images import interpreter
+from pynetes.cluster.images.archive import Entry, Image, digest_of, write_archive, write_layer
+
+
+def archive(folder: Path) -> tarfile.TarFile:
+    """A small archive of one layer."""
+    layer = folder / "one.layer"
+    write_layer([Entry("etc/motd", data=b"hello\n", mode=0o644), Entry("bin/sh", link="busybox")], layer)
+    image = Image(name="example.org/small:1", layers=[layer], entrypoint=("/bin/sh",), command=("-c", "true"))
+    write_archive(image, folder / "small.tar")
+    return tarfile.open(folder / "small.tar")
+
+
+def content(tar: tarfile.TarFile, name: str) -> bytes:
+    """A file of the archive."""
+    member = tar.extractfile(name)
+    assert member is not None
+    return member.read()
+
+
+def test_the_index_leads_to_manifest_configuration_and_layers(tmp_path: Path) -> None:
+    """Every descriptor names a blob that is there, of that size."""
+    tar = archive(tmp_path)
+    index = json.loads(content(tar, "index.json"))
+    assert index["manifests"][0]["annotations"] == {"io.containerd.image.name": "example.org/small:1"}
+    manifest = json.loads(_blob(tar, index["manifests"][0]))
+    config = json.loads(_blob(tar, manifest["config"]))
+    layer = _blob(tar, manifest["layers"][0])
+    assert config["config"]["Entrypoint"] == ["/bin/sh"]
+    assert config["rootfs"]["diff_ids"] == [manifest["layers"][0]["digest"]]
+    with tarfile.open(fileobj=io.BytesIO(layer)) as inside:
+        assert inside.getnames() == ["bin", "bin/sh", "etc", "etc/motd"]
+
+
+def _blob(tar: tarfile.TarFile, descriptor: dict[str, str]) -> bytes:
+    found = content(tar, "blobs/" + descriptor["digest"].replace(":", "/"))
+    assert len(found) == descriptor["size"]
+    return found
+
+
+def test_the_same_entries_give_the_same_layer(tmp_path: Path) -> None:
+    """Digests tell whether an image has changed, so order and time of packing must not matter."""
+    entries = [Entry("a", data=b"1"), Entry("b/c", data=b"2")]
+    write_layer(entries, tmp_path / "one")
+    write_layer(reversed(entries), tmp_path / "two")
+    assert digest_of(tmp_path / "one") == digest_of(tmp_path / "two")
+
+
+def test_the_code_that_runs_is_the_code_that_is_packed() -> None:
+    """Pynetes' own layer has its modules, and not the testing package."""
+    paths = {entry.path for entry in interpreter.own_entries()}
+    assert f"{interpreter.PACKAGES}/pynetes/cmd/main.py" in paths
+    assert not any("/testing/" in path for path in paths)
