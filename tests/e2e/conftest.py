@@ -1,0 +1,111 @@
+"""One real cluster for all tests of this folder, made by the command that users run.
+
+It has a name of its own and is removed at the end, whatever happened; what the machine looked like before is kept, so
+that the last test can say whether anything stayed behind.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.traces import Traces, traces
+
+NAME = "e2e"
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster under test, driven by kubectl."""
+
+    kubeconfig: Path
+    kubectl: str
+
+    def run(self, *argv: str, check: bool = True, timeout: float = 120, text: str | None = None) -> str:
+        """kubectl's standard output; with check a failure shows both streams."""
+        result = subprocess.run(
+            [self.kubectl, *argv],
+            env=self.env(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            input=text,
+            check=False,
+        )
+        if check and result.returncode:
+            raise AssertionError(f"kubectl {' '.join(argv)} exited {result.returncode}: {result.stderr}{result.stdout}")
+        return result.stdout if check else result.stdout + result.stderr
+
+    def json(self, *argv: str) -> Any:
+        """The answer as an object."""
+        return json.loads(self.run(*argv, "-o", "json"))
+
+    def env(self) -> Mapping[str, str]:
+        """The environment kubectl runs in."""
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+
+def pynetes(*argv: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pynetes.cmd.main", *argv], capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if check and result.returncode:
+        raise AssertionError(
+            f"pynetes {' '.join(argv)} exited {result.returncode}: {result.stderr}{result.stdout}{_logs()}"
+        )
+    return result
+
+
+def _logs() -> str:
+    """The last lines of every component's log: what a failed `up` is understood by."""
+    parts = []
+    for log in sorted(Path(f"/var/lib/pynetes/{NAME}/logs").glob("*.log")):
+        parts.append(f"\n==> {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+    return "".join(parts)
+
+
+@pytest.fixture(scope="session")
+def before() -> Traces:
+    """What the machine looked like before there was a cluster."""
+    pynetes("reset", "--cluster", NAME, "--yes")
+    return traces()
+
+
+@pytest.fixture(scope="session")
+def cluster(before: Traces) -> Iterator[Cluster]:
+    """A cluster of one node."""
+    try:
+        pynetes("up", "--cluster", NAME)
+        yield Cluster(kubeconfig=Path(f"/var/lib/pynetes/{NAME}/admin.conf"), kubectl=kubectl_binary())
+    finally:
+        pynetes("reset", "--cluster", NAME, "--yes", check=False)
+
+
+def kubectl_binary() -> str:
+    """The kubectl that `pynetes kubectl` runs."""
+    code = "import asyncio; from pynetes.cluster import tools; print(asyncio.run(tools.find('kubectl')))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def packaged_kubectl() -> str:
+    """kubectl 1.37 from PyPI, whatever is on PATH."""
+    code = "import asyncio; from pynetes.cluster import tools; print(asyncio.run(tools.packaged('kubectl')))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def shop(cluster: Cluster) -> Cluster:
+    """The example, applied and rolled out."""
+    cluster.run("apply", "-f", str(SHOP))
+    cluster.run("-n", "shop", "rollout", "status", "deployment/front", "--timeout=60s")
+    cluster.run("-n", "shop", "rollout", "status", "statefulset/stock", "--timeout=60s")
+    return cluster
