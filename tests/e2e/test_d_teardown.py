@@ -21,4 +21,4 @@ def test_reset_leaves_nothing_behind(cluster: Cluster, before: Traces) -> None:
     pynetes("reset", "--cluster", NAME, "--yes")
     after = traces()
     left = {name: sorted(value - getattr(before, name)) for name, value in after._asdict().items()}
-    assert left == dict.fromkeys(left, [])
+    assert left == {name: [] for name in left}
