@@ -57,7 +57,8 @@ def main(wanted: list[str]) -> int:
 def _head() -> str:
     return (
         "# Results of `make bench`\n\n"
-        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}. "
+        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}. "
         "Absolute figures vary with the machine; ratios are of two things measured in the same run.\n"
     )
 
