@@ -1,0 +1,138 @@
+"""What bring-up asks of its own API server: apply objects, and wait until objects are as they should be, by watching."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from pynetes import apis
+from pynetes.apis.apps import deployments
+from pynetes.apis.core import nodes
+from pynetes.client.rest import Client
+from pynetes.client.transport import Unreachable
+from pynetes.cluster.config import Cluster
+from pynetes.cluster.errors import ClusterError
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object, key_of
+from pynetes.machinery.resource import Resource
+
+#: The field manager of what `up` applies.
+MANAGER = "pynetes-up"
+AGAIN = 0.1
+
+
+class Api:
+    """A connection with an administrator's rights; use it with `async with`."""
+
+    def __init__(self, cluster: Cluster, *, kubeconfig: str = "admin.conf") -> None:
+        self._client = Client.from_kubeconfig(str(cluster.state / kubeconfig), component="pynetes-up")
+
+    async def __aenter__(self) -> "Api":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def apply(self, objects: Sequence[Object], *, within: float = 30) -> None:
+        """Server-side apply, in order. Admission that is not ready yet (a namespace's ServiceAccount) is waited for."""
+        for obj in objects:
+            resource = apis.by_kind(obj["apiVersion"], obj["kind"])
+            if resource is None:
+                raise ClusterError(f"no built-in kind is {obj['apiVersion']} {obj['kind']}")
+            try:
+                async with asyncio.timeout(within):
+                    await self._applied(resource, obj)
+            except TimeoutError:
+                raise ClusterError(f"{obj['kind']} {key_of(obj)} could not be applied within {within:.0f} s") from None
+
+    async def _applied(self, resource: Resource, obj: Object) -> None:
+        while True:
+            try:
+                await self._client.patch(resource, key_of(obj), obj, kind="apply", field_manager=MANAGER, force=True)
+                return
+            except (StatusError, Unreachable) as error:
+                if isinstance(error, StatusError) and error.code in (400, 404, 422):
+                    raise ClusterError(f"{obj['kind']} {key_of(obj)}: {error}") from None
+                await asyncio.sleep(AGAIN)
+
+    async def pod_cidrs(self, names: Sequence[str], *, within: float) -> dict[str, str]:
+        """Every node's pod network, once the controller manager has assigned all of them."""
+
+        def lacking(known: Mapping[Key, Object]) -> list[str]:
+            return [name for name in names if not _pod_cidr(known.get(Key("", name)))]
+
+        known = await self._until(nodes.RESOURCE, lacking, "no pod network was assigned to", within=within)
+        return {name: _pod_cidr(known[Key("", name)]) for name in names}
+
+    async def nodes_ready(self, names: Sequence[str], *, within: float) -> None:
+        """Until every node's Ready condition is true."""
+
+        def lacking(known: Mapping[Key, Object]) -> list[str]:
+            return [why for name in names if (why := _not_ready(name, known.get(Key("", name))))]
+
+        await self._until(nodes.RESOURCE, lacking, "not Ready:", within=within)
+
+    async def deployment_available(self, namespace: str, name: str, *, within: float) -> None:
+        """Until every replica of a Deployment is available."""
+
+        def lacking(known: Mapping[Key, Object]) -> list[str]:
+            found = known.get(Key(namespace, name))
+            wanted, status = (found or {}).get("spec", {}).get("replicas", 1), (found or {}).get("status", {})
+            have = status.get("availableReplicas", 0)
+            return [] if found and have >= wanted else [f"deployment {namespace}/{name} ({have} of {wanted} available)"]
+
+        await self._until(deployments.RESOURCE, lacking, "not available:", within=within)
+
+    async def _until(
+        self, resource: Resource, lacking: Callable[[Mapping[Key, Object]], list[str]], problem: str, *, within: float
+    ) -> Mapping[Key, Object]:
+        """Follow a resource until nothing is lacking; on time-out the error names what still is."""
+        known: dict[Key, Object] = {}
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    try:
+                        if await self._follow(resource, lacking, known):
+                            return known
+                    except (StatusError, Unreachable):
+                        await asyncio.sleep(AGAIN)
+        except TimeoutError:
+            raise ClusterError(
+                f"{problem} {', '.join(lacking(known))}", "see `pynetes status` and `pynetes logs`"
+            ) from None
+
+    async def _follow(
+        self,
+        resource: Resource,
+        lacking: Callable[[Mapping[Key, Object]], list[str]],
+        known: dict[Key, Object],
+    ) -> bool:
+        listed = await self._client.list(resource)
+        known.clear()
+        known.update({key_of(item): item for item in listed.items})
+        if not lacking(known):
+            return True
+        async with self._client.watch(resource, resource_version=listed.resource_version) as events:
+            async for event in events:
+                if event.type in ("ADDED", "MODIFIED"):
+                    known[key_of(event.object)] = event.object
+                if not lacking(known):
+                    return True
+        return False
+
+
+def _pod_cidr(node: Object | None) -> str:
+    return str((node or {}).get("spec", {}).get("podCIDR") or "")
+
+
+def _not_ready(name: str, node: Object | None) -> str:
+    """ "" when it is, else the node's name and what its kubelet says."""
+    if node is None:
+        return f"{name} (has not registered)"
+    for condition in node.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Ready":
+            return (
+                "" if condition["status"] == "True" else f"{name} ({condition.get('message') or condition['reason']})"
+            )
+    return f"{name} (has no status yet)"
