@@ -1,4 +1,4 @@
-"""What bring-up asks of its own API server: apply objects, and wait until objects are as they should be, by watching."""
+"""What bring-up asks of its own API server: apply objects, and wait, by watching, until they are as they should be."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
