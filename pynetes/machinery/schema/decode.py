@@ -134,7 +134,7 @@ def _member(field: Field) -> Decoder:
 
 
 def _scalar_member(field: Field) -> Decoder:
-    wanted = {"string": str, "boolean": bool, "integer": int}[field.type.kind]
+    wanted: type[Any] = {"string": str, "boolean": bool, "integer": int}[field.type.kind]
     zero = zero_of(field)
     omit_zero = field.unset == "z"
     low, high = _RANGES.get(field.type.format, _RANGES[""])

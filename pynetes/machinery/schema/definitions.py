@@ -16,6 +16,8 @@ The text is parsed on first use (20 ms) and kept without descriptions, which onl
 import re
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -42,7 +44,11 @@ def raw() -> dict[str, Object]:
 
 def described() -> dict[str, Object]:
     """Full name (io.k8s.api.core.v1.PodSpec) → JSON Schema with descriptions. Parsed anew at each call."""
-    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema" / RELEASE
+    # Found, not imported: its __init__ pulls in jsonschema, which takes five times as long as all of this.
+    spec = find_spec("kubernetes_validate")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("kubernetes-validate is not installed: pip install kubernetes-validate")
+    folder = Path(spec.submodule_search_locations[0]) / "kubernetes-json-schema" / RELEASE
     found: dict[str, Object] = orjson.loads((folder / "_definitions.json").read_bytes())["$defs"]
     return found
 
