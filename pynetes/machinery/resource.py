@@ -44,7 +44,7 @@ class Column:
 
 
 Column.NAME = Column("Name", ".metadata.name", format="name")
-Column.AGE = Column("Age", ".metadata.creationTimestamp", type="date")
+Column.AGE = Column("Age", ".metadata.creationTimestamp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,8 @@ class Resource:
     #: Paths such as spec.selector that may not change after create.
     immutable: tuple[str, ...] = ()
     columns: tuple[Column, ...] = (Column.AGE,)
+    #: Conditions of a table row, by which kubectl tells finished objects apart.
+    row_conditions: Callable[[Object], list[Object]] | None = None
     #: How metadata.name is checked: "dns-subdomain", "dns-label", "dns1035-label", "path-segment", or a function.
     name_rule: str | Callable[[str], str | None] = "dns-subdomain"
     #: Whether spec changes move metadata.generation.

@@ -1,6 +1,43 @@
-"""DaemonSet."""
+"""DaemonSet: one pod on every node that fits."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.apps import _workload
+from pynetes.apis.core import _pod_defaults
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+_EMPTY = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+#: Older clients read the template's generation here.
+GENERATION = "deprecated.daemonset.template.generation"
+
+
+def default(obj: Object) -> None:
+    """Fill in update strategy and history, and the template."""
+    spec = obj.get("spec")
+    if spec is None:
+        return
+    strategy = spec.setdefault("updateStrategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", 1)
+        rolling.setdefault("maxSurge", 0)
+    spec.setdefault("revisionHistoryLimit", 10)
+    _pod_defaults.default_template(spec.get("template"))
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """Reset the status; count the changes of the template."""
+    _reset(new, old)
+    annotations = new["metadata"].setdefault("annotations", {})
+    if old is None:
+        annotations[GENERATION] = "1"
+        return
+    before = (old["metadata"].get("annotations") or {}).get(GENERATION, "1")
+    changed = new["spec"].get("template") != old["spec"].get("template")
+    annotations[GENERATION] = str(int(before) + 1) if changed else before
+
+
+_reset = _workload.reset_status(dict.fromkeys(_EMPTY, 0))
 
 RESOURCE = Resource(
     group="apps",
@@ -10,4 +47,20 @@ RESOURCE = Resource(
     short_names=("ds",),
     categories=("all",),
     subresources=("status",),
+    default=default,
+    prepare=prepare,
+    prepare_status=_workload.keep_spec,
+    immutable=("spec.selector",),
+    columns=(
+        Column("Desired", _workload.status_number("desiredNumberScheduled"), type="integer"),
+        Column("Current", _workload.status_number("currentNumberScheduled"), type="integer"),
+        Column("Ready", _workload.status_number("numberReady"), type="integer"),
+        Column("Up-to-date", _workload.status_number("updatedNumberScheduled"), type="integer"),
+        Column("Available", _workload.status_number("numberAvailable"), type="integer"),
+        Column("Node Selector", cells.label_map(".spec.template.spec.nodeSelector")),
+        Column.AGE,
+        _workload.CONTAINERS,
+        _workload.IMAGES,
+        _workload.SELECTOR,
+    ),
 )

@@ -1,6 +1,26 @@
-"""ReplicationController."""
+"""ReplicationController: the older ReplicaSet, with a plain map for selector."""
 
-from pynetes.machinery.resource import Resource, Scale
+from pynetes.apis.apps import _workload
+from pynetes.apis.core import _pod_defaults
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource, Scale
+
+
+def default(obj: Object) -> None:
+    """Selector and labels follow the template's labels."""
+    spec = obj.get("spec")
+    if spec is None:
+        return
+    template = spec.get("template") or {}
+    if found := (template.get("metadata") or {}).get("labels"):
+        if not spec.get("selector"):
+            spec["selector"] = dict(found)
+        if not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(found)
+    spec.setdefault("replicas", 1)
+    _pod_defaults.default_template(spec.get("template"))
+
 
 RESOURCE = Resource(
     group="",
@@ -12,4 +32,15 @@ RESOURCE = Resource(
     storage_prefix="controllers",
     subresources=("scale", "status"),
     scale=Scale(spec_path=".spec.replicas", status_path=".status.replicas", selector_path=".spec.selector"),
+    fields={"status.replicas": lambda obj, _: str((obj.get("status") or {}).get("replicas") or 0)},
+    default=default,
+    prepare=_workload.reset_status({"replicas": 0}),
+    prepare_status=_workload.keep_spec,
+    columns=(
+        *_workload.REPLICAS,
+        Column.AGE,
+        _workload.CONTAINERS,
+        _workload.IMAGES,
+        Column("Selector", cells.label_map(".spec.selector"), wide=True),
+    ),
 )

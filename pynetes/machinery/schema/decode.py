@@ -117,7 +117,7 @@ def _member(field: Field) -> Decoder:
         return _scalar_member(field)
     inner = decoder_of(field.type)
     zero = zero_of(field)
-    collection = field.type.kind in ("array", "map", "bytes") and field.unset != "n"
+    collection = field.type.kind in ("array", "map", "bytes")
     if field.unset == "s":
         return lambda value: _fresh(field.type) if value is None else inner(value)
     if not collection:
@@ -127,7 +127,7 @@ def _member(field: Field) -> Decoder:
         if not value:
             if value is not None and value.__class__ not in (list, dict, str):
                 raise Surprise
-            return DROP
+            return zero
         return inner(value)
 
     return decode

@@ -1,0 +1,95 @@
+"""Renders objects as meta.k8s.io/v1 Tables, which is what `kubectl get` prints."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from pynetes.machinery import cells, jsonpath
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Cell, Column, Resource
+
+
+def render(
+    resource: Resource,
+    objects: Iterable[Object],
+    *,
+    now: datetime,
+    metadata: Object | None = None,
+    include: str = "Metadata",
+    headers: bool = True,
+    version: str = "v1",
+) -> Object:
+    """The Table of these objects. include is Metadata, Object or None; metadata is the list's (resourceVersion, …).
+
+    With headers False (every watch event but the first) the column definitions are left out.
+    """
+    columns = columns_of(resource)
+    compute = tuple(_compiled(column.cell, column.type) for column in columns)
+    table: Object = {"kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": metadata or {}}
+    table["columnDefinitions"] = [definition(column) for column in columns] if headers else []
+    table["rows"] = [_row(resource, obj, compute, now, include, version) for obj in objects]
+    return table
+
+
+def columns_of(resource: Resource) -> tuple[Column, ...]:
+    """The columns with Name in front, unless the kind places it itself, as Event does."""
+    if any(column.name == "Name" for column in resource.columns):
+        return resource.columns
+    return (Column.NAME, *resource.columns)
+
+
+def definition(column: Column) -> Object:
+    """A column as the Table declares it."""
+    return {
+        "name": column.name,
+        "type": column.type,
+        "format": column.format,
+        "description": column.description,
+        "priority": 1 if column.wide else 0,
+    }
+
+
+def _row(
+    resource: Resource,
+    obj: Object,
+    compute: tuple[Callable[[Object, datetime], Any], ...],
+    now: datetime,
+    include: str,
+    version: str,
+) -> Object:
+    row: Object = {"cells": [cell(obj, now) for cell in compute]}
+    if resource.row_conditions and (conditions := resource.row_conditions(obj)):
+        row["conditions"] = conditions
+    if include == "Object":
+        row["object"] = obj
+    elif include != "None":
+        row["object"] = {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": f"meta.k8s.io/{version}",
+            "metadata": obj["metadata"],
+        }
+    return row
+
+
+@lru_cache(maxsize=4096)
+def _compiled(cell: Cell, kind: str) -> Callable[[Object, datetime], Any]:
+    if not isinstance(cell, str):
+        return cell
+    find = jsonpath.compile(cell)
+    if cell == Column.AGE.cell:
+        return cells.age()
+    if kind == "date":
+        return lambda obj, now: cells.since(_first(find, obj), now) if _first(find, obj) else None
+    if kind in ("integer", "number", "boolean"):
+        return lambda obj, _: _first(find, obj)
+    return lambda obj, _: _text(_first(find, obj))
+
+
+def _first(find: Callable[[Any], list[Any]], obj: Object) -> Any:
+    found = find(obj)
+    return found[0] if found else None
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
