@@ -1,0 +1,26 @@
+"""What the controllers let the operator choose; the flags are in cmd/controller_manager.py."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of all controllers; each reads its own."""
+
+    #: Whether nodes get a pod CIDR, and from which networks (one per IP family).
+    allocate_node_cidrs: bool = False
+    cluster_cidrs: tuple[str, ...] = ()
+    node_cidr_mask_ipv4: int = 24
+    node_cidr_mask_ipv6: int = 64
+    #: The PEM that kube-root-ca.crt carries to pods; "" publishes none.
+    root_ca: str = ""
+    #: The PEM pair that signs kubelets' certificates; "" signs none.
+    signing_certificate: bytes = b""
+    signing_key: bytes = b""
+    #: The longest life of a signed certificate.
+    signing_duration: timedelta = timedelta(days=365)
+    #: How long a node may be silent before its conditions become Unknown. Upstream's 50 s.
+    node_monitor_grace_period: timedelta = timedelta(seconds=50)
+    #: Terminated pods kept before the oldest are removed; 0 or less keeps all.
+    terminated_pod_threshold: int = 12500
