@@ -8,12 +8,18 @@ verbs use, past authorization and admission.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pynetes.apiserver.authz.attributes import Authorizer
 from pynetes.component.clock import Clock
 from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
+
+if TYPE_CHECKING:
+    # They read objects themselves; here only their names are needed.
+    from pynetes.apiserver.authn.service_account import Issuer
+    from pynetes.apiserver.authn.union import Authentication
+    from pynetes.apiserver.authz.rbac import RBAC
 
 
 class Index(Protocol):
@@ -44,17 +50,26 @@ class Objects(Protocol):
     async def fresh(self, resource: Resource) -> Revision:
         """Wait until the cache shows every write acknowledged before this call; its revision then."""
 
-    async def create(self, resource: Resource, obj: Object) -> Object:
-        """Store a complete, valid object. Raises StatusError AlreadyExists."""
+    async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
+        """Store a complete, valid object; uid and creationTimestamp are added. Raises StatusError AlreadyExists."""
 
     async def update(
-        self, resource: Resource, key: Key, mutate: Callable[[Object], Object], *, revision: str = ""
+        self,
+        resource: Resource,
+        key: Key,
+        mutate: Callable[[Object], Object],
+        *,
+        revision: str = "",
+        dry_run: bool = False,
     ) -> Object:
         """Read, change (mutate gets a copy and may raise StatusError), store; again on a conflict.
 
-        With revision, the object must still be at that resourceVersion. Raises StatusError NotFound, Conflict."""
+        With revision, the object must still be at that resourceVersion. An object whose deletion was waiting only for
+        what the change has removed (finalizers) goes. Raises StatusError NotFound, Conflict."""
 
-    async def delete(self, resource: Resource, key: Key, options: Object | None = None) -> Object:
+    async def delete(
+        self, resource: Resource, key: Key, options: Object | None = None, *, dry_run: bool = False
+    ) -> Object:
         """Delete as the API does: grace, finalizers, preconditions (metav1.DeleteOptions). Raises StatusError."""
 
 
@@ -68,6 +83,8 @@ class Settings:
     audiences: tuple[str, ...] = ("https://kubernetes.default.svc",)
     #: Longest life of a ServiceAccount token, in seconds; 0 means no limit.
     max_token_seconds: int = 0
+    #: Give pods' default tokens a year, with a note of when they should have been renewed, for clients that do not.
+    extend_token_expiration: bool = True
     allow_privileged: bool = True
 
 
@@ -79,3 +96,7 @@ class Context:
     clock: Clock
     authorizer: Authorizer
     settings: Settings = field(default_factory=Settings)
+    #: None where tokens are not verified, not signed, RBAC is not in force.
+    authentication: "Authentication | None" = None
+    issuer: "Issuer | None" = None
+    rbac: "RBAC | None" = None

@@ -24,7 +24,7 @@ class Call:
     resource: Resource
     subresource: str = ""
     key: Key
-    #: A copy that belongs to the handler.
+    #: Decoded, defaulted, and the handler's own.
     body: Object = field(default_factory=dict)
     dry_run: bool = False
     #: The query, first value of each parameter.
@@ -48,16 +48,20 @@ class Allocation(Protocol):
     """What a strategy holds while the object is being written."""
 
     async def release(self) -> None:
-        """The write failed: give everything back."""
+        """The write failed, or is about to be tried again on a newer object: give everything back."""
 
 
 class Strategy(Protocol):
     """Surrounds the generic create, update and delete of one resource with I/O."""
 
     async def before(self, ctx: Context, attributes: Attributes) -> Allocation | None:
-        """After mutating admission and defaulting, before validation, for CREATE and UPDATE (again on each retry).
+        """Last thing before CREATE and UPDATE are stored, after validation and admission (again on each retry).
 
         May allocate and fill in attributes.obj, or raise StatusError. On a dry run nothing may outlive the request."""
 
     async def after(self, ctx: Context, attributes: Attributes) -> None:
         """The write is stored (or, for DELETE, `old` is really gone): release what is no longer held."""
+
+
+#: What creating a Binding or an Eviction answers.
+SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -1,0 +1,125 @@
+"""Cluster IPs: each one taken is an IPAddress object, so that the store itself decides between concurrent takers.
+
+That holds across API servers too, upstream ones among them, because creating the object is what takes the address. An
+address whose Service never came to be (a crash between the two writes) is free again after a minute.
+"""
+
+import random
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from pynetes.apis.core import services
+from pynetes.apis.networking import ipaddresses
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import time
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+#: A Service is stored well within this time of its address.
+ORPHANED = timedelta(seconds=60)
+TRIES = 64
+
+
+class Unavailable(Exception):
+    """The address cannot be had; the text is upstream's."""
+
+
+def family(network: Network | Address) -> str:
+    """IPv4 or IPv6."""
+    return f"IPv{network.version}"
+
+
+async def take(ctx: Context, text: str, service: Key, *, dry_run: bool) -> None:
+    """Take one given address. Raises Unavailable."""
+    address = ip_address(text)
+    if not any(address in network for network in ctx.settings.service_ranges):
+        raise Unavailable("the provided network does not match the current range")
+    network = next(network for network in ctx.settings.service_ranges if address in network)
+    if address in (network.network_address, _last(network)) and network.num_addresses > 2:
+        raise Unavailable("the provided network does not match the current range")
+    if not await _create(ctx, address, service, dry_run=dry_run):
+        raise Unavailable("provided IP is already allocated")
+
+
+async def take_any(ctx: Context, network: Network, service: Key, *, dry_run: bool) -> str:
+    """Take a free address, from the part of the range that is not kept for fixed ones. Raises Unavailable."""
+    first, last = 1, network.num_addresses - (2 if network.version == 4 else 1)
+    reserved = min(max(16, network.num_addresses // 16), 256)
+    lower = reserved if reserved < last else first
+    for attempt in range(TRIES):
+        address = network.network_address + random.randint(lower if attempt < TRIES // 2 else first, last)
+        if await _try(ctx, address, service, dry_run=dry_run):
+            return str(address)
+    for offset in range(first, min(last, 1 << 20) + 1):
+        address = network.network_address + offset
+        if await _try(ctx, address, service, dry_run=dry_run):
+            return str(address)
+    raise Unavailable("range is full")
+
+
+async def release(ctx: Context, text: str, service: Key) -> None:
+    """Give an address back, if it is this Service's."""
+    key = Key("", text)
+    found = ctx.objects.get(ipaddresses.RESOURCE, key)
+    if found is not None and _parent(found) != service:
+        return
+    try:
+        await ctx.objects.delete(ipaddresses.RESOURCE, key)
+    except StatusError as error:
+        if error.reason != "NotFound":
+            raise
+
+
+async def _try(ctx: Context, address: Address, service: Key, *, dry_run: bool) -> bool:
+    # The cache saves a round trip for most addresses in use; the create decides.
+    known = ctx.objects.get(ipaddresses.RESOURCE, Key("", str(address)))
+    return known is None and await _create(ctx, address, service, dry_run=dry_run)
+
+
+def _last(network: Network) -> Address:
+    return network.broadcast_address if network.version == 4 else network.network_address
+
+
+def _parent(obj: Object) -> Key:
+    ref = obj["spec"].get("parentRef") or {}
+    return Key(ref.get("namespace") or "", ref.get("name") or "")
+
+
+async def _create(ctx: Context, address: Address, service: Key, *, dry_run: bool) -> bool:
+    obj: Object = {
+        "kind": "IPAddress",
+        "apiVersion": ipaddresses.RESOURCE.api_version,
+        "metadata": {
+            "name": str(address),
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": family(address),
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {"parentRef": {"resource": "services", "namespace": service.namespace, "name": service.name}},
+    }
+    for _ in range(2):
+        try:
+            await ctx.objects.create(ipaddresses.RESOURCE, obj, dry_run=dry_run)
+            return True
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        if not await _orphaned(ctx, str(address)):
+            return False
+        await ctx.objects.delete(ipaddresses.RESOURCE, Key("", str(address)), dry_run=dry_run)
+    return False
+
+
+async def _orphaned(ctx: Context, text: str) -> bool:
+    await ctx.objects.fresh(services.RESOURCE)
+    found = ctx.objects.get(ipaddresses.RESOURCE, Key("", text))
+    if found is None:
+        return False
+    if time.parse(found["metadata"]["creationTimestamp"]) + ORPHANED > ctx.clock.now():
+        return False
+    owner = ctx.objects.get(services.RESOURCE, _parent(found))
+    return owner is None or text not in (owner["spec"].get("clusterIPs") or ())

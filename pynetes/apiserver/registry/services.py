@@ -1,0 +1,260 @@
+"""Services: cluster IPs and node ports, taken before the Service is stored and given back when it is gone."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from weakref import WeakKeyDictionary
+
+from pynetes.apis.core import services
+from pynetes.apiserver.admission.attributes import CREATE, DELETE, Attributes
+from pynetes.apiserver.objects import Context, Objects
+from pynetes.apiserver.registry import service_ips
+from pynetes.apiserver.registry.call import Allocation
+from pynetes.apiserver.registry.node_ports import Port, Taken
+from pynetes.apiserver.registry.service_ips import Unavailable
+from pynetes.machinery import errors
+from pynetes.machinery import field as problem
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+
+WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+
+
+@dataclass
+class Held:
+    """What one write has taken so far."""
+
+    ctx: Context
+    service: Key
+    taken: Taken
+    addresses: list[str] = field(default_factory=list)
+    ports: list[Port] = field(default_factory=list)
+    dry_run: bool = False
+
+    async def release(self) -> None:
+        """Give it all back."""
+        self.taken.forget(self.ports)
+        if not self.dry_run:
+            for address in self.addresses:
+                await service_ips.release(self.ctx, address, self.service)
+
+
+class ServiceStrategy:
+    """Allocation around the generic verbs."""
+
+    def __init__(self) -> None:
+        self._taken: WeakKeyDictionary[Objects, Taken] = WeakKeyDictionary()
+
+    async def before(self, ctx: Context, attributes: Attributes) -> Allocation | None:
+        """Fill in families, addresses and ports. Raises 422 when what is asked for cannot be had."""
+        if attributes.subresource:
+            return None
+        new, old = attributes.obj, attributes.old
+        assert new is not None
+        key = Key(new["metadata"]["namespace"], new["metadata"]["name"])
+        held = Held(ctx, key, self._ports(ctx.objects), dry_run=attributes.dry_run)
+        if old is not None:
+            carry_over(new, old)
+        try:
+            if new["spec"].get("type") == "ExternalName":
+                _strip_addresses(new["spec"])
+            else:
+                families(ctx, new)
+                await _addresses(held, new, old)
+            _node_ports(held, new)
+        except BaseException:
+            await held.release()
+            raise
+        return held
+
+    async def after(self, ctx: Context, attributes: Attributes) -> None:
+        """Release what the stored Service no longer has."""
+        if attributes.subresource or attributes.dry_run:
+            return
+        obj, old = attributes.obj, attributes.old
+        if attributes.operation == CREATE or old is None:
+            return
+        kept = set() if attributes.operation == DELETE or obj is None else set(obj["spec"].get("clusterIPs") or ())
+        key = Key(old["metadata"]["namespace"], old["metadata"]["name"])
+        for address in _real(old["spec"]):
+            if address not in kept:
+                await service_ips.release(ctx, address, key)
+
+    def _ports(self, objects: Objects) -> Taken:
+        taken = self._taken.get(objects)
+        if taken is None:
+            taken = self._taken[objects] = Taken()
+            objects.keep(services.RESOURCE, taken)
+        return taken
+
+
+def _real(spec: Object) -> list[str]:
+    listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    return [address for address in listed if address and address != "None"]
+
+
+def _headless(spec: Object) -> bool:
+    return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None"
+
+
+def _strip_addresses(spec: Object) -> None:
+    for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
+        spec.pop(name, None)
+
+
+def carry_over(new: Object, old: Object) -> None:
+    """Keep what was allocated where the client left it out, so that a replaced Service keeps its address."""
+    spec, before = new["spec"], old["spec"]
+    kind, kind_before = spec.get("type"), before.get("type")
+    if "ExternalName" not in (kind, kind_before):
+        _carry_addresses(spec, before)
+    if kind in WITH_NODE_PORTS and kind_before in WITH_NODE_PORTS:
+        _carry_ports(spec, before)
+    elif kind not in WITH_NODE_PORTS and kind_before in WITH_NODE_PORTS:
+        _drop_ports(spec, before)
+
+
+def _carry_addresses(spec: Object, before: Object) -> None:
+    if not spec.get("clusterIP") and not spec.get("clusterIPs"):
+        for name in ("clusterIP", "clusterIPs"):
+            if before.get(name):
+                spec[name] = before[name]
+    elif spec.get("clusterIP") and not spec.get("clusterIPs") and spec["clusterIP"] == before.get("clusterIP"):
+        spec["clusterIPs"] = before.get("clusterIPs") or [spec["clusterIP"]]
+    for name in ("ipFamilies", "ipFamilyPolicy"):
+        if not spec.get(name) and before.get(name):
+            spec[name] = before[name]
+
+
+def _carry_ports(spec: Object, before: Object) -> None:
+    numbers = {_identity(port): port.get("nodePort") for port in before.get("ports") or ()}
+    used = {port.get("nodePort") for port in spec.get("ports") or ()}
+    for port in spec.get("ports") or ():
+        kept = numbers.get(_identity(port))
+        if not port.get("nodePort") and kept and kept not in used:
+            port["nodePort"] = kept
+    if _needs_health_check(spec) and _needs_health_check(before) and not spec.get("healthCheckNodePort"):
+        spec["healthCheckNodePort"] = before.get("healthCheckNodePort")
+
+
+def _identity(port: Object) -> tuple[object, object]:
+    return port.get("protocol") or "TCP", port["port"]
+
+
+def _drop_ports(spec: Object, before: Object) -> None:
+    """A Service that stops being reachable from outside gives up what only that needs, unless the client changed it."""
+    numbers = {port.get("nodePort") for port in before.get("ports") or ()}
+    for port in spec.get("ports") or ():
+        if port.get("nodePort") in numbers:
+            port.pop("nodePort", None)
+    for name in ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
+        if spec.get(name) == before.get(name):
+            spec.pop(name, None)
+
+
+def _needs_health_check(spec: Object) -> bool:
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def families(ctx: Context, service: Object) -> None:
+    """Default ipFamilyPolicy and ipFamilies by what the cluster has. Raises 422."""
+    spec, here = service["spec"], [service_ips.family(network) for network in ctx.settings.service_ranges]
+    asked: list[str] = list(spec.get("ipFamilies") or ())
+    given = [service_ips.family(ip_address(address)) for address in _real(spec)]
+    headless_anywhere = _headless(spec) and not spec.get("selector")
+    if headless_anywhere and not asked and not spec.get("ipFamilyPolicy"):
+        # Its endpoints are written by hand and may be anything.
+        spec["ipFamilyPolicy"] = "RequireDualStack"
+        spec["ipFamilies"] = [here[0], "IPv6" if here[0] == "IPv4" else "IPv4"]
+        return
+    policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if max(len(asked), len(given)) > 1 else "SingleStack")
+    if policy == "RequireDualStack" and len(here) < 2 and not headless_anywhere:
+        text = "this cluster is not configured for dual-stack services"
+        raise _invalid(service, problem.invalid("spec.ipFamilyPolicy", policy, text))
+    for index, name in enumerate(asked):
+        if name not in here and not headless_anywhere:
+            text = "not configured on this cluster"
+            raise _invalid(service, problem.invalid(f"spec.ipFamilies[{index}]", name, text))
+    wanted = given or asked or here[:1]
+    wanted = list(dict.fromkeys([*wanted, *asked]))
+    if policy != "SingleStack":
+        wanted = list(dict.fromkeys([*wanted, *here]))
+    spec["ipFamilyPolicy"] = policy
+    spec["ipFamilies"] = wanted[:1] if policy == "SingleStack" else wanted[:2]
+
+
+async def _addresses(held: Held, service: Object, old: Object | None) -> None:
+    spec, ctx = service["spec"], held.ctx
+    if _headless(spec):
+        spec["clusterIP"], spec["clusterIPs"] = "None", ["None"]
+        return
+    had = set(_real(old["spec"])) if old is not None else set()
+    asked, result = _real(spec), []
+    for index, name in enumerate(spec["ipFamilies"]):
+        try:
+            if index < len(asked):
+                if asked[index] not in had:
+                    await service_ips.take(ctx, asked[index], held.service, dry_run=held.dry_run)
+                    held.addresses.append(asked[index])
+                result.append(asked[index])
+                continue
+            network = next(net for net in ctx.settings.service_ranges if service_ips.family(net) == name)
+            address = await service_ips.take_any(ctx, network, held.service, dry_run=held.dry_run)
+        except Unavailable as error:
+            text = f"failed to allocate IP {asked[index]}" if index < len(asked) else "failed to allocate a serviceIP"
+            raise _invalid(service, problem.invalid("spec.clusterIPs", asked, f"{text}: {error}")) from None
+        held.addresses.append(address)
+        result.append(address)
+    spec["clusterIP"], spec["clusterIPs"] = result[0], result
+
+
+def _node_ports(held: Held, service: Object) -> None:
+    spec, allowed = service["spec"], held.ctx.settings.node_ports
+    kind = spec.get("type")
+    wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
+    numbers: dict[int, int] = {}
+    for index, port in enumerate(spec.get("ports") or ()):
+        protocol = port.get("protocol") or "TCP"
+        if port.get("nodePort"):
+            _take(held, service, Port(port["nodePort"], protocol), f"spec.ports[{index}].nodePort")
+            numbers[port["port"]] = port["nodePort"]
+    for index, port in enumerate(spec.get("ports") or ()):
+        if not wanted or port.get("nodePort"):
+            continue
+        protocol = port.get("protocol") or "TCP"
+        # TCP and UDP on one port share a number where they can: that is what DNS over both expects.
+        same = numbers.get(port["port"])
+        number = same if same and held.taken.free(Port(same, protocol), held.service) else None
+        number = number or held.taken.any({protocol}, held.service, allowed)
+        if number is None:
+            text = "failed to allocate a nodePort: range is full"
+            raise errors.internal(f"{text} (spec.ports[{index}])")
+        _promise(held, Port(number, protocol))
+        port["nodePort"] = numbers[port["port"]] = number
+    if _needs_health_check(spec):
+        if spec.get("healthCheckNodePort"):
+            _take(held, service, Port(spec["healthCheckNodePort"], "TCP"), "spec.healthCheckNodePort")
+        elif (number := held.taken.any({"TCP"}, held.service, allowed)) is not None:
+            _promise(held, Port(number, "TCP"))
+            spec["healthCheckNodePort"] = number
+
+
+def _take(held: Held, service: Object, port: Port, path: str) -> None:
+    allowed = held.ctx.settings.node_ports
+    if port.number not in allowed:
+        shown = f"{allowed.start}-{allowed.stop - 1}"
+        text = f"provided port is not in the valid range. The range of valid ports is {shown}"
+        raise _invalid(service, problem.invalid(path, port.number, text))
+    if port in held.ports or held.taken.held(port, held.service):
+        return
+    if not held.taken.free(port, held.service):
+        raise _invalid(service, problem.invalid(path, port.number, "provided port is already allocated"))
+    _promise(held, port)
+
+
+def _promise(held: Held, port: Port) -> None:
+    held.taken.promise(port)
+    held.ports.append(port)
+
+
+def _invalid(service: Object, error: problem.Error) -> StatusError:
+    return errors.invalid("Service", "", service["metadata"]["name"], [error])
