@@ -24,14 +24,12 @@ class KeyValue(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One write, as a watch tells it. value is None for a delete; previous is None for a create.
+    """One write, as a watch tells it. value is None for a delete, whose `created` may be 0.
 
-    previous may be missing for an update or delete when compaction removed it.
-    """
+    The value before is not told: the watch cache has it, and to read it for every event costs the store a lookup."""
 
     key: str
     value: bytes | None
-    previous: bytes | None
     created: Revision
     modified: Revision
 

@@ -66,13 +66,13 @@ class MemoryBackend:
         if self._current(key) is not None:
             raise KeyExists(key)
         revision = self._next()
-        self._put(key, _Version(value, revision, revision), None, lease)
+        self._put(key, _Version(value, revision, revision), lease)
         return revision
 
     async def update(self, key: str, value: bytes, *, expected: Revision, lease: LeaseID | None = None) -> Revision:
         before = self._expect(key, expected)
         revision = self._next()
-        self._put(key, _Version(value, before.created, revision), before.value, lease)
+        self._put(key, _Version(value, before.created, revision), lease)
         return revision
 
     async def delete(self, key: str, *, expected: Revision) -> Revision:
@@ -136,7 +136,7 @@ class MemoryBackend:
             raise RevisionMismatch(current)
         return current
 
-    def _put(self, key: str, version: _Version, previous: bytes | None, lease: LeaseID | None) -> None:
+    def _put(self, key: str, version: _Version, lease: LeaseID | None) -> None:
         for keys in self._leases.values():
             keys.discard(key)
         if lease is not None and version.value is not None:
@@ -144,11 +144,11 @@ class MemoryBackend:
         if key not in self._versions:
             insort(self._keys, key)
         self._versions.setdefault(key, []).append(version)
-        self._log.append([Change(key, version.value, previous, version.created, version.modified)])
+        self._log.append([Change(key, version.value, version.created, version.modified)])
 
     def _delete(self, current: KeyValue) -> Revision:
         revision = self._next()
-        self._put(current.key, _Version(None, current.created, revision), current.value, None)
+        self._put(current.key, _Version(None, current.created, revision), None)
         return revision
 
     def _expire(self, lease: LeaseID) -> None:

@@ -1,0 +1,64 @@
+"""Opens the store that the configuration names, and keeps its history short."""
+
+from pathlib import Path
+from typing import Protocol
+
+from pynetes.component.clock import Clock
+from pynetes.storage.backend import Backend, Compacted, Unavailable
+
+
+class Config(Protocol):
+    """What an API server's configuration says about its store, under upstream's names."""
+
+    @property
+    def etcd_servers(self) -> tuple[str, ...]:
+        """URLs of the members; empty for an embedded store."""
+
+    @property
+    def etcd_cafile(self) -> str:
+        """Verifies etcd's certificate."""
+
+    @property
+    def etcd_certfile(self) -> str:
+        """Is shown to etcd."""
+
+    @property
+    def etcd_keyfile(self) -> str:
+        """Key of etcd_certfile."""
+
+    @property
+    def data_dir(self) -> str:
+        """Directory of the embedded store; empty for memory."""
+
+
+def open_backend(config: Config) -> Backend:
+    """The store; nothing is dialled yet. Backends are imported here because an API server uses one of them."""
+    if config.etcd_servers:
+        from pynetes.storage.etcd import EtcdBackend
+        from pynetes.storage.etcd_channel import Credentials
+
+        credentials = Credentials(ca=config.etcd_cafile, certificate=config.etcd_certfile, key=config.etcd_keyfile)
+        return EtcdBackend(config.etcd_servers, credentials)
+    if config.data_dir:
+        from pynetes.storage.sqlite import SqliteBackend
+
+        return SqliteBackend(Path(config.data_dir) / "store.db")
+    from pynetes.storage.memory import MemoryBackend
+
+    return MemoryBackend()
+
+
+async def compact_regularly(backend: Backend, clock: Clock, seconds: float) -> None:
+    """Forget what is older than one to two intervals, for ever. Several API servers on one store may all do it."""
+    if seconds <= 0:
+        return
+    before = None
+    while True:
+        await clock.sleep(seconds)
+        try:
+            now = await backend.current_revision()
+            if before is not None:
+                await backend.compact(before)
+            before = now
+        except (Compacted, Unavailable):
+            continue

@@ -1,0 +1,157 @@
+"""etcd v3 as the store: one key per object, compare-and-swap by mod revision, one watch stream.
+
+Only what every etcd since 3.4 answers correctly is used; in particular no progress requests, whose answers 3.4 may send
+ahead of events. Every call is an interaction of path 4, every change that a watch brings one of path 5.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any
+
+from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
+from pynetes.machinery.meta import Revision
+from pynetes.rpc.channel import RpcError, StatusCode
+from pynetes.rpc.etcd import rpc_pb2 as pb
+from pynetes.storage.backend import (
+    Change,
+    Compacted,
+    KeyExists,
+    KeyValue,
+    LeaseID,
+    Page,
+    RevisionMismatch,
+    Unavailable,
+)
+from pynetes.storage.etcd_channel import Credentials, EtcdChannel, Opened, describe
+from pynetes.storage.etcd_watch import follow, key_range
+
+log = logging.getLogger(__name__)
+
+#: Seconds a call may take; a listing of everything is the longest.
+TIMEOUT = 10.0
+LIST_TIMEOUT = 60.0
+#: Exists in no cluster; a linearizable read of it tells the revision and carries nothing.
+_NOTHING = b"\x00pynetes"
+
+
+class EtcdBackend:
+    """A client of an etcd cluster."""
+
+    def __init__(
+        self, endpoints: Sequence[str], credentials: Credentials | None = None, *, recorder: Recorder = RECORDER
+    ) -> None:
+        self._channel = EtcdChannel(endpoints, credentials or Credentials())
+        self._recorder = recorder
+
+    async def get(self, key: str) -> KeyValue | None:
+        request = pb.RangeRequest(key=key.encode())
+        answer = await self._call("get", key, lambda c: c.kv.Range(request, timeout=TIMEOUT))
+        return _key_value(answer.kvs[0]) if answer.kvs else None
+
+    async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: Revision | None = None) -> Page:
+        first, end = key_range(prefix)
+        first = max(first, start.encode())
+        request = pb.RangeRequest(key=first, range_end=end, limit=limit, revision=revision or 0)
+        answer = await self._call("list", prefix, lambda c: c.kv.Range(request, timeout=LIST_TIMEOUT))
+        items = [_key_value(kv) for kv in answer.kvs]
+        return Page(items, Revision(answer.header.revision), answer.count - len(items))
+
+    async def create(self, key: str, value: bytes, *, lease: LeaseID | None = None) -> Revision:
+        name = key.encode()
+        absent = pb.Compare(key=name, target=pb.Compare.CREATE, create_revision=0)
+        put = pb.RequestOp(request_put=pb.PutRequest(key=name, value=value, lease=lease or 0))
+        answer = await self._transact("create", key, pb.TxnRequest(compare=[absent], success=[put]))
+        if not answer.succeeded:
+            raise KeyExists(key)
+        return Revision(answer.header.revision)
+
+    async def update(self, key: str, value: bytes, *, expected: Revision, lease: LeaseID | None = None) -> Revision:
+        put = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value, lease=lease or 0))
+        return await self._swap("update", key, expected, put)
+
+    async def delete(self, key: str, *, expected: Revision) -> Revision:
+        remove = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode()))
+        return await self._swap("delete", key, expected, remove)
+
+    @asynccontextmanager
+    async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Change]]]:
+        changes = follow(self._channel, prefix, after)
+        try:
+            yield self._seen(changes)
+        finally:
+            await changes.aclose()
+
+    async def compact(self, revision: Revision) -> None:
+        request = pb.CompactionRequest(revision=revision)
+        try:
+            await self._call("compact", "", lambda c: c.kv.Compact(request, timeout=TIMEOUT))
+        except Compacted:
+            log.debug("revision %d is compacted already", revision)
+
+    async def current_revision(self) -> Revision:
+        request = pb.RangeRequest(key=_NOTHING, count_only=True)
+        answer = await self._call("revision", "", lambda c: c.kv.Range(request, timeout=TIMEOUT))
+        return Revision(answer.header.revision)
+
+    async def grant_lease(self, seconds: int) -> LeaseID:
+        request = pb.LeaseGrantRequest(TTL=seconds)
+        answer = await self._call("lease", "", lambda c: c.lease.LeaseGrant(request, timeout=TIMEOUT))
+        return int(answer.ID)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _transact(self, action: str, key: str, request: Any) -> Any:
+        return await self._call(action, key, lambda c: c.kv.Txn(request, timeout=TIMEOUT))
+
+    async def _swap(self, action: str, key: str, expected: Revision, then: Any) -> Revision:
+        name = key.encode()
+        same = pb.Compare(key=name, target=pb.Compare.MOD, mod_revision=expected)
+        read = pb.RequestOp(request_range=pb.RangeRequest(key=name))
+        answer = await self._transact(action, key, pb.TxnRequest(compare=[same], success=[then], failure=[read]))
+        if not answer.succeeded:
+            found = answer.responses[0].response_range.kvs
+            raise RevisionMismatch(_key_value(found[0]) if found else None)
+        return Revision(answer.header.revision)
+
+    async def _call(self, action: str, key: str, run: Callable[[Opened], Awaitable[Any]]) -> Any:
+        started, problem, revision = perf_counter(), "", 0
+        try:
+            answer = await self._channel.call(run)
+            revision = answer.header.revision
+            return answer
+        except RpcError as error:
+            problem = describe(error)
+            if error.code() is StatusCode.OUT_OF_RANGE and "compacted" in problem:
+                raise Compacted(Revision(0)) from error
+            raise Unavailable(f"etcd: {problem}") from error
+        except Unavailable as error:
+            problem = str(error)
+            raise
+        finally:
+            self._record(4, action, key, perf_counter() - started, problem, revision)
+
+    async def _seen(self, changes: AsyncIterator[Sequence[Change]]) -> AsyncIterator[Sequence[Change]]:
+        async for batch in changes:
+            for change in batch:
+                self._record(5, "watch", change.key, 0.0, "", change.modified)
+            yield batch
+
+    def _record(self, path: int, action: str, key: str, seconds: float, problem: str, revision: int) -> None:
+        ends = ("kube-apiserver", "etcd") if path == 4 else ("etcd", "kube-apiserver")
+        self._recorder.record(
+            Interaction(path, now(), *ends, action, _named(key), seconds, problem, revision),
+            self._channel.identity,
+        )
+
+
+def _key_value(kv: Any) -> KeyValue:
+    return KeyValue(kv.key.decode(), kv.value, Revision(kv.create_revision), Revision(kv.mod_revision))
+
+
+def _named(key: str) -> str:
+    """/registry/pods/default/web as "pods default/web"."""
+    kind, _, name = key.removeprefix("/registry/").partition("/")
+    return f"{kind} {name}" if name else kind

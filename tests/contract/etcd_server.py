@@ -1,0 +1,86 @@
+"""A real etcd with mutual TLS in a temporary directory, that a test may kill and start again."""
+
+import asyncio
+import shutil
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pynetes.pki import issue, layout
+from pynetes.storage.etcd import EtcdBackend
+from pynetes.storage.etcd_channel import Credentials
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class EtcdServer:
+    """One member, its certificates made as `up` makes them."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("etcd")
+        if binary is None:
+            pytest.skip("no etcd on PATH (Debian: etcd-server)")
+        self._binary = binary
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._peer = f"http://127.0.0.1:{free_port()}"
+        self.endpoint = f"https://127.0.0.1:{free_port()}"
+        self.authority = issue.authority("etcd-ca", datetime.now(UTC))
+        self.certificate("server", names=layout.names("localhost", "127.0.0.1"))
+        self.certificate("client")
+        (folder / "ca.crt").write_bytes(self.authority.certificate_pem)
+
+    def certificate(self, stem: str, names: layout.Names | None = None, issuer: issue.Issued | None = None) -> None:
+        """Issue (again) a certificate."""
+        wanted = layout.Leaf(
+            stem, layout.ETCD_CA, f"test-{stem}", server=names is not None, client=True, names=names or layout.Names()
+        )
+        issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC))
+        for suffix, pem in (("key", issued.key_pem), ("crt", issued.certificate_pem)):
+            (self._folder / f"{stem}.{suffix}").write_bytes(pem)
+
+    def credentials(self, stem: str = "client", ca: str = "ca") -> Credentials:
+        """What a client shows."""
+        folder = self._folder
+        return Credentials(
+            ca=str(folder / f"{ca}.crt"),
+            certificate=str(folder / f"{stem}.crt") if stem else "",
+            key=str(folder / f"{stem}.key") if stem else "",
+        )
+
+    async def start(self) -> None:
+        """Start it, or start it again on the same data, and wait until it answers."""
+        folder = self._folder
+        self._process = await asyncio.create_subprocess_exec(
+            *(self._binary, "--data-dir", str(folder / "data"), "--log-level", "error", "--logger", "zap"),
+            *("--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint),
+            *("--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer),
+            *("--initial-cluster", f"default={self._peer}", "--client-cert-auth"),
+            *("--trusted-ca-file", str(folder / "ca.crt")),
+            *("--cert-file", str(folder / "server.crt"), "--key-file", str(folder / "server.key")),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        backend = EtcdBackend([self.endpoint], self.credentials())
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await backend.current_revision()
+                    break
+                except Exception:
+                    await asyncio.sleep(0.05)
+        await backend.close()
+
+    async def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
