@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from pynetes.pki import issue, layout
+from pynetes.storage.backend import Unavailable
 from pynetes.storage.etcd import EtcdBackend
 from pynetes.storage.etcd_channel import Credentials
+
+_NO_NAMES = layout.Names()
 
 
 def free_port() -> int:
@@ -38,11 +41,17 @@ class EtcdServer:
         self.certificate("client")
         (folder / "ca.crt").write_bytes(self.authority.certificate_pem)
 
-    def certificate(self, stem: str, names: layout.Names | None = None, issuer: issue.Issued | None = None) -> None:
+    def certificate(
+        self,
+        stem: str,
+        *,
+        names: layout.Names = _NO_NAMES,
+        issuer: issue.Issued | None = None,
+        subject: str = "",
+    ) -> None:
         """Issue (again) a certificate."""
-        wanted = layout.Leaf(
-            stem, layout.ETCD_CA, f"test-{stem}", server=names is not None, client=True, names=names or layout.Names()
-        )
+        server = names != _NO_NAMES
+        wanted = layout.Leaf(stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=True, names=names)
         issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC))
         for suffix, pem in (("key", issued.key_pem), ("crt", issued.certificate_pem)):
             (self._folder / f"{stem}.{suffix}").write_bytes(pem)
@@ -56,7 +65,7 @@ class EtcdServer:
             key=str(folder / f"{stem}.key") if stem else "",
         )
 
-    async def start(self) -> None:
+    async def start(self, patience: float = 30) -> None:
         """Start it, or start it again on the same data, and wait until it answers."""
         folder = self._folder
         self._process = await asyncio.create_subprocess_exec(
@@ -70,17 +79,23 @@ class EtcdServer:
             stderr=asyncio.subprocess.DEVNULL,
         )
         backend = EtcdBackend([self.endpoint], self.credentials())
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await backend.current_revision()
-                    break
-                except Exception:
+        try:
+            async with asyncio.timeout(patience):
+                while not await _answers(backend):
                     await asyncio.sleep(0.05)
-        await backend.close()
+        finally:
+            await backend.close()
 
     async def kill(self) -> None:
         """kill -9."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+
+async def _answers(backend: EtcdBackend) -> bool:
+    try:
+        await backend.current_revision()
+    except Unavailable:
+        return False
+    return True

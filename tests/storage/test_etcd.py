@@ -1,0 +1,112 @@
+"""The connection to etcd: who is refused and why, several members, renewal while serving, and what is recorded."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pynetes.component.tracing import Recorder
+from pynetes.machinery.meta import Revision
+from pynetes.pki import issue, layout
+from pynetes.storage import etcd_channel
+from pynetes.storage.backend import Unavailable
+from pynetes.storage.etcd import EtcdBackend
+from pynetes.storage.etcd_channel import Credentials, EtcdChannel
+from tests.contract.etcd_server import EtcdServer, free_port
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdServer]:
+    server = EtcdServer(tmp_path)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.kill()
+
+
+async def refused(endpoint: str, credentials: Credentials) -> str:
+    """What the client says when it may not connect."""
+    backend = EtcdBackend([endpoint], credentials)
+    try:
+        with pytest.raises(Unavailable) as caught:
+            await backend.current_revision()
+        return str(caught.value)
+    finally:
+        await backend.close()
+
+
+async def test_a_client_without_a_certificate_is_refused(etcd: EtcdServer) -> None:
+    """etcd wants one."""
+    assert await refused(etcd.endpoint, etcd.credentials(""))
+
+
+async def test_a_client_of_another_authority_is_refused(etcd: EtcdServer) -> None:
+    """The cluster's own CA means nothing to etcd."""
+    etcd.certificate("stranger", issuer=issue.authority("kubernetes", datetime.now(UTC)))
+    assert await refused(etcd.endpoint, etcd.credentials("stranger"))
+
+
+async def test_a_server_of_another_authority_is_refused(etcd: EtcdServer, tmp_path: Path) -> None:
+    """We verify etcd too."""
+    (tmp_path / "other.crt").write_bytes(issue.authority("other", datetime.now(UTC)).certificate_pem)
+    assert await refused(etcd.endpoint, etcd.credentials(ca="other"))
+
+
+async def test_a_server_of_another_name_is_refused(etcd: EtcdServer) -> None:
+    """The host that was dialled must be in its certificate."""
+    etcd.certificate("server", names=layout.names("elsewhere.example"))
+    await etcd.kill()
+    with pytest.raises(TimeoutError):
+        await etcd.start(patience=2)
+    assert await refused(etcd.endpoint, etcd.credentials())
+
+
+async def test_certificates_are_renewed_while_it_serves(etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewed file is shown from the next call on, and the open watch goes on."""
+    monkeypatch.setattr(etcd_channel, "LOOK", 0.0)
+    recorder = Recorder()
+    backend = EtcdBackend([etcd.endpoint], etcd.credentials(), recorder=recorder)
+    first = await backend.create("/registry/a", b"")
+    before = recorder.counters[4].identity
+    async with backend.watch("", after=Revision(first - 1)) as changes:
+        await anext(changes)
+        etcd.certificate("client", subject="renewed")
+        await backend.create("/registry/b", b"")
+        assert [change.key for change in await anext(changes)] == ["/registry/b"]
+    assert (before.subject, recorder.counters[4].identity.subject) == ("CN=test-client", "CN=renewed")
+    assert before.issuer == "CN=etcd-ca"
+    await backend.close()
+
+
+async def test_the_next_member_is_used_when_one_is_away(etcd: EtcdServer) -> None:
+    """For reads and writes: nothing was sent to the one that is not there."""
+    backend = EtcdBackend([f"https://127.0.0.1:{free_port()}", etcd.endpoint], etcd.credentials())
+    assert await backend.create("/registry/a", b"")
+    assert await backend.get("/registry/a")
+    await backend.close()
+
+
+async def test_interactions_are_recorded(etcd: EtcdServer) -> None:
+    """Path 4 for calls, path 5 for what the watch brings, each with the object's name."""
+    recorder = Recorder()
+    backend = EtcdBackend([etcd.endpoint], etcd.credentials(), recorder=recorder)
+    revision = await backend.create("/registry/pods/default/web", b"")
+    async with backend.watch("", after=Revision(revision - 1)) as changes:
+        await anext(changes)
+    seen = [(each.path, each.action, each.object, each.revision) for each in recorder.ring]
+    assert seen == [(4, "create", "pods default/web", revision), (5, "watch", "pods default/web", revision)]
+    await backend.close()
+
+
+def test_schemes_and_files_must_agree() -> None:
+    """A mistake in the flags is told before anything is dialled."""
+    with pytest.raises(ValueError, match="--etcd-cafile"):
+        EtcdChannel(["https://127.0.0.1:2379"], Credentials())
+    with pytest.raises(ValueError, match="write https"):
+        EtcdChannel(["http://127.0.0.1:2379"], Credentials(ca="a", certificate="b", key="c"))
+    with pytest.raises(ValueError, match="--etcd-servers"):
+        EtcdChannel([], Credentials())
