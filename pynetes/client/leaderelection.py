@@ -1,0 +1,152 @@
+"""One active instance among several: whoever holds a Lease works, the others wait.
+
+As upstream: the holder renews every retry period; others take the Lease over when it was not renewed for its duration,
+measured by their own clock from when they saw it change, so that clocks need not agree. A holder that could not renew
+until the renew deadline stops at once: its process ends, and the supervisor starts it again as a candidate.
+"""
+
+import logging
+import random
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+
+from pynetes.apis.coordination import leases
+from pynetes.client.rest import Client
+from pynetes.client.transport import Unreachable
+from pynetes.component import logs, tasks
+from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
+from pynetes.machinery import time as times
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+
+LEASE_SECONDS = 15
+RENEW_DEADLINE = 10.0
+RETRY_PERIOD = 2.0
+
+_LOG = logging.getLogger(__name__)
+_MASTER = REGISTRY.gauge(
+    "leader_election_master_status",
+    "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master.",
+    "name",
+)
+
+
+class LeadershipLost(Exception):
+    """The Lease could not be renewed in time; somebody else may hold it now."""
+
+
+def identity() -> str:
+    """A holderIdentity that no other process has: host_uuid."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+class LeaderElector:
+    """A candidate for the Lease kube-system/NAME."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        *,
+        clock: Clock,
+        holder: str = "",
+        namespace: str = "kube-system",
+        dice: random.Random | None = None,
+    ) -> None:
+        self._client, self._clock, self._dice = client, clock, dice or random.Random()
+        self._key = Key(namespace, name)
+        self._holder = holder or identity()
+        self._observed: Object | None = None
+        self._observed_at = 0.0
+        self.leading = False
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the Lease, then work for as long as it is held. Raises LeadershipLost."""
+        while not await self._try():
+            await self._clock.sleep(RETRY_PERIOD * (1 + 0.2 * self._dice.random()))
+        self.leading = True
+        _MASTER.set(1, self._key.name)
+        _LOG.info(logs.fact("became leader", lease=self._key, holder=self._holder))
+        try:
+            await tasks.first(_awaited(work), self._renew())
+        finally:
+            self.leading = False
+            _MASTER.set(0, self._key.name)
+            await self._release()
+
+    async def _renew(self) -> None:
+        renewed = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(RETRY_PERIOD)
+            if await self._try():
+                renewed = self._clock.monotonic()
+            elif self._clock.monotonic() - renewed >= RENEW_DEADLINE or self._other_holds():
+                raise LeadershipLost(f"the lease {self._key} was not renewed for {RENEW_DEADLINE:.0f} s")
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease; whether it is ours."""
+        try:
+            lease = await self._client.find(leases.RESOURCE, self._key)
+            if lease is None:
+                self._saw(await self._client.create(leases.RESOURCE, self._lease()))
+                return True
+            if self._observed is None or lease["spec"] != self._observed["spec"]:
+                self._saw(lease)
+            if not self._free(lease["spec"]):
+                return False
+            self._saw(await self._client.update(leases.RESOURCE, self._held(lease)))
+            return True
+        except (StatusError, Unreachable) as error:
+            _LOG.info(logs.fact("cannot hold the lease", lease=self._key, error=error))
+            return False
+
+    def _free(self, spec: Object) -> bool:
+        holder = spec.get("holderIdentity") or ""
+        duration = float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+        return holder in ("", self._holder) or self._clock.monotonic() - self._observed_at >= duration
+
+    def _other_holds(self) -> bool:
+        return bool(self._observed and self._observed["spec"].get("holderIdentity") not in ("", None, self._holder))
+
+    def _saw(self, lease: Object) -> None:
+        self._observed, self._observed_at = lease, self._clock.monotonic()
+
+    def _lease(self) -> Object:
+        metadata = {"namespace": self._key.namespace, "name": self._key.name}
+        now = times.micro(self._clock.now())
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": self._holder,
+                "leaseDurationSeconds": LEASE_SECONDS,
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": 0,
+            },
+        }
+
+    def _held(self, lease: Object) -> Object:
+        spec, now = dict(lease["spec"]), times.micro(self._clock.now())
+        if spec.get("holderIdentity") != self._holder:
+            transitions = spec.get("leaseTransitions") or 0
+            spec |= {"holderIdentity": self._holder, "acquireTime": now, "leaseTransitions": transitions + 1}
+        return {**lease, "spec": {**spec, "renewTime": now, "leaseDurationSeconds": LEASE_SECONDS}}
+
+    async def _release(self) -> None:
+        """Let the next candidate begin at once; best effort, the Lease runs out anyway."""
+        if self._observed is None or self._other_holds():
+            return
+        released = self._held(self._observed)
+        released["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            await self._client.update(leases.RESOURCE, released)
+        except (StatusError, Unreachable) as error:
+            _LOG.info(logs.fact("cannot release the lease", lease=self._key, error=error))
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
