@@ -1,9 +1,7 @@
-"""What goes wrong on the machine, told in one line with the remedy."""
+"""What goes wrong on the machine while a cluster is brought up, used or removed."""
+
+from pynetes.component.remedy import RemedyError
 
 
-class ClusterError(Exception):
-    """Printed as `error: MESSAGE` and, under it, `remedy: REMEDY`; nothing half-made remains when it is raised."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.remedy = remedy
+class ClusterError(RemedyError):
+    """When it is raised, nothing half-made remains."""

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pynetes.cluster import netns
-from pynetes.cluster.command import run
 from pynetes.cluster.errors import ClusterError
+from pynetes.component.command import run
 
 CNI_VERSION = "0.4.0"
 #: libcni keeps the results of ADD here until DEL.

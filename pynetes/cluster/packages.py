@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pynetes.cluster import command
 from pynetes.cluster.errors import ClusterError
+from pynetes.component import command
 
 #: What must be there (a program or a file) → the Debian package that has it.
 NEEDED = {

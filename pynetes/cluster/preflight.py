@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pynetes.cluster import command
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
+from pynetes.component import command
 
 LEAST_DISK = 1 << 30
 CONTROLLERS = ("cpu", "memory", "pids")

@@ -13,10 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pynetes.cluster import command, network, processes, sandboxes, supervisor
+from pynetes.cluster import network, processes, sandboxes, supervisor
 from pynetes.cluster.config import RUN, STATE, Cluster
-from pynetes.cluster.errors import ClusterError
 from pynetes.cluster.process import leftovers
+from pynetes.component import command
+from pynetes.component.command import CommandError
 from pynetes.rpc.channel import RpcError
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -102,7 +103,7 @@ def _unmount(cluster: Cluster) -> list[str]:
     places = [line.split()[4].encode().decode("unicode_escape") for line in mounts]
     done = []
     for place in sorted((place for place in places if place.startswith(ours)), key=len, reverse=True):
-        with contextlib.suppress(ClusterError):
+        with contextlib.suppress(CommandError):
             asyncio.run(command.run(["umount", "--lazy", place]))
             done.append(f"mount {place}")
     return done

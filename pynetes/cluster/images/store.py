@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pynetes
-from pynetes.cluster import command
 from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.images import interpreter, recipes
 from pynetes.cluster.images.archive import Entry, Image, write_archive, write_layer
+from pynetes.component import command
 
 ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 

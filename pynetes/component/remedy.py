@@ -1,0 +1,9 @@
+"""Errors for people: what went wrong in one line, and what to do about it in another."""
+
+
+class RemedyError(Exception):
+    """The base of what a command prints as `error: MESSAGE` and `remedy: REMEDY`, without a traceback."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
