@@ -46,6 +46,16 @@ def application(checks: Checks, registry: metrics.Registry = metrics.REGISTRY) -
     return app
 
 
+def alias(app: web.Application, path: str, checks: Checks, endpoint: str) -> None:
+    """Answer a path of another component's tradition (/health, /ready) as one of the endpoints above."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        result = checks.answer(endpoint)
+        return web.Response(status=503 if result.status == 500 else result.status, text=result.text)
+
+    app.router.add_get(path, answer)
+
+
 @asynccontextmanager
 async def serve(
     app: web.Application, *, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
