@@ -1,6 +1,14 @@
-"""ConfigMap."""
+"""ConfigMap: configuration as keys with text or bytes."""
 
-from pynetes.machinery.resource import Resource
+from datetime import datetime
+
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def _count(obj: Object, _: datetime) -> int:
+    return len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
+
 
 RESOURCE = Resource(
     group="",
@@ -9,4 +17,5 @@ RESOURCE = Resource(
     plural="configmaps",
     short_names=("cm",),
     generation=False,
+    columns=(Column("Data", _count), Column.AGE),
 )

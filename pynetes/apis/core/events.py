@@ -1,5 +1,6 @@
-"""Event."""
+"""Event: something that happened to an object."""
 
+from pynetes.apis.core import _events
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -9,4 +10,6 @@ RESOURCE = Resource(
     plural="events",
     short_names=("ev",),
     generation=False,
+    fields=_events.CORE_FIELDS,
+    columns=_events.COLUMNS,
 )

@@ -1,6 +1,34 @@
-"""Namespace."""
+"""Namespace: a scope for names, quotas and rights. Its finalizer is in the spec, and the API server clears it."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+#: In every namespace's labels, so that selectors can name one.
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def default(obj: Object) -> None:
+    """Every namespace bears its name as a label."""
+    if name := obj["metadata"].get("name"):
+        obj["metadata"].setdefault("labels", {})[NAME_LABEL] = name
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """A new namespace is Active and held by the namespace controller's finalizer; neither is a client's to change."""
+    if old is not None:
+        new["spec"], new["status"] = old.get("spec") or {}, old.get("status") or {}
+        return
+    finalizers = list((new.get("spec") or {}).get("finalizers") or ())
+    if "kubernetes" not in finalizers:
+        finalizers.append("kubernetes")
+    new["spec"], new["status"] = {"finalizers": finalizers}, {"phase": "Active"}
+
+
+def prepare_status(new: Object, old: Object | None) -> None:
+    """Only the status changes."""
+    if old is not None:
+        new["spec"] = old.get("spec") or {}
+
 
 RESOURCE = Resource(
     group="",
@@ -13,4 +41,9 @@ RESOURCE = Resource(
     subresources=("finalize", "status"),
     name_rule="dns-label",
     generation=False,
+    fields={"status.phase": ".status.phase"},
+    default=default,
+    prepare=prepare,
+    prepare_status=prepare_status,
+    columns=(Column("Status", ".status.phase"), Column.AGE),
 )

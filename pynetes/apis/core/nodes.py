@@ -1,6 +1,70 @@
-"""Node."""
+"""Node: a machine that runs pods."""
 
-from pynetes.machinery.resource import Resource
+from datetime import datetime
+
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+_ROLE_LABEL = "node-role.kubernetes.io/"
+
+
+def default(obj: Object) -> None:
+    """Capacity is allocatable unless the node says less; podCIDR is the first of podCIDRs."""
+    spec, status = obj.setdefault("spec", {}), obj.setdefault("status", {})
+    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        spec["podCIDRs"] = [spec["podCIDR"]]
+    if spec.get("podCIDRs") and not spec.get("podCIDR"):
+        spec["podCIDR"] = spec["podCIDRs"][0]
+    if status.get("capacity") and not status.get("allocatable"):
+        status["allocatable"] = dict(status["capacity"])
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """A node may be created with a status, as kubelets do; an update of the node leaves the status alone."""
+    if old is not None:
+        new["status"] = old.get("status") or {}
+
+
+def prepare_status(new: Object, old: Object | None) -> None:
+    """Only the status changes; metadata may too, for kubelets write annotations with it."""
+    if old is not None:
+        new["spec"] = old.get("spec") or {}
+
+
+def _status(obj: Object, _: datetime) -> str:
+    ready = next((item for item in (obj.get("status") or {}).get("conditions") or () if item["type"] == "Ready"), None)
+    words = ["Unknown" if ready is None else "Ready" if ready["status"] == "True" else "NotReady"]
+    if obj.get("spec", {}).get("unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(obj: Object, _: datetime) -> str:
+    found = set()
+    for name, value in (obj["metadata"].get("labels") or {}).items():
+        if name.startswith(_ROLE_LABEL) and len(name) > len(_ROLE_LABEL):
+            found.add(name.removeprefix(_ROLE_LABEL))
+        elif name == "kubernetes.io/role" and value:
+            found.add(value)
+    return ",".join(sorted(found)) or "<none>"
+
+
+def _address(kind: str) -> cells.Cell:
+    def cell(obj: Object, _: datetime) -> str:
+        addresses = (obj.get("status") or {}).get("addresses") or ()
+        return next((item["address"] for item in addresses if item["type"] == kind), "<none>")
+
+    return cell
+
+
+def _info(name: str, default: str) -> cells.Cell:
+    return lambda obj, _: ((obj.get("status") or {}).get("nodeInfo") or {}).get(name) or default
+
+
+def _unschedulable(obj: Object, _: datetime) -> str:
+    return "true" if obj.get("spec", {}).get("unschedulable") else "false"
+
 
 RESOURCE = Resource(
     group="",
@@ -12,4 +76,19 @@ RESOURCE = Resource(
     storage_prefix="minions",
     subresources=("proxy", "status"),
     generation=False,
+    fields={"spec.unschedulable": _unschedulable},
+    default=default,
+    prepare=prepare,
+    prepare_status=prepare_status,
+    columns=(
+        Column("Status", _status),
+        Column("Roles", _roles),
+        Column.AGE,
+        Column("Version", _info("kubeletVersion", "")),
+        Column("Internal-IP", _address("InternalIP"), wide=True),
+        Column("External-IP", _address("ExternalIP"), wide=True),
+        Column("OS-Image", _info("osImage", "<unknown>"), wide=True),
+        Column("Kernel-Version", _info("kernelVersion", "<unknown>"), wide=True),
+        Column("Container-Runtime", _info("containerRuntimeVersion", "<unknown>"), wide=True),
+    ),
 )

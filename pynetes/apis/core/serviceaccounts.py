@@ -1,6 +1,6 @@
-"""ServiceAccount."""
+"""ServiceAccount: the identity of processes in pods."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="",
@@ -10,4 +10,5 @@ RESOURCE = Resource(
     short_names=("sa",),
     subresources=("token",),
     generation=False,
+    columns=(Column.AGE,),
 )

@@ -1,5 +1,6 @@
-"""Event."""
+"""Event in the shape of events.k8s.io, stored as core's."""
 
+from pynetes.apis.core import _events
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -10,4 +11,7 @@ RESOURCE = Resource(
     short_names=("ev",),
     storage_group="",
     generation=False,
+    fields=_events.FIELDS,
+    convert=_events.convert,
+    columns=_events.COLUMNS,
 )
