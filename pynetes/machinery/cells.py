@@ -79,3 +79,13 @@ def map_text(values: Mapping[str, str] | None) -> str:
 def label_map(text: str) -> Cell:
     """A map of labels as text."""
     return lambda obj, _: map_text(jsonpath.first(text, obj))
+
+
+def text(path_text: str, default: str = "") -> Cell:
+    """The first value at a JSON path as text."""
+
+    def cell(obj: Object, _: datetime) -> str:
+        value = jsonpath.first(path_text, obj)
+        return default if value is None else str(value)
+
+    return cell

@@ -1,6 +1,17 @@
-"""MutatingAdmissionPolicy."""
+"""MutatingAdmissionPolicy: changes to requests, as CEL."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.admissionregistration import _matching
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Fill in as for any policy."""
+    _matching.default_policy(obj)
+    if (spec := obj.get("spec")) is not None and not spec.get("reinvocationPolicy"):
+        spec["reinvocationPolicy"] = "Never"
+
 
 RESOURCE = Resource(
     group="admissionregistration.k8s.io",
@@ -9,4 +20,10 @@ RESOURCE = Resource(
     plural="mutatingadmissionpolicies",
     categories=("api-extensions",),
     namespaced=False,
+    default=default,
+    columns=(
+        Column("Mutations", cells.count(".spec.mutations"), type="integer"),
+        _matching.PARAM_KIND,
+        Column.AGE,
+    ),
 )

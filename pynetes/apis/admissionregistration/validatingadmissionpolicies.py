@@ -1,6 +1,9 @@
-"""ValidatingAdmissionPolicy."""
+"""ValidatingAdmissionPolicy: rules for requests, as CEL."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.admissionregistration import _matching
+from pynetes.apis.apps import _workload
+from pynetes.machinery import cells
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="admissionregistration.k8s.io",
@@ -10,4 +13,12 @@ RESOURCE = Resource(
     categories=("api-extensions",),
     namespaced=False,
     subresources=("status",),
+    default=_matching.default_policy,
+    prepare=_workload.reset_status(),
+    prepare_status=_workload.keep_spec,
+    columns=(
+        Column("Validations", cells.count(".spec.validations"), type="integer"),
+        _matching.PARAM_KIND,
+        Column.AGE,
+    ),
 )

@@ -1,5 +1,6 @@
-"""ValidatingAdmissionPolicyBinding."""
+"""ValidatingAdmissionPolicyBinding: puts a policy to work."""
 
+from pynetes.apis.admissionregistration import _matching
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -9,4 +10,6 @@ RESOURCE = Resource(
     plural="validatingadmissionpolicybindings",
     categories=("api-extensions",),
     namespaced=False,
+    default=_matching.default_binding,
+    columns=_matching.BINDING_COLUMNS,
 )

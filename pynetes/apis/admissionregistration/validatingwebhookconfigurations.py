@@ -1,6 +1,14 @@
-"""ValidatingWebhookConfiguration."""
+"""ValidatingWebhookConfiguration: servers that may refuse requests."""
 
+from pynetes.apis.admissionregistration import _matching
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
+
+
+def default(obj: Object) -> None:
+    """Fill in each webhook."""
+    _matching.default_webhooks(obj, mutating=False)
+
 
 RESOURCE = Resource(
     group="admissionregistration.k8s.io",
@@ -9,4 +17,6 @@ RESOURCE = Resource(
     plural="validatingwebhookconfigurations",
     categories=("api-extensions",),
     namespaced=False,
+    default=default,
+    columns=_matching.WEBHOOK_COLUMNS,
 )

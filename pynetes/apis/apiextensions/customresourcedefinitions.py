@@ -1,6 +1,43 @@
-"""CustomResourceDefinition."""
+"""CustomResourceDefinition: a kind that users add."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Singular and list kind follow from the kind; nothing is converted unless told otherwise."""
+    spec = obj.get("spec")
+    if spec is None:
+        return
+    names = spec.setdefault("names", {})
+    if kind := names.get("kind"):
+        if not names.get("singular"):
+            names["singular"] = kind.lower()
+        names.setdefault("listKind", f"{kind}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    webhook = spec["conversion"].get("webhook") or {}
+    if (service := (webhook.get("clientConfig") or {}).get("service")) is not None:
+        service.setdefault("port", 443)
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """A new definition has stored nothing yet but in its storage version; later ones are remembered."""
+    stored = [version["name"] for version in (new.get("spec") or {}).get("versions") or () if version.get("storage")]
+    if old is None:
+        names = {"plural": "", "kind": ""}
+        new["status"] = {"conditions": None, "acceptedNames": names, "storedVersions": stored or None}
+        return
+    status = dict(old.get("status") or {})
+    known = list(status.get("storedVersions") or ())
+    status["storedVersions"] = known + [version for version in stored if version not in known]
+    new["status"] = status
+
+
+def prepare_status(new: Object, old: Object | None) -> None:
+    """Only the status changes."""
+    if old is not None:
+        new["spec"] = old["spec"]
+
 
 RESOURCE = Resource(
     group="apiextensions.k8s.io",
@@ -12,4 +49,8 @@ RESOURCE = Resource(
     namespaced=False,
     storage_prefix="apiextensions.k8s.io/customresourcedefinitions",
     subresources=("status",),
+    default=default,
+    prepare=prepare,
+    prepare_status=prepare_status,
+    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
 )

@@ -1,4 +1,4 @@
-"""SelfSubjectReview."""
+"""SelfSubjectReview: who am I?"""
 
 from pynetes.machinery.resource import Resource
 

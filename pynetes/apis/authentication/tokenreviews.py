@@ -1,4 +1,4 @@
-"""TokenReview."""
+"""TokenReview: whose token is this?"""
 
 from pynetes.machinery.resource import Resource
 

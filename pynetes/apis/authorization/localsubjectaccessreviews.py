@@ -1,4 +1,4 @@
-"""LocalSubjectAccessReview."""
+"""LocalSubjectAccessReview: may somebody do something in this namespace?"""
 
 from pynetes.machinery.resource import Resource
 

@@ -1,4 +1,4 @@
-"""SelfSubjectAccessReview."""
+"""SelfSubjectAccessReview: may I do something?"""
 
 from pynetes.machinery.resource import Resource
 

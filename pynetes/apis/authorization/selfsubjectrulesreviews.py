@@ -1,4 +1,4 @@
-"""SelfSubjectRulesReview."""
+"""SelfSubjectRulesReview: what may I do in a namespace?"""
 
 from pynetes.machinery.resource import Resource
 

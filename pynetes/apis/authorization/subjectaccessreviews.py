@@ -1,4 +1,4 @@
-"""SubjectAccessReview."""
+"""SubjectAccessReview: may somebody do something?"""
 
 from pynetes.machinery.resource import Resource
 

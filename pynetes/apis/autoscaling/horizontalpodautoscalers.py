@@ -1,6 +1,26 @@
-"""HorizontalPodAutoscaler."""
+"""HorizontalPodAutoscaler: as many replicas as the load needs. Stored as autoscaling/v2; v1 is its smaller shape."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.apps import _workload
+from pynetes.apis.autoscaling import _metrics, _v1
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """One replica at least, and 80 % of the requested CPU unless told otherwise."""
+    spec = obj.get("spec")
+    if spec is None:
+        return
+    spec.setdefault("minReplicas", 1)
+    if obj.get("apiVersion") == "autoscaling/v1":
+        return
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    if spec.get("behavior") is not None:
+        _metrics.default_behavior(spec["behavior"])
+
 
 RESOURCE = Resource(
     group="autoscaling",
@@ -12,4 +32,16 @@ RESOURCE = Resource(
     storage_version="v2",
     subresources=("status",),
     generation=False,
+    default=default,
+    prepare=_workload.reset_status(),
+    prepare_status=_workload.keep_spec,
+    convert=_v1.convert,
+    columns=(
+        Column("Reference", _metrics.reference),
+        Column("Targets", _metrics.targets),
+        Column("MinPods", cells.text(".spec.minReplicas", "<unset>")),
+        Column("MaxPods", cells.path(".spec.maxReplicas", 0)),
+        Column("Replicas", cells.path(".status.currentReplicas", 0)),
+        Column.AGE,
+    ),
 )

@@ -1,6 +1,35 @@
-"""CertificateSigningRequest."""
+"""CertificateSigningRequest: a request for a certificate. Who asks is written by the API server."""
 
-from pynetes.machinery.resource import Resource
+from datetime import datetime, timedelta
+
+from pynetes.apis.apps import _workload
+from pynetes.machinery import cells, time
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Signing, encipherment and authentication unless told otherwise."""
+    spec = obj.get("spec")
+    if spec is not None and not spec.get("usages") and not spec.get("signerName"):
+        spec["usages"] = ["digital signature", "key encipherment"]
+
+
+def _condition(obj: Object, _: datetime) -> str:
+    status = obj.get("status") or {}
+    types = {item["type"] for item in status.get("conditions") or ()}
+    words = [word for word in ("Approved", "Denied", "Failed") if word in types][:1] or ["Pending"]
+    if "Failed" in types and words != ["Failed"]:
+        words.append("Failed")
+    if status.get("certificate"):
+        words.append("Issued")
+    return ",".join(words)
+
+
+def _duration(obj: Object, _: datetime) -> str:
+    seconds = obj["spec"].get("expirationSeconds")
+    return time.human(timedelta(seconds=seconds)) if seconds is not None else "<none>"
+
 
 RESOURCE = Resource(
     group="certificates.k8s.io",
@@ -11,4 +40,15 @@ RESOURCE = Resource(
     namespaced=False,
     subresources=("approval", "status"),
     generation=False,
+    default=default,
+    prepare=_workload.reset_status(),
+    prepare_status=_workload.keep_spec,
+    fields={"spec.signerName": ".spec.signerName"},
+    columns=(
+        Column.AGE,
+        Column("SignerName", cells.path(".spec.signerName", "<none>")),
+        Column("Requestor", ".spec.username"),
+        Column("RequestedDuration", _duration),
+        Column("Condition", _condition),
+    ),
 )

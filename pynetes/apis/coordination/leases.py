@@ -1,6 +1,6 @@
-"""Lease."""
+"""Lease: who holds something, and until when."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="coordination.k8s.io",
@@ -8,4 +8,5 @@ RESOURCE = Resource(
     kind="Lease",
     plural="leases",
     generation=False,
+    columns=(Column("Holder", ".spec.holderIdentity"), Column.AGE),
 )

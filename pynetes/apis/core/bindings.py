@@ -1,4 +1,4 @@
-"""Binding."""
+"""Binding: puts a pod on a node."""
 
 from pynetes.machinery.resource import Resource
 

@@ -21,7 +21,7 @@ def warnings(new: Object, old: Object | None) -> list[str]:
 
 
 def _addresses(obj: Object, _: datetime) -> str:
-    found = []
+    found: list[str] = []
     for subset in obj.get("subsets") or ():
         for address in subset.get("addresses") or ():
             host = f"[{address['ip']}]" if ":" in address["ip"] else address["ip"]

@@ -1,6 +1,16 @@
-"""IPAddress."""
+"""IPAddress: an address that is taken, named by itself."""
 
-from pynetes.machinery.resource import Resource
+from datetime import datetime
+
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def _parent(obj: Object, _: datetime) -> str:
+    found = obj["spec"].get("parentRef") or {}
+    resource = f"{found['resource']}.{found['group']}" if found.get("group") else found.get("resource", "")
+    return "/".join(part for part in (resource, found.get("namespace", ""), found.get("name", "")) if part)
+
 
 RESOURCE = Resource(
     group="networking.k8s.io",
@@ -10,4 +20,5 @@ RESOURCE = Resource(
     short_names=("ip",),
     namespaced=False,
     generation=False,
+    columns=(Column("ParentRef", _parent),),
 )

@@ -1,6 +1,6 @@
-"""RuntimeClass."""
+"""RuntimeClass: which container runtime runs a pod."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="node.k8s.io",
@@ -9,4 +9,6 @@ RESOURCE = Resource(
     plural="runtimeclasses",
     namespaced=False,
     generation=False,
+    immutable=("handler",),
+    columns=(Column("Handler", ".handler"), Column.AGE),
 )

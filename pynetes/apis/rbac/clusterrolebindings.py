@@ -1,5 +1,6 @@
-"""ClusterRoleBinding."""
+"""ClusterRoleBinding: grants a ClusterRole everywhere."""
 
+from pynetes.apis.rbac import _binding
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -10,4 +11,6 @@ RESOURCE = Resource(
     namespaced=False,
     name_rule="path-segment",
     generation=False,
+    default=_binding.default,
+    columns=_binding.COLUMNS,
 )

@@ -1,6 +1,6 @@
-"""ClusterRole."""
+"""ClusterRole: rights everywhere, or for RoleBindings to grant in their namespace."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="rbac.authorization.k8s.io",
@@ -10,4 +10,5 @@ RESOURCE = Resource(
     namespaced=False,
     name_rule="path-segment",
     generation=False,
+    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
 )

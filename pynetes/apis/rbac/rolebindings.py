@@ -1,5 +1,6 @@
-"""RoleBinding."""
+"""RoleBinding: grants a role in one namespace."""
 
+from pynetes.apis.rbac import _binding
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -9,4 +10,6 @@ RESOURCE = Resource(
     plural="rolebindings",
     name_rule="path-segment",
     generation=False,
+    default=_binding.default,
+    columns=_binding.COLUMNS,
 )

@@ -1,6 +1,6 @@
-"""Role."""
+"""Role: rights in one namespace."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="rbac.authorization.k8s.io",
@@ -9,4 +9,5 @@ RESOURCE = Resource(
     plural="roles",
     name_rule="path-segment",
     generation=False,
+    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
 )

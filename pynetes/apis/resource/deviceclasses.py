@@ -1,6 +1,6 @@
-"""DeviceClass."""
+"""DeviceClass: a named set of devices to request from."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="resource.k8s.io",
@@ -8,4 +8,5 @@ RESOURCE = Resource(
     kind="DeviceClass",
     plural="deviceclasses",
     namespaced=False,
+    columns=(Column.AGE,),
 )

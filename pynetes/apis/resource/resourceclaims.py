@@ -1,6 +1,31 @@
-"""ResourceClaim."""
+"""ResourceClaim: a request for devices."""
 
-from pynetes.machinery.resource import Resource
+from datetime import datetime
+
+from pynetes.apis.apps import _workload
+from pynetes.apis.resource import _requests
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Fill in each request."""
+    _requests.default_claim_spec(obj.get("spec"))
+
+
+def _state(obj: Object, _: datetime) -> str:
+    status = obj.get("status") or {}
+    states = [
+        word
+        for word, shown in (
+            ("deleted", obj["metadata"].get("deletionTimestamp")),
+            ("allocated", status.get("allocation")),
+            ("reserved", status.get("reservedFor")),
+        )
+        if shown
+    ]
+    return ",".join(states) if status.get("allocation") or states else "pending"
+
 
 RESOURCE = Resource(
     group="resource.k8s.io",
@@ -9,4 +34,9 @@ RESOURCE = Resource(
     plural="resourceclaims",
     subresources=("status",),
     generation=False,
+    default=default,
+    prepare=_workload.reset_status(),
+    prepare_status=_workload.keep_spec,
+    immutable=("spec",),
+    columns=(Column("State", _state), Column.AGE),
 )

@@ -1,6 +1,14 @@
-"""ResourceClaimTemplate."""
+"""ResourceClaimTemplate: from which claims are made for pods."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.resource import _requests
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Fill in each request."""
+    _requests.default_claim_spec((obj.get("spec") or {}).get("spec"))
+
 
 RESOURCE = Resource(
     group="resource.k8s.io",
@@ -8,4 +16,7 @@ RESOURCE = Resource(
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
     generation=False,
+    default=default,
+    immutable=("spec",),
+    columns=(Column.AGE,),
 )

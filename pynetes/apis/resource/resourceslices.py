@@ -1,6 +1,7 @@
-"""ResourceSlice."""
+"""ResourceSlice: devices that a driver offers."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery import cells
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="resource.k8s.io",
@@ -8,4 +9,11 @@ RESOURCE = Resource(
     kind="ResourceSlice",
     plural="resourceslices",
     namespaced=False,
+    fields={"spec.nodeName": ".spec.nodeName", "spec.driver": ".spec.driver"},
+    columns=(
+        Column("Node", cells.path(".spec.nodeName", "<none>")),
+        Column("Driver", ".spec.driver"),
+        Column("Pool", ".spec.pool.name"),
+        Column.AGE,
+    ),
 )

@@ -1,6 +1,7 @@
-"""CSINode."""
+"""CSINode: the CSI drivers on a node."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery import cells
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -9,4 +10,5 @@ RESOURCE = Resource(
     plural="csinodes",
     namespaced=False,
     generation=False,
+    columns=(Column("Drivers", cells.count(".spec.drivers"), type="integer"), Column.AGE),
 )

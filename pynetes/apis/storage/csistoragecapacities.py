@@ -1,6 +1,6 @@
-"""CSIStorageCapacity."""
+"""CSIStorageCapacity: how much a driver has left for a class and topology."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -8,4 +8,6 @@ RESOURCE = Resource(
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     generation=False,
+    immutable=("nodeTopology", "storageClassName"),
+    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
 )

@@ -1,6 +1,21 @@
-"""StorageClass."""
+"""StorageClass: how volumes of a kind are made."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+
+def default(obj: Object) -> None:
+    """Volumes go with their claim and are made at once, unless told otherwise."""
+    obj.setdefault("reclaimPolicy", "Delete")
+    obj.setdefault("volumeBindingMode", "Immediate")
+
+
+def _default_mark(obj: Object) -> str:
+    annotations = obj["metadata"].get("annotations") or {}
+    marked = annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+    return f"{obj['metadata']['name']} (default)" if marked else obj["metadata"]["name"]
+
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -10,4 +25,14 @@ RESOURCE = Resource(
     short_names=("sc",),
     namespaced=False,
     generation=False,
+    default=default,
+    immutable=("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"),
+    columns=(
+        Column("Name", lambda obj, _: _default_mark(obj), format="name"),
+        Column("Provisioner", ".provisioner"),
+        Column("ReclaimPolicy", ".reclaimPolicy"),
+        Column("VolumeBindingMode", ".volumeBindingMode"),
+        Column("AllowVolumeExpansion", cells.path(".allowVolumeExpansion", False)),
+        Column.AGE,
+    ),
 )

@@ -1,6 +1,8 @@
-"""VolumeAttachment."""
+"""VolumeAttachment: the wish that a volume be attached to a node."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.apis.apps import _workload
+from pynetes.machinery import cells
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -10,4 +12,14 @@ RESOURCE = Resource(
     namespaced=False,
     subresources=("status",),
     generation=False,
+    immutable=("spec",),
+    prepare=_workload.reset_status({"attached": False}),
+    prepare_status=_workload.keep_spec,
+    columns=(
+        Column("Attacher", ".spec.attacher"),
+        Column("PV", ".spec.source.persistentVolumeName"),
+        Column("Node", ".spec.nodeName"),
+        Column("Attached", cells.path(".status.attached", False), type="boolean"),
+        Column.AGE,
+    ),
 )

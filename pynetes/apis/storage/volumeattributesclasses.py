@@ -1,6 +1,6 @@
-"""VolumeAttributesClass."""
+"""VolumeAttributesClass: changeable attributes of volumes."""
 
-from pynetes.machinery.resource import Resource
+from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -10,4 +10,6 @@ RESOURCE = Resource(
     short_names=("vac",),
     namespaced=False,
     generation=False,
+    immutable=("driverName", "parameters"),
+    columns=(Column("DriverName", ".driverName"), Column.AGE),
 )
