@@ -1,0 +1,1 @@
+"""Container management: control groups and what resources mean to the kernel."""
