@@ -94,7 +94,8 @@ def _check_user(pod: Object, container: Object, user: int | None, name: str, req
     place += f", container: {container['name']})"
     if user is None and name:
         raise BadConfig(
-            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
+            f"container has runAsNonRoot and image has non-numeric user ({name}), "
+            f"cannot verify user is non-root {place}"
         )
     if user == 0:
         raise BadConfig(f"container has runAsNonRoot and image will run as root {place}")

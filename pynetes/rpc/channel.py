@@ -97,3 +97,17 @@ def _object(request: Any) -> str:
     metadata = getattr(config, "metadata", None)
     namespace = getattr(metadata, "namespace", "")
     return f"pods {namespace}/{metadata.name}" if namespace and metadata is not None else ""
+
+
+async def check_health(host: str, port: int, service: str, timeout: float) -> str:
+    """Ask a gRPC server how it is: the name of its serving status, or of the error that the call ended with."""
+    from pynetes.rpc.health import health_pb2, health_pb2_grpc
+
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async with grpc.aio.insecure_channel(address) as opened:
+        try:
+            stub = health_pb2_grpc.HealthStub(opened)
+            response = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            return str(error.code().name)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))

@@ -1,7 +1,7 @@
 """Writes a set of files so that a reader sees either all the old ones or all the new ones.
 
-The layout is the documented one: the files live in a folder named by the time, `..data` is a symbolic link to it that is
-replaced by rename, and each visible name is a link through `..data`.
+The layout is the documented one: the files live in a folder named by the time, `..data` is a link to it that is
+replaced by rename, and each visible name links through `..data`.
 """
 
 import contextlib
@@ -23,8 +23,11 @@ class File(NamedTuple):
     mode: int = 0o644
 
 
-def write(folder: Path, files: Mapping[str, File], *, group: int | None = None) -> bool:
-    """Make folder show exactly these files (paths may have several parts); False when it already does."""
+def write(folder: Path, files: Mapping[str, File], *, group: int | None = None, owner: int | None = None) -> bool:
+    """Make folder show exactly these files (paths may have several parts); False when it already does.
+
+    group may read all of it; an owner alone may read what is shown to nobody else.
+    """
     link = folder / DATA
     current = folder / link.readlink() if link.is_symlink() else None
     if current is not None and _same(current, files):
@@ -39,6 +42,9 @@ def write(folder: Path, files: Mapping[str, File], *, group: int | None = None) 
         if group is not None:
             os.chown(path, -1, group)
             path.chmod(file.mode | 0o440)
+        elif owner is not None:
+            os.chown(path, owner, -1)
+            path.chmod(0o600)
     swap = folder / DATA_NEW
     swap.unlink(missing_ok=True)
     swap.symlink_to(fresh.name)

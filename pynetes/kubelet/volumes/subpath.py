@@ -6,6 +6,7 @@ the mount gains nothing (CVE-2017-1002101, CVE-2021-25741).
 """
 
 import os
+import stat
 from pathlib import Path
 
 from pynetes.kubelet.env import BadConfig
@@ -20,7 +21,7 @@ def prepare(volume: Path, path: str, target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         mounts.unmount(target)
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             target.mkdir(exist_ok=True)
         else:
             target.touch()
@@ -36,7 +37,7 @@ def _open_within(volume: Path, path: str) -> int:
     if not os.path.lexists(wanted):
         _make(base, path)
     descriptor = os.open(wanted, os.O_PATH | os.O_CLOEXEC)
-    real = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    real = Path(f"/proc/self/fd/{descriptor}").readlink()
     if real != base and base not in real.parents:
         os.close(descriptor)
         raise BadConfig(f"subPath {path!r} leads out of the volume")
@@ -49,7 +50,7 @@ def _make(base: Path, path: str) -> None:
     current = os.open(base, flags)
     try:
         for part in filter(None, path.split("/")):
-            mode = os.stat(current).st_mode & 0o777
+            mode = os.fstat(current).st_mode & 0o777
             try:
                 os.mkdir(part, dir_fd=current)
                 os.chmod(part, mode, dir_fd=current)

@@ -1,0 +1,128 @@
+"""Whether a pod that is bound to this node fits it: what another scheduler, or none at all, may have got wrong.
+
+A refused pod fails with phase Failed and the reason; controllers then make another one.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pynetes.kubelet import podspec
+from pynetes.kubelet.cm import resources
+from pynetes.machinery import quantity
+from pynetes.machinery.meta import Object
+
+
+class Refusal(NamedTuple):
+    """Why a pod may not run here."""
+
+    reason: str
+    message: str
+
+
+def admit(pod: Object, others: Iterable[Object], node: Object, allocatable: Object) -> Refusal | None:
+    """None when the pod may run beside the others, which are the active pods of the node."""
+    others = [one for one in others if one["metadata"]["uid"] != pod["metadata"]["uid"]]
+    for check in (_selector(pod, node), _ports(pod, others), _taints(pod, node), _fits(pod, others, allocatable)):
+        if check:
+            return check
+    return None
+
+
+def _selector(pod: Object, node: Object) -> Refusal | None:
+    wanted = pod["spec"].get("nodeSelector") or {}
+    have = node["metadata"].get("labels") or {}
+    matches = all(have.get(name) == value for name, value in wanted.items())
+    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if matches and affinity:
+        terms = affinity.get("nodeSelectorTerms") or ()
+        matches = any(_term(term, node, have) for term in terms)
+    if matches:
+        return None
+    return Refusal("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
+
+
+def _term(term: Object, node: Object, have: dict[str, str]) -> bool:
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    own = {"metadata.name": node["metadata"]["name"]}
+    return all(_matches(one, have) for one in expressions) and all(_matches(one, own) for one in fields)
+
+
+def _matches(expression: Object, values: dict[str, str]) -> bool:
+    found, wanted = values.get(expression["key"]), expression.get("values") or []
+    operator = expression["operator"]
+    if operator in ("Gt", "Lt"):
+        try:
+            difference = int(found or "") - int(wanted[0])
+        except (ValueError, IndexError):
+            return False
+        return difference > 0 if operator == "Gt" else difference < 0
+    return {
+        "In": found in wanted,
+        "NotIn": found not in wanted,
+        "Exists": found is not None,
+        "DoesNotExist": found is None,
+    }[operator]
+
+
+def _taints(pod: Object, node: Object) -> Refusal | None:
+    """Only NoExecute counts here: NoSchedule is the scheduler's affair."""
+    for taint in node["spec"].get("taints") or ():
+        if taint["effect"] == "NoExecute" and not any(
+            _tolerates(one, taint) for one in pod["spec"].get("tolerations") or ()
+        ):
+            return Refusal("TaintToleration", "Predicate TaintToleration failed: node(s) had untolerated taint(s)")
+    return None
+
+
+def _tolerates(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint["key"])
+    return toleration.get("key") == taint["key"] and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def _ports(pod: Object, others: Iterable[Object]) -> Refusal | None:
+    taken = {port for other in others for port in host_ports(other)}
+    for address, protocol, number in host_ports(pod):
+        for other, other_protocol, other_number in taken:
+            overlap = address == other or "0.0.0.0" in (address, other)
+            if overlap and protocol == other_protocol and number == other_number:
+                message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+                return Refusal("NodePorts", message)
+    return None
+
+
+def host_ports(pod: Object) -> Iterator[tuple[str, str, int]]:
+    """Ports of the node that a pod takes: address, protocol, number."""
+    sidecars = [one for one in podspec.inits(pod) if podspec.is_sidecar(one)]
+    for container in [*podspec.regulars(pod), *sidecars]:
+        for port in container.get("ports") or ():
+            number = port.get("hostPort") or (port["containerPort"] if podspec.host_network(pod) else 0)
+            if number:
+                yield port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", number
+
+
+def _fits(pod: Object, others: list[Object], allocatable: Object) -> Refusal | None:
+    limit = quantity.parse(allocatable.get("pods", "0")).value()
+    if len(others) + 1 > limit:
+        message = f"Node didn't have enough resource: pods, requested: 1, used: {len(others)}, capacity: {limit}"
+        return Refusal("OutOfpods", message)
+    used: dict[str, int] = {}
+    for other in others:
+        for name, amount in resources.pod_requests(other).items():
+            used[name] = used.get(name, 0) + amount
+    for name, asked in resources.pod_requests(pod).items():
+        have = quantity.parse(allocatable.get(name, "0")).milli()
+        if asked and used.get(name, 0) + asked > have:
+            unit = 1 if name == "cpu" else 1000
+            message = (
+                f"Node didn't have enough resource: {name}, requested: {asked // unit}, "
+                f"used: {used.get(name, 0) // unit}, capacity: {have // unit}"
+            )
+            return Refusal(f"OutOf{name}", message)
+    return None

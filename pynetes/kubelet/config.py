@@ -1,0 +1,55 @@
+"""The kubelet's configuration: upstream's flags."""
+
+from dataclasses import dataclass
+
+from pynetes.component.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a kubelet is told when it starts."""
+
+    kubeconfig: str = option("--kubeconfig", "", "Path to the kubeconfig that names the API server and this node.")
+    config: str = option(
+        "--config", "", "Path to a KubeletConfiguration (kubelet.config.k8s.io/v1beta1); flags come before it."
+    )
+    hostname_override: str = option("--hostname-override", "", "The node's name instead of the machine's hostname.")
+    node_ip: str = option("--node-ip", "", "Addresses of the node, comma-separated; found from the route out if empty.")
+    container_runtime_endpoint: str = option(
+        "--container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "The socket of the container runtime."
+    )
+    root_dir: str = option("--root-dir", "/var/lib/kubelet", "Where volumes and other files of pods live.")
+    pod_logs_dir: str = option("--pod-logs-dir", "", "Where logs of pods live; ROOT-DIR/logs if empty.")
+    cluster_dns: tuple[str, ...] = option("--cluster-dns", (), "Addresses of the cluster's DNS.")
+    cluster_domain: str = option("--cluster-domain", "cluster.local", "The cluster's DNS domain.")
+    resolv_conf: str = option("--resolv-conf", "/etc/resolv.conf", "The node's resolver configuration.")
+    address: str = option("--address", "0.0.0.0", "The address that the server listens on.")
+    port: int = option("--port", 10250, "The port of the HTTPS server; 0 picks a free one.")
+    tls_cert_file: str = option("--tls-cert-file", "", "The serving certificate; self-signed if empty.")
+    tls_private_key_file: str = option("--tls-private-key-file", "", "The key of --tls-cert-file.")
+    client_ca_file: str = option("--client-ca-file", "", "Authorities whose client certificates are trusted.")
+    anonymous_auth: bool = option("--anonymous-auth", False, "Whether requests without credentials get a user at all.")
+    authorization_mode: str = option(
+        "--authorization-mode", "Webhook", "AlwaysAllow, or Webhook: ask the API server (SubjectAccessReview)."
+    )
+    node_labels: tuple[str, ...] = option("--node-labels", (), "Labels NAME=VALUE for the node when it registers.")
+    register_with_taints: tuple[str, ...] = option(
+        "--register-with-taints", (), "Taints KEY=VALUE:EFFECT for the node when it registers."
+    )
+    provider_id: str = option("--provider-id", "", "The node's ID at a cloud provider.")
+    max_pods: int = option("--max-pods", 110, "How many pods may run here.")
+    cgroup_root: str = option("--cgroup-root", "", "The cgroup below which pods' groups are made.")
+    node_status_report_frequency: float = option(
+        "--node-status-report-frequency", 300.0, "Seconds after which an unchanged node status is written again."
+    )
+    node_status_update_frequency: float = option(
+        "--node-status-update-frequency", 10.0, "Seconds between looks at whether the node status has changed."
+    )
+    sync_frequency: float = option(
+        "--sync-frequency", 60.0, "Seconds after which a pod is looked at again although nothing happened."
+    )
+    paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
+    v: int = option("-v", 0, "Verbosity of the log, 0 to 10.")
+    pod_infra_container_image: str = option(
+        "--pod-infra-container-image", "", "Accepted and left to the runtime, whose own setting counts."
+    )

@@ -1,0 +1,126 @@
+"""Carries out what probes and hooks ask for: a command, an HTTP request, a connection, a gRPC health check."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import aiohttp
+
+from pynetes import GIT_VERSION
+from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
+from pynetes.machinery.meta import Object
+from pynetes.rpc import channel
+
+#: How much of an answer goes into an event.
+SHOWN = 10 << 10
+
+
+class Outcome(NamedTuple):
+    """How an action ended; output is for the event that says so."""
+
+    success: bool
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an action is carried out."""
+
+    container_id: str
+    container: Object
+    ip: str
+
+
+async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: float) -> Outcome:
+    """Carry out an action (of a probe or a hook) with a limit in seconds; never raises for the target's fault."""
+    try:
+        async with asyncio.timeout(timeout or None):
+            if "exec" in action:
+                return await _exec(action["exec"], target, runtime, timeout)
+            if "httpGet" in action:
+                return await _http(action["httpGet"], target)
+            if "tcpSocket" in action:
+                return await _tcp(action["tcpSocket"], target)
+            if "grpc" in action:
+                return await _grpc(action["grpc"], target, timeout)
+            if "sleep" in action:
+                await asyncio.sleep(float(action["sleep"].get("seconds") or 0))
+                return Outcome(True)
+    except TimeoutError:
+        if "exec" in action:
+            return Outcome(False, f'command timed out: "{" ".join(action["exec"].get("command") or ())}" timed out')
+        return Outcome(False, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)")
+    return Outcome(False, "no handler is given")
+
+
+def port_of(value: int | str, container: Object) -> int:
+    """A port by number or by the name it has in the container. ValueError if there is none."""
+    if isinstance(value, int) or value.isdecimal():
+        return int(value)
+    for port in container.get("ports") or ():
+        if port.get("name") == value:
+            return int(port["containerPort"])
+    raise ValueError(f"couldn't find port: {value!r} in container {container['name']}")
+
+
+async def _exec(action: Object, target: Target, runtime: Runtime, timeout: float) -> Outcome:
+    try:
+        code, output = await runtime.exec_sync(target.container_id, action.get("command") or (), int(timeout))
+    except RuntimeFailure as failure:
+        if failure.code == "DEADLINE_EXCEEDED":
+            return Outcome(False, f"command timed out: {failure}")
+        return Outcome(False, str(failure))
+    return Outcome(code == 0, output[:SHOWN].decode(errors="replace"))
+
+
+async def _http(action: Object, target: Target) -> Outcome:
+    host = action.get("host") or target.ip
+    scheme = (action.get("scheme") or "HTTP").lower()
+    path = action.get("path") or "/"
+    path = path if path.startswith("/") else f"/{path}"
+    try:
+        port = port_of(action["port"], target.container)
+    except ValueError as error:
+        return Outcome(False, str(error))
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
+    headers = {"User-Agent": f"kube-probe/{GIT_VERSION}", "Accept": "*/*", "Connection": "close"}
+    headers.update({header["name"]: header["value"] for header in action.get("httpHeaders") or ()})
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_unverified())) as session,
+            session.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await response.content.read(SHOWN)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return Outcome(False, f'Get "{url}": {error}')
+    if 200 <= response.status < 400:
+        return Outcome(True, body.decode(errors="replace"))
+    return Outcome(False, f"HTTP probe failed with statuscode: {response.status}")
+
+
+def _unverified() -> ssl.SSLContext:
+    """Probes trust any certificate: what they ask is whether something answers there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _tcp(action: Object, target: Target) -> Outcome:
+    host = action.get("host") or target.ip
+    try:
+        _, writer = await asyncio.open_connection(host, port_of(action["port"], target.container))
+    except (OSError, ValueError) as error:
+        return Outcome(False, f"dial tcp {host}:{action['port']}: {error}")
+    writer.close()
+    return Outcome(True)
+
+
+async def _grpc(action: Object, target: Target, timeout: float) -> Outcome:
+    status = await channel.check_health(target.ip, int(action["port"]), action.get("service") or "", timeout)
+    if status == "SERVING":
+        return Outcome(True)
+    if status in ("NOT_SERVING", "UNKNOWN", "SERVICE_UNKNOWN"):
+        return Outcome(False, f"service unhealthy (responded with {status!r})")
+    return Outcome(False, f"failed to connect service {target.ip}:{action['port']}: {status}")

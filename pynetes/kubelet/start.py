@@ -1,0 +1,193 @@
+"""Starts sandboxes and containers: gathers what they need, asks the runtime, runs the postStart hook."""
+
+import asyncio
+
+from pynetes.kubelet import env, handlers, hosts, logs, podspec, specs
+from pynetes.kubelet.context import Context
+from pynetes.kubelet.cri.runtime import RuntimeFailure
+from pynetes.kubelet.cri.state import PodRuntime
+from pynetes.kubelet.images import ImageFailure
+from pynetes.kubelet.volumes.sources import Inputs, VolumeFailure
+from pynetes.machinery.meta import Key, Object
+from pynetes.rpc.cri import runtime_v1_pb2 as pb
+
+#: Seconds until a failed start is tried again.
+RETRY = 10.0
+
+
+class StartFailure(Exception):
+    """A container did not start; reason is what it waits with."""
+
+    def __init__(self, reason: str, message: str, retry: float = RETRY) -> None:
+        super().__init__(message)
+        self.reason, self.retry = reason, retry
+
+
+class SandboxFailure(Exception):
+    """The sandbox could not be made."""
+
+
+def references(pod: Object) -> set[tuple[str, Key]]:
+    """Every ConfigMap and Secret that a pod names."""
+    namespace = pod["metadata"].get("namespace", "")
+    config_maps: set[str] = set()
+    secrets = {entry["name"] for entry in pod["spec"].get("imagePullSecrets") or () if entry.get("name")}
+    for container in podspec.everything(pod):
+        one, other = env.referenced(container)
+        config_maps.update(one)
+        secrets.update(other)
+    for volume in pod["spec"].get("volumes") or ():
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            if "configMap" in source:
+                config_maps.add(source["configMap"]["name"])
+            if "secret" in source:
+                secrets.add(source["secret"].get("secretName") or source["secret"].get("name", ""))
+    return {("configmaps", Key(namespace, name)) for name in config_maps} | {
+        ("secrets", Key(namespace, name)) for name in secrets
+    }
+
+
+async def mount(ctx: Context, pod: Object) -> None:
+    """Make or refresh the pod's volumes. Raises VolumeFailure."""
+    inputs = Inputs(
+        config_map=lambda namespace, name: ctx.references.get("configmaps", namespace, name),
+        secret=lambda namespace, name: ctx.references.get("secrets", namespace, name),
+        token=ctx.tokens.get,
+        node=ctx.facts(),
+    )
+    try:
+        await ctx.volumes.mount(pod, inputs)
+    except VolumeFailure as failure:
+        ctx.events.event(pod, "Warning", "FailedMount", str(failure))
+        raise
+
+
+def sandbox_config(ctx: Context, pod: Object, attempt: int) -> pb.PodSandboxConfig:
+    """The configuration of a pod's sandbox."""
+    return specs.sandbox(
+        pod, attempt=attempt, log_root=ctx.log_root, dns=ctx.dns, cgroup_parent=ctx.cgroups.parent(pod)
+    )
+
+
+async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
+    """Start a sandbox; its ID. Raises SandboxFailure."""
+    config = sandbox_config(ctx, pod, attempt)
+    folder = logs.directory(ctx.log_root, config.metadata.namespace, config.metadata.name, config.metadata.uid)
+    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(ctx.cgroups.create, pod)
+    try:
+        return await ctx.runtime.run_sandbox(config)
+    except RuntimeFailure as failure:
+        message = f"Failed to create pod sandbox: {failure}"
+        ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", message)
+        raise SandboxFailure(str(failure)) from failure
+
+
+async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -> None:
+    """Start one container in the pod's newest sandbox. Raises StartFailure."""
+    spec = podspec.find(pod, name)
+    if spec is None or runtime.sandbox is None:
+        return
+    latest = runtime.latest(name)
+    attempt = latest.attempt + 1 if latest else 0
+    of = sandbox_config(ctx, pod, runtime.sandbox.attempt)
+    image = await _image(ctx, pod, spec, of)
+    config = await _config(ctx, pod, spec, runtime, image, attempt)
+    try:
+        container_id = await ctx.runtime.create_container(runtime.sandbox.id, config, of)
+    except RuntimeFailure as failure:
+        ctx.container_event(pod, name, "Warning", "Failed", f"Error: {failure}")
+        raise StartFailure("CreateContainerError", str(failure)) from failure
+    ctx.container_event(pod, name, "Normal", "Created", "Container created")
+    try:
+        await ctx.runtime.start_container(container_id)
+    except RuntimeFailure as failure:
+        ctx.container_event(pod, name, "Warning", "Failed", f"Error: {failure}")
+        raise StartFailure("RunContainerError", str(failure)) from failure
+    ctx.container_event(pod, name, "Normal", "Started", "Container started")
+    await _post_start(ctx, pod, spec, container_id, ctx.pod_ips(pod, runtime.ips))
+
+
+async def _image(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfig) -> pb.Image:
+    name = spec["name"]
+    namespace = pod["metadata"].get("namespace", "")
+    named = [entry["name"] for entry in pod["spec"].get("imagePullSecrets") or () if entry.get("name")]
+    found = [await ctx.references.get("secrets", namespace, secret) for secret in named]
+    try:
+        return await ctx.images.ensure(
+            spec,
+            of,
+            [secret for secret in found if secret],
+            lambda kind, reason, message: ctx.container_event(pod, name, kind, reason, message),
+        )
+    except ImageFailure as failure:
+        raise StartFailure(failure.reason, str(failure), failure.retry) from failure
+
+
+async def _config(
+    ctx: Context, pod: Object, spec: Object, runtime: PodRuntime, image: pb.Image, attempt: int
+) -> pb.ContainerConfig:
+    try:
+        environment = await _environment(ctx, pod, spec, runtime)
+        mounts = ctx.volumes.container_mounts(pod, spec, environment)
+        mounts += _own_mounts(ctx, pod, spec, ctx.pod_ips(pod, runtime.ips), attempt)
+        aimed = runtime.latest(spec.get("targetContainerName", "")) if spec.get("targetContainerName") else None
+        return specs.container(
+            pod,
+            spec,
+            attempt=attempt,
+            image=image,
+            environment=environment,
+            mounts=mounts,
+            memory_capacity=ctx.memory,
+            target=aimed.id if aimed else "",
+        )
+    except (env.BadConfig, ValueError, OSError) as error:
+        ctx.container_event(pod, spec["name"], "Warning", "Failed", f"Error: {error}")
+        raise StartFailure("CreateContainerConfigError", str(error)) from error
+
+
+async def _environment(ctx: Context, pod: Object, spec: Object, runtime: PodRuntime) -> dict[str, str]:
+    namespace = pod["metadata"].get("namespace", "")
+    config_maps, secrets = env.referenced(spec)
+    sources = env.Sources(
+        config_maps={name: await ctx.references.get("configmaps", namespace, name) for name in config_maps},
+        secrets={name: await ctx.references.get("secrets", namespace, name) for name in secrets},
+        services=ctx.services(),
+        node=ctx.facts(ctx.pod_ips(pod, runtime.ips)),
+    )
+    return env.build(pod, spec, sources)
+
+
+def _own_mounts(ctx: Context, pod: Object, spec: Object, ips: tuple[str, ...], attempt: int) -> list[pb.Mount]:
+    """The managed /etc/hosts, unless the container mounts its own, and the file for the termination message."""
+    home = ctx.volumes.home(pod["metadata"]["uid"])
+    made = []
+    mounted = {mount["mountPath"].rstrip("/") for mount in spec.get("volumeMounts") or ()}
+    if "/etc/hosts" not in mounted and (not podspec.host_network(pod) or pod["spec"].get("hostAliases")):
+        path = home / "etc-hosts"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(hosts.hosts_file(pod, ips, ctx.dns))
+        path.chmod(0o644)
+        made.append(pb.Mount(container_path="/etc/hosts", host_path=str(path)))
+    folder = home / "containers" / spec["name"]
+    folder.mkdir(parents=True, exist_ok=True)
+    message = folder / f"{attempt}.message"
+    message.touch()
+    message.chmod(0o666)
+    where = spec.get("terminationMessagePath") or specs.MESSAGE_PATH
+    made.append(pb.Mount(container_path=where, host_path=str(message)))
+    return made
+
+
+async def _post_start(ctx: Context, pod: Object, spec: Object, container_id: str, ips: tuple[str, ...]) -> None:
+    hook = (spec.get("lifecycle") or {}).get("postStart")
+    if not hook:
+        return
+    target = handlers.Target(container_id, spec, ips[0] if ips else "127.0.0.1")
+    outcome = await handlers.perform(hook, target, ctx.runtime, timeout=0)
+    if not outcome.success:
+        message = f"PostStartHook failed: {outcome.output}"
+        ctx.container_event(pod, spec["name"], "Warning", "FailedPostStartHook", message)
+        await ctx.runtime.stop_container(container_id, podspec.grace(pod))
+        raise StartFailure("PostStartHookError", outcome.output)

@@ -1,0 +1,1 @@
+"""gRPC health checking, for probes of kind grpc."""
