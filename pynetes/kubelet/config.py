@@ -1,6 +1,10 @@
 """The kubelet's configuration: upstream's flags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from pynetes.component.config import option
 
@@ -53,3 +57,43 @@ class Config:
     pod_infra_container_image: str = option(
         "--pod-infra-container-image", "", "Accepted and left to the runtime, whose own setting counts."
     )
+
+
+#: Fields of a KubeletConfiguration that have a flag: name in the file to name here.
+FILE_FIELDS = {
+    "address": "address",
+    "port": "port",
+    "clusterDNS": "cluster_dns",
+    "clusterDomain": "cluster_domain",
+    "containerRuntimeEndpoint": "container_runtime_endpoint",
+    "cgroupRoot": "cgroup_root",
+    "maxPods": "max_pods",
+    "podLogsDir": "pod_logs_dir",
+    "providerID": "provider_id",
+    "resolvConf": "resolv_conf",
+    "tlsCertFile": "tls_cert_file",
+    "tlsPrivateKeyFile": "tls_private_key_file",
+}
+
+
+def merged(config: Config) -> Config:
+    """The configuration with what its file says, where no flag says otherwise. ValueError names what is wrong."""
+    if not config.config:
+        return config
+    document = yaml.safe_load(Path(config.config).read_text())
+    if not isinstance(document, dict) or document.get("kind") != "KubeletConfiguration":
+        raise ValueError(f"{config.config} is no KubeletConfiguration")
+    given = {FILE_FIELDS[name]: value for name, value in document.items() if name in FILE_FIELDS}
+    authentication = document.get("authentication") or {}
+    if "enabled" in (authentication.get("anonymous") or {}):
+        given["anonymous_auth"] = authentication["anonymous"]["enabled"]
+    if "clientCAFile" in (authentication.get("x509") or {}):
+        given["client_ca_file"] = authentication["x509"]["clientCAFile"]
+    if "mode" in (document.get("authorization") or {}):
+        given["authorization_mode"] = document["authorization"]["mode"]
+    defaults = Config()
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        if getattr(config, name) == getattr(defaults, name):
+            kept[name] = tuple(value) if isinstance(value, list) else value
+    return replace(config, **kept)

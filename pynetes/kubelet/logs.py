@@ -86,7 +86,7 @@ async def read(path: Path, options: Options, clock: Clock, running: Running) -> 
 
 async def _chunks(path: Path, options: Options, clock: Clock, running: Running) -> AsyncIterator[bytes]:
     since = options.since.timestamp() if options.since else None
-    file = path.open("rb")
+    file: BinaryIO = path.open("rb")
     try:
         if options.tail is not None:
             file.seek(_tail_offset(file, options.tail))

@@ -156,7 +156,7 @@ def conditions(wanted: Sequence[tuple[str, str, str, str]], old: Sequence[Object
 
 def differs(old: Object, new: Object) -> bool:
     """Whether a status says anything new beside the time of day."""
-    return _timeless(old) != _timeless(new)
+    return bool(_timeless(old) != _timeless(new))
 
 
 def _timeless(one: Object) -> Any:

@@ -50,7 +50,8 @@ class Runtime:
 
     async def version(self) -> pb.VersionResponse:
         """Name and version of the runtime."""
-        return await self._call(self._runtime.Version, pb.VersionRequest(), timeout=5.0)
+        response: pb.VersionResponse = await self._call(self._runtime.Version, pb.VersionRequest(), timeout=5.0)
+        return response
 
     async def conditions(self) -> dict[str, tuple[bool, str]]:
         """RuntimeReady and NetworkReady: whether, and if not why."""
@@ -94,7 +95,8 @@ class Runtime:
     async def container_status(self, container_id: str) -> pb.ContainerStatus:
         """The full status of a container."""
         request = pb.ContainerStatusRequest(container_id=container_id)
-        return (await self._call(self._runtime.ContainerStatus, request)).status
+        response: pb.ContainerStatusResponse = await self._call(self._runtime.ContainerStatus, request)
+        return response.status
 
     async def run_sandbox(self, config: pb.PodSandboxConfig, handler: str = "") -> str:
         """Start a sandbox; its ID."""

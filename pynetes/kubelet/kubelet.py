@@ -1,0 +1,286 @@
+"""One kubelet: makes its parts, registers the node, keeps one worker per pod, and serves."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pynetes.apis.core import nodes, pods, serviceaccounts, services
+from pynetes.client.events import Recorder
+from pynetes.client.informer import Informer
+from pynetes.client.rest import Client
+from pynetes.client.transport import Unreachable
+from pynetes.component import logs, serving, tasks
+from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.health import Checks
+from pynetes.kubelet import admission, hosts, machine, node, orphans
+from pynetes.kubelet.backoff import Backoff
+from pynetes.kubelet.cm.cgroups import Cgroups
+from pynetes.kubelet.config import Config
+from pynetes.kubelet.context import Context
+from pynetes.kubelet.cri.pleg import Pleg
+from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
+from pynetes.kubelet.images import Images
+from pynetes.kubelet.probes.prober import Prober
+from pynetes.kubelet.references import References
+from pynetes.kubelet.server import app
+from pynetes.kubelet.status_manager import StatusManager
+from pynetes.kubelet.volumes.manager import Volumes
+from pynetes.kubelet.volumes.tokens import Tokens
+from pynetes.kubelet.worker import Stage, Worker
+from pynetes.machinery import time
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+
+log = logging.getLogger(__name__)
+
+#: A list of containers older than this makes the node not ready, in seconds.
+STALE = 180.0
+#: Images in the node's status.
+MOST_IMAGES = 50
+
+
+class Kubelet:
+    """The running kubelet; `run` it."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, client: Client | None = None) -> None:
+        self.config = config
+        self._client = client
+        self.clock = clock or SystemClock()
+        self.name = config.hostname_override or socket.gethostname().lower()
+        self.workers: dict[str, Worker] = {}
+        self.node: Object = {"metadata": {"name": self.name}, "spec": {}}
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        config = self.config
+        client = self._client or Client.from_kubeconfig(config.kubeconfig, component="kubelet")
+        runtime = Runtime(config.container_runtime_endpoint)
+        try:
+            async with tasks.Group() as group:
+                await self._run(client, runtime, group)
+        finally:
+            await runtime.close()
+            await client.close()
+
+    async def _run(self, client: Client, runtime: Runtime, group: tasks.Group) -> None:
+        version = await self._runtime_version(runtime)
+        facts = self._facts(f"{version[0]}://{version[1]}")
+        recorder = Recorder(client, clock=self.clock, host=self.name)
+        ctx = self._context(client, runtime, group, facts, recorder, version[0])
+        self.ctx, self.facts = ctx, facts
+        group.start(recorder.run(), name="events")
+        await asyncio.to_thread(ctx.cgroups.prepare)
+        # Everything that runs already is known before the first pod is looked at: nothing is started twice.
+        await ctx.pleg.relist()
+        self.node = await node.register(client, facts, self.clock)
+        group.start(node.heartbeat(client, self.name, self.node["metadata"]["uid"], self.clock), name="lease")
+        async with self._serve(ctx):
+            self._services = Informer(client, services.RESOURCE, clock=self.clock)
+            bound = Informer(client, pods.RESOURCE, clock=self.clock, field_selector=f"spec.nodeName={self.name}")
+            own = Informer(client, nodes.RESOURCE, clock=self.clock, field_selector=f"metadata.name={self.name}")
+            own.handle(self._node_seen)
+            for informer in (self._services, own):
+                group.start(informer.run())
+            group.start(self._node_status(ctx, facts), name="node status")
+            await self._services.wait_synced()
+            bound.handle(lambda new, old, gone: self._pod_seen(group, new, old, gone))
+            group.start(bound.run())
+            await bound.wait_synced()
+            group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
+            await orphans.stop_all(ctx, self.workers)
+            await tasks.forever()
+
+    async def _runtime_version(self, runtime: Runtime) -> tuple[str, str]:
+        while True:
+            try:
+                answer = await runtime.version()
+                return answer.runtime_name, answer.runtime_version
+            except RuntimeFailure as failure:
+                log.warning(logs.fact("the container runtime does not answer", error=failure))
+                await self.clock.sleep(1.0)
+
+    def _facts(self, runtime: str) -> node.Facts:
+        config = self.config
+        return node.Facts(
+            name=self.name,
+            ips=tuple(ip for ip in config.node_ip.split(",") if ip) or (machine.address(),),
+            machine=machine.read(Path(config.root_dir)),
+            runtime=runtime,
+            port=config.port,
+            max_pods=config.max_pods,
+            labels=dict(label.partition("=")[::2] for label in config.node_labels),
+            taints=[taint(text) for text in config.register_with_taints],
+            provider_id=config.provider_id,
+        )
+
+    def _context(
+        self, client: Client, runtime: Runtime, group: tasks.Group, facts: node.Facts, recorder: Recorder, name: str
+    ) -> Context:
+        config, clock = self.config, self.clock
+        root = Path(config.root_dir)
+        events = _Events(recorder)
+
+        async def token(namespace: str, account: str, request: Object) -> Object:
+            key = Key(namespace, account)
+            return await client.create(serviceaccounts.RESOURCE, request, subresource="token", key=key)
+
+        def report(pod: Object, container: str, kind: str, reason: str, message: str) -> None:
+            self.ctx.container_event(pod, container, kind, reason, message)
+
+        return Context(
+            node_name=self.name,
+            node_ips=tuple(facts.ips),
+            clock=clock,
+            client=client,
+            runtime=runtime,
+            pleg=Pleg(runtime, clock, self._wake),
+            images=Images(runtime, clock),
+            volumes=Volumes(root),
+            tokens=Tokens(token, clock),
+            references=References(client, clock, group, self._wake),
+            cgroups=Cgroups(config.cgroup_root),
+            prober=Prober(runtime, clock, group, wake=self._wake, report=report),
+            statuses=StatusManager(client, clock, group, self._object_gone),
+            events=events,
+            services=lambda: self._services.listed(),
+            allocatable=lambda: node.allocatable(facts),
+            dns=hosts.Dns(servers=config.cluster_dns, domain=config.cluster_domain, node_file=Path(config.resolv_conf)),
+            memory=facts.machine.memory,
+            log_root=Path(config.pod_logs_dir or root / "logs"),
+            crashes=Backoff(),
+            resync=config.sync_frequency,
+            runtime_name=name,
+        )
+
+    @asynccontextmanager
+    async def _serve(self, ctx: Context) -> AsyncIterator[None]:
+        checks = Checks()
+        checks.live("pleg", lambda: None if self.clock.monotonic() - ctx.pleg.relisted < STALE else "pleg is stale")
+        async with (
+            app.serve(self, checks),
+            serving.serve_paths(self.config.paths_socket, "kubelet"),
+        ):
+            yield
+
+    # Pods
+
+    def _wake(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker:
+            worker.wake()
+
+    def _object_gone(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker and not worker.removed:
+            worker.remove()
+
+    def _node_seen(self, new: Object, old: Object | None, gone: bool) -> None:
+        if not gone:
+            self.node = new
+
+    def _pod_seen(self, group: tasks.Group, new: Object, old: Object | None, gone: bool) -> None:
+        uid = new["metadata"]["uid"]
+        if gone:
+            self._object_gone(uid)
+            return
+        if old is not None and old["metadata"]["uid"] != uid:
+            # Deleted and made again under the same name between two looks.
+            self._object_gone(old["metadata"]["uid"])
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.update(new)
+            return
+        worker = self.workers[uid] = Worker(self.ctx, new)
+        self._admit(worker, new)
+        group.start(self._work(worker), name=f"pod {new['metadata']['name']}")
+
+    def _admit(self, worker: Worker, pod: Object) -> None:
+        """Refuse what does not fit, unless it runs here already."""
+        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        if ended or pod["metadata"].get("deletionTimestamp") or self.ctx.pleg.get(worker.uid).sandbox:
+            return
+        others = [other.pod for uid, other in self.workers.items() if uid != worker.uid and _active(other)]
+        refusal = admission.admit(pod, others, self.node, node.allocatable(self.facts))
+        if refusal:
+            self.ctx.events.event(pod, "Warning", refusal.reason, refusal.message)
+            worker.fail(refusal.reason, f"Pod was rejected: {refusal.message}")
+
+    async def _work(self, worker: Worker) -> None:
+        await worker.run()
+        if self.workers.get(worker.uid) is worker:
+            del self.workers[worker.uid]
+
+    # Node
+
+    async def _node_status(self, ctx: Context, facts: node.Facts) -> None:
+        """Write the status when it changed, and every few minutes although it did not."""
+        written: Object = {}
+        at = float("-inf")
+        while True:
+            try:
+                old = self.node.get("status") or {}
+                images = await self._images(ctx)
+                trouble = await self._trouble(ctx)
+                fresh = node.status(facts, images, trouble, old, time.rfc3339(self.clock.now()))
+                due = self.clock.monotonic() - at >= self.config.node_status_report_frequency
+                if due or node.differs(written, fresh):
+                    patch = {"status": fresh}
+                    key = Key("", self.name)
+                    await ctx.client.patch(nodes.RESOURCE, key, patch, kind="strategic", subresource="status")
+                    written, at = fresh, self.clock.monotonic()
+            except (StatusError, Unreachable) as error:
+                log.warning(logs.fact("node status not written", node=self.name, error=error))
+                if getattr(error, "reason", "") == "NotFound":
+                    self.node = await node.register(ctx.client, facts, self.clock)
+                    written = {}
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in written.get("conditions") or ())
+            await self.clock.sleep(self.config.node_status_update_frequency if ready else 0.2)
+
+    async def _images(self, ctx: Context) -> list[Object]:
+        try:
+            found = await ctx.runtime.images()
+        except RuntimeFailure:
+            return []
+        found.sort(key=lambda image: image.size, reverse=True)
+        return [
+            {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size} for image in found[:MOST_IMAGES]
+        ]
+
+    async def _trouble(self, ctx: Context) -> str:
+        """Why the node is not ready, "" when it is."""
+        if self.clock.monotonic() - ctx.pleg.relisted > STALE:
+            return "PLEG is not healthy: containers have not been listed for three minutes"
+        try:
+            conditions = await ctx.runtime.conditions()
+        except RuntimeFailure as failure:
+            return f"container runtime is down: {failure}"
+        for kind, text in (("RuntimeReady", "container runtime not ready"), ("NetworkReady", "network not ready")):
+            fine, why = conditions.get(kind, (False, f"{kind} is missing"))
+            if not fine:
+                return f"{text}: {why}"
+        return ""
+
+
+class _Events:
+    """The recorder with the kubelet as its source."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def event(self, obj: Object, kind: str, reason: str, message: str, *, field_path: str = "") -> None:
+        self._recorder.event({**obj, "fieldPath": field_path}, kind, reason, message, source="kubelet")
+
+
+def _active(worker: Worker) -> bool:
+    phase = (worker.pod.get("status") or {}).get("phase")
+    return worker.stage in (Stage.SYNC, Stage.TERMINATING) and phase not in ("Succeeded", "Failed")
+
+
+def taint(text: str) -> Object:
+    """KEY=VALUE:EFFECT or KEY:EFFECT."""
+    pair, _, effect = text.rpartition(":")
+    key, equals, value = pair.partition("=")
+    return {"key": key, "value": value, "effect": effect} if equals else {"key": key, "effect": effect}

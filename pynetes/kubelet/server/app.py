@@ -1,0 +1,51 @@
+"""The routes of the kubelet's server."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from pynetes.component import serving, tls
+from pynetes.component.health import Checks
+from pynetes.kubelet.server import auth, containerlogs, streams, summary
+
+if TYPE_CHECKING:
+    from pynetes.kubelet.kubelet import Kubelet
+
+
+@asynccontextmanager
+async def serve(kubelet: "Kubelet", checks: Checks) -> AsyncIterator[int]:
+    """Serve while the block runs; gives the port."""
+    config = kubelet.config
+    application = serving.application(checks)
+    application.middlewares.append(auth.middleware(kubelet.ctx.client, config, kubelet.name, kubelet.clock))
+
+    async def listed(_request: web.Request) -> web.Response:
+        items = [worker.pod for worker in kubelet.workers.values()]
+        body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
+        return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    application.router.add_get("/pods", listed)
+    containerlogs.add(application, kubelet)
+    streams.add(application, kubelet)
+    summary.add(application, kubelet)
+    async with serving.serve(application, host=config.address, port=config.port, context=_context(kubelet)) as port:
+        yield port
+
+
+def _context(kubelet: "Kubelet") -> ssl.SSLContext:
+    config = kubelet.config
+    if not config.tls_cert_file:
+        context = tls.self_signed_context((kubelet.name,))
+        if config.client_ca_file:
+            context.load_verify_locations(config.client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+    authorities = Path(config.client_ca_file) if config.client_ca_file else None
+    return tls.server_context(
+        Path(config.tls_cert_file), Path(config.tls_private_key_file), client_ca=authorities
+    ).context
