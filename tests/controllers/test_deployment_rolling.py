@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pynetes.controllers.deployment import replicasets as sets
+from pynetes.controllers.deployment import revisions as sets
 from pynetes.controllers.deployment import rolling
 from pynetes.machinery.meta import Object
 

@@ -1,7 +1,7 @@
 """Deployment: moves pods from one template to the next by growing one ReplicaSet and shrinking the others.
 
 Each reconcile takes one snapshot, does one step and writes the status; the ReplicaSets' own changes wake it for the
-next. replicasets.py finds and builds ReplicaSets, rolling.py is the arithmetic, status.py the conditions.
+next. revisions.py finds and builds ReplicaSets, rolling.py is the arithmetic, status.py the conditions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers import _templates as templates
-from pynetes.controllers.deployment import replicasets as sets
+from pynetes.controllers.deployment import revisions as sets
 from pynetes.controllers.deployment import rolling, status
 from pynetes.machinery import labels
 from pynetes.machinery.errors import StatusError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from pynetes.controllers import _pods as podinfo
-from pynetes.controllers.deployment import replicasets as sets
+from pynetes.controllers.deployment import revisions as sets
 from pynetes.machinery.meta import Object
 
 #: ReplicaSet name → its next size.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pynetes.controllers import _conditions as conditions
-from pynetes.controllers.deployment import replicasets as sets
+from pynetes.controllers.deployment import revisions as sets
 from pynetes.machinery import time
 from pynetes.machinery.meta import Object
 
