@@ -34,7 +34,9 @@ class ControllerContext:
         self.name = name
         self.client = client
         self.expectations = Expectations(clock)
-        self._informers, self._queue, self._recorder, self._clock = informers, queue, recorder, clock
+        #: For the few controllers that follow resources nobody names beforehand: the garbage collector, quota.
+        self.informers = informers
+        self._queue, self._recorder, self._clock = queue, recorder, clock
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -104,13 +106,13 @@ class ControllerContext:
         return self.expectations.satisfied(key)
 
     def _informer(self, resource: Resource) -> Informer:
-        informer = self._informers.known(resource)
+        informer = self.informers.known(resource)
         if informer is None:
             raise LookupError(f"{self.name} reads {resource.qualified} from the cache but declares no Watch for it")
         return informer
 
     def _known(self, resource: Resource, key: Key) -> Object | None:
-        informer = self._informers.known(resource)
+        informer = self.informers.known(resource)
         return informer.get(key) if informer else None
 
 

@@ -174,6 +174,7 @@ class InformerFactory:
     def __init__(self, client: Client, *, clock: Clock, group: Group, dice: random.Random | None = None) -> None:
         self._client, self._clock, self._group, self._dice = client, clock, group, dice
         self._informers: dict[tuple[Resource, str, str], Informer] = {}
+        self._tasks: dict[tuple[Resource, str, str], asyncio.Task[None]] = {}
 
     def informer(self, resource: Resource, *, namespace: str = "", field_selector: str = "") -> Informer:
         """The shared informer, running."""
@@ -187,8 +188,13 @@ class InformerFactory:
                 field_selector=field_selector,
                 dice=self._dice,
             )
-            self._group.start(informer.run(), name=f"informer {resource.qualified}")
+            self._tasks[name] = self._group.start(informer.run(), name=f"informer {resource.qualified}")
         return self._informers[name]
+
+    def stop(self, resource: Resource) -> None:
+        """End the unfiltered informer of a resource that is no longer served."""
+        if self._informers.pop((resource, "", ""), None):
+            self._tasks.pop((resource, "", "")).cancel()
 
     def known(self, resource: Resource) -> Informer | None:
         """The informer of a resource if anyone asked for one, the unfiltered one first."""
