@@ -6,6 +6,7 @@ no such reference is adopted; one that has ours and no longer matches is release
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 
 from pynetes.client.controller import Context, Lookup, Mapper
 from pynetes.component import tasks
@@ -102,7 +103,7 @@ def pod_from_template(template: Object, resource: Resource, owner: Object) -> Ob
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": deepcopy(template["spec"])}
 
 
-async def slow_start(count: int, create: Callable[[int], Awaitable[None]]) -> tuple[int, Exception | None]:
+async def slow_start(count: int, create: Callable[[int], Awaitable[None]]) -> tuple[int, StatusError | None]:
     """Call create(0 … count-1) in doubling batches, ending after the batch in which one failed.
 
     Returns how many succeeded and the first error.
@@ -110,21 +111,23 @@ async def slow_start(count: int, create: Callable[[int], Awaitable[None]]) -> tu
     done, batch = 0, 1
     while done < count:
         size = min(batch, count - done, _LARGEST_BATCH)
-        errors: list[Exception] = []
-
-        async def one(number: int, errors: list[Exception] = errors) -> None:
-            try:
-                await create(number)
-            except StatusError as error:
-                errors.append(error)
-
-        works = [lambda number=number, one=one: one(number) for number in range(done, done + size)]
+        errors: list[StatusError] = []
+        works: list[Callable[[], Awaitable[None]]] = [
+            partial(_attempt, create, number, errors) for number in range(done, done + size)
+        ]
         await tasks.gather_limited(works, limit=size)
         done += size - len(errors)
         if errors:
             return done, errors[0]
         batch *= 2
     return done, None
+
+
+async def _attempt(create: Callable[[int], Awaitable[None]], number: int, errors: list[StatusError]) -> None:
+    try:
+        await create(number)
+    except StatusError as error:
+        errors.append(error)
 
 
 async def create_pod(ctx: Context, pods: Resource, owner: Object, pod: Object) -> Object:

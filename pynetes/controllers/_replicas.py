@@ -14,7 +14,6 @@ from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery import labels
-from pynetes.machinery.errors import StatusError
 from pynetes.machinery.labels import Selector
 from pynetes.machinery.meta import Key, Object, controller_of, is_deleting, uid_of
 from pynetes.machinery.resource import Resource
@@ -125,10 +124,8 @@ async def _create(ctx: Context, kind: Kind, key: Key, replicas: Object, count: i
         pod = owned.pod_from_template(replicas["spec"]["template"], kind.resource, replicas)
         await owned.create_pod(ctx, pods.RESOURCE, replicas, pod)
 
-    done, error = await owned.slow_start(count, create)
-    if done < count:
-        ctx.expect(key, creates=done - count)
-    if isinstance(error, StatusError) and owned.namespace_is_terminating(error):
+    _, error = await owned.slow_start(count, create)
+    if error is not None and owned.namespace_is_terminating(error):
         return None
     return error
 

@@ -41,8 +41,8 @@ def terminated(lookup: Lookup) -> list[Object]:
 
 async def reconcile(config: Config, ctx: Context, key: Key) -> timedelta | None:
     if key == _TRIM:
-        for pod in surplus(terminated(ctx), config.terminated_pod_threshold):
-            await ctx.delete(pods.RESOURCE, pod, grace=0)
+        for old in surplus(terminated(ctx), config.terminated_pod_threshold):
+            await ctx.delete(pods.RESOURCE, old, grace=0)
         return None
     pod = await ctx.cached(pods.RESOURCE, key)
     if pod is None:
@@ -72,7 +72,8 @@ async def _orphan(ctx: Context, pod: Object) -> timedelta | None:
 def _orphaned(pod: Object, now: datetime) -> Object:
     old = (pod.get("status") or {}).get("conditions") or ()
     text = "PodGC: node no longer exists"
-    return {"phase": "Failed", "conditions": conditions.put(old, "DisruptionTarget", "True", "DeletionByPodGC", text, now)}
+    told = conditions.put(old, "DisruptionTarget", "True", "DeletionByPodGC", text, now)
+    return {"phase": "Failed", "conditions": told}
 
 
 def of_pod(config: Config, lookup: Lookup, pod: Object, old: Object | None) -> Iterator[Key]:

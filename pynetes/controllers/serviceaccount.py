@@ -16,7 +16,7 @@ def wants_accounts(namespace: Object | None) -> bool:
     """Whether the namespace lives, so that objects may be made in it."""
     if namespace is None or is_deleting(namespace):
         return False
-    return (namespace.get("status") or {}).get("phase", "Active") == "Active"
+    return bool((namespace.get("status") or {}).get("phase", "Active") == "Active")
 
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:

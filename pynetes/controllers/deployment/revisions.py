@@ -49,7 +49,7 @@ def counted(sets: Iterable[Object], name: str) -> int:
 
 def is_rolling(deployment: Object) -> bool:
     """Whether it is updated pod by pod, not all at once."""
-    return (deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+    return bool((deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate")
 
 
 def limits(deployment: Object) -> tuple[int, int]:
