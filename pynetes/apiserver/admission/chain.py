@@ -3,18 +3,77 @@
 from collections.abc import Sequence
 
 from pynetes.apiserver.admission.attributes import Attributes, Plugin
+from pynetes.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
+from pynetes.apiserver.admission.default_ingress_class import DefaultIngressClass
+from pynetes.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from pynetes.apiserver.admission.limit_ranger import LimitRanger
+from pynetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from pynetes.apiserver.admission.node_restriction import NodeRestriction
+from pynetes.apiserver.admission.priority import Priority
+from pynetes.apiserver.admission.resource_quota import ResourceQuota
+from pynetes.apiserver.admission.runtime_class import RuntimeClass
+from pynetes.apiserver.admission.service_account import ServiceAccount
+from pynetes.apiserver.admission.storage import (
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
+from pynetes.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from pynetes.apiserver.objects import Context
 
 #: Order matters: what fills in comes before what counts, and quota comes last because it charges.
-DEFAULT: tuple[Plugin, ...] = ()
+ORDER: tuple[type[Plugin], ...] = (
+    NamespaceLifecycle,
+    LimitRanger,
+    ServiceAccount,
+    NodeRestriction,
+    TaintNodesByCondition,
+    Priority,
+    DefaultTolerationSeconds,
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+    PersistentVolumeClaimResize,
+    RuntimeClass,
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    DefaultIngressClass,
+    ResourceQuota,
+)
+#: Runs only where --enable-admission-plugins names it.
+OPTIONAL = (NodeRestriction,)
+#: What upstream has and this server does not yet: naming them is no mistake.
+ELSEWHERE = frozenset(
+    {
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionWebhook",
+        "PodSecurity",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionWebhook",
+    }
+)
+
+
+def plugins(enable: Sequence[str] = (), disable: Sequence[str] = ()) -> tuple[Plugin, ...]:
+    """The plugins that the flags choose, in order. Raises ValueError on an unknown name."""
+    known = {kind.name for kind in ORDER} | ELSEWHERE
+    for name in (*enable, *disable):
+        if name not in known:
+            raise ValueError(f"unknown admission plugin {name!r}; known are {', '.join(sorted(known))}")
+    chosen = [kind for kind in ORDER if kind.name not in disable and (kind not in OPTIONAL or kind.name in enable)]
+    return tuple(kind() for kind in chosen)
 
 
 class Chain:
     """Runs plugins in order; the first StatusError ends the request."""
 
-    def __init__(self, ctx: Context, plugins: Sequence[Plugin] = DEFAULT) -> None:
+    def __init__(self, ctx: Context, chosen: Sequence[Plugin] | None = None) -> None:
         self.ctx = ctx
-        self.plugins = plugins
+        self.plugins = plugins() if chosen is None else chosen
 
     async def admit(self, attributes: Attributes) -> None:
         """Before validation: plugins may change attributes.obj."""

@@ -1,0 +1,104 @@
+"""ServiceAccount: every pod runs as an account, and finds its token, the cluster's CA and its namespace mounted."""
+
+import random
+
+from pynetes.apis.core import serviceaccounts
+from pynetes.apiserver.admission.attributes import CREATE, Attributes, Policy
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import field
+from pynetes.machinery.meta import Key, Object
+
+MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+MIRROR = "kubernetes.io/config.mirror"
+#: A token's requested life: an hour and the seconds by which those of kubelets are told apart.
+TOKEN_SECONDS = 3607
+#: The controller makes a new namespace's account within moments; pods wait that long for it.
+TRIES, PAUSE = 10, 0.1
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class ServiceAccount(Policy):
+    """Pods on create."""
+
+    name = "ServiceAccount"
+
+    async def admit(self, ctx: Context, attributes: Attributes) -> None:
+        """Fill in the account, its pull secrets, and the token's volume. Raises 403 when there is no such account."""
+        if not attributes.on("", "pods", CREATE):
+            return
+        pod = attributes.obj
+        assert pod is not None
+        if MIRROR in (pod["metadata"].get("annotations") or {}):
+            _check_mirror(attributes, pod["spec"])
+            return
+        spec = pod["spec"]
+        spec["serviceAccountName"] = spec.get("serviceAccountName") or "default"
+        spec["serviceAccount"] = spec["serviceAccountName"]
+        account = await _account(ctx, attributes, spec["serviceAccountName"])
+        if _automount(spec, account):
+            mount(spec)
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+
+
+def _check_mirror(attributes: Attributes, spec: Object) -> None:
+    if spec.get("serviceAccountName"):
+        raise attributes.forbidden("a mirror pod may not reference service accounts")
+    for volume in spec.get("volumes") or ():
+        if volume.get("secret"):
+            raise attributes.forbidden("a mirror pod may not reference secrets")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if source.get("serviceAccountToken"):
+                text = "a mirror pod may not use ServiceAccountToken volume projections"
+                raise attributes.forbidden(text)
+
+
+async def _account(ctx: Context, attributes: Attributes, name: str) -> Object:
+    key = Key(attributes.namespace, name)
+    for attempt in range(TRIES):
+        found = ctx.objects.get(serviceaccounts.RESOURCE, key)
+        if found is not None:
+            return found
+        if attempt:
+            await ctx.clock.sleep(PAUSE)
+        await ctx.objects.fresh(serviceaccounts.RESOURCE)
+    missing = f"serviceaccount {field.quote(name)} not found"
+    raise attributes.forbidden(f"error looking up service account {key}: {missing}")
+
+
+def _automount(spec: Object, account: Object) -> bool:
+    for holder in (spec, account):
+        if holder.get("automountServiceAccountToken") is not None:
+            return bool(holder["automountServiceAccountToken"])
+    return True
+
+
+def mount(spec: Object) -> None:
+    """Add the volume, and its mount in every container that has nothing there yet."""
+    name = _existing(spec) or f"kube-api-access-{''.join(random.choices(ALPHABET, k=5))}"
+    mounted = False
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        mounts = container.get("volumeMounts") or []
+        if any(entry.get("mountPath") == MOUNT_PATH for entry in mounts):
+            continue
+        container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
+        mounted = True
+    if mounted and not _existing(spec):
+        spec["volumes"] = [*(spec.get("volumes") or ()), token_volume(name)]
+
+
+def _existing(spec: Object) -> str | None:
+    names = (volume["name"] for volume in spec.get("volumes") or ())
+    return next((name for name in names if name.startswith("kube-api-access-")), None)
+
+
+def token_volume(name: str) -> Object:
+    """The three files under the mount path: token, ca.crt, namespace."""
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    authority = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": authority},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
