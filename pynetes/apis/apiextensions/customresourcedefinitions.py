@@ -1,5 +1,6 @@
 """CustomResourceDefinition: a kind that users add."""
 
+from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -52,5 +53,5 @@ RESOURCE = Resource(
     default=default,
     prepare=prepare,
     prepare_status=prepare_status,
-    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
+    columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -8,6 +8,8 @@ from pynetes.machinery.meta import Object
 _UP = ({"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15})
 _DOWN = ({"type": "Percent", "value": 100, "periodSeconds": 15},)
 _SHOWN = 2
+#: Percent of the requested CPU.
+DEFAULT_UTILIZATION = 80
 
 
 def default_behavior(behavior: Object) -> None:

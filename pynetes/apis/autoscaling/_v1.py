@@ -9,7 +9,7 @@ import orjson
 
 from pynetes.machinery.meta import Object
 
-_METRICS = "autoscaling.alpha.kubernetes.io/metrics"
+METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 _CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
 _CURRENT = "autoscaling.alpha.kubernetes.io/current-metrics"
@@ -42,7 +42,7 @@ def _to_v1(obj: Object) -> None:
     if cpu:
         spec["targetCPUUtilizationPercentage"] = cpu["resource"]["target"]["averageUtilization"]
     if others := [metric for metric in metrics if metric is not cpu]:
-        kept[_METRICS] = others
+        kept[METRICS] = others
     if behavior := spec.pop("behavior", None):
         kept[_BEHAVIOR] = behavior
     current = status.pop("currentMetrics", None) or []
@@ -63,12 +63,12 @@ def _to_v2(obj: Object) -> None:
     annotations = obj["metadata"].get("annotations") or {}
     kept = {
         name: orjson.loads(annotations.pop(name))
-        for name in (_METRICS, _BEHAVIOR, _CONDITIONS, _CURRENT)
+        for name in (METRICS, _BEHAVIOR, _CONDITIONS, _CURRENT)
         if name in annotations
     }
     if not annotations:
         obj["metadata"].pop("annotations", None)
-    metrics = list(kept.get(_METRICS) or ())
+    metrics = list(kept.get(METRICS) or ())
     percentage = spec.pop("targetCPUUtilizationPercentage", None)
     if percentage is not None:
         target = {"type": "Utilization", "averageUtilization": percentage}

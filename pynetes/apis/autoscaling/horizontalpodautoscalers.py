@@ -14,9 +14,11 @@ def default(obj: Object) -> None:
         return
     spec.setdefault("minReplicas", 1)
     if obj.get("apiVersion") == "autoscaling/v1":
+        if _v1.METRICS not in (obj["metadata"].get("annotations") or {}):
+            spec.setdefault("targetCPUUtilizationPercentage", _metrics.DEFAULT_UTILIZATION)
         return
     if not spec.get("metrics"):
-        target = {"type": "Utilization", "averageUtilization": 80}
+        target = {"type": "Utilization", "averageUtilization": _metrics.DEFAULT_UTILIZATION}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
     if spec.get("behavior") is not None:
         _metrics.default_behavior(spec["behavior"])

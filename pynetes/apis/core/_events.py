@@ -93,13 +93,15 @@ COLUMNS = (
     Column("Name", ".metadata.name", format="name", wide=True),
 )
 _REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-CORE_FIELDS: dict[str, Cell] = {f"involvedObject.{name}": f".involvedObject.{name}" for name in _REFERENCE} | {
+CORE_FIELDS: dict[str, Cell] = {
+    **{f"involvedObject.{name}": f".involvedObject.{name}" for name in _REFERENCE},
     "reason": ".reason",
     "reportingComponent": ".reportingComponent",
     "source": lambda obj, _: (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or "",
     "type": ".type",
 }
-FIELDS: dict[str, Cell] = {f"regarding.{name}": f".involvedObject.{name}" for name in _REFERENCE} | {
+FIELDS: dict[str, Cell] = {
+    **{f"regarding.{name}": f".involvedObject.{name}" for name in _REFERENCE},
     "reason": ".reason",
     "reportingController": ".reportingComponent",
     "type": ".type",

@@ -1,5 +1,6 @@
 """LimitRange: bounds and defaults for the resources of a namespace's pods."""
 
+from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -25,5 +26,5 @@ RESOURCE = Resource(
     short_names=("limits",),
     generation=False,
     default=default,
-    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
+    columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -1,5 +1,6 @@
 """ClusterRole: rights everywhere, or for RoleBindings to grant in their namespace."""
 
+from pynetes.machinery import cells
 from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
@@ -10,5 +11,5 @@ RESOURCE = Resource(
     namespaced=False,
     name_rule="path-segment",
     generation=False,
-    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
+    columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -1,5 +1,6 @@
 """Role: rights in one namespace."""
 
+from pynetes.machinery import cells
 from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
@@ -9,5 +10,5 @@ RESOURCE = Resource(
     plural="roles",
     name_rule="path-segment",
     generation=False,
-    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
+    columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

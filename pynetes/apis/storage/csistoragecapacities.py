@@ -1,5 +1,6 @@
 """CSIStorageCapacity: how much a driver has left for a class and topology."""
 
+from pynetes.machinery import cells
 from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
@@ -9,5 +10,5 @@ RESOURCE = Resource(
     plural="csistoragecapacities",
     generation=False,
     immutable=("nodeTopology", "storageClassName"),
-    columns=(Column("Created At", ".metadata.creationTimestamp", type="date"),),
+    columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

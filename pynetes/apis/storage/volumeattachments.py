@@ -16,7 +16,7 @@ RESOURCE = Resource(
     prepare=_workload.reset_status({"attached": False}),
     prepare_status=_workload.keep_spec,
     columns=(
-        Column("Attacher", ".spec.attacher"),
+        Column("Attacher", ".spec.attacher", format="name"),
         Column("PV", ".spec.source.persistentVolumeName"),
         Column("Node", ".spec.nodeName"),
         Column("Attached", cells.path(".status.attached", False), type="boolean"),
