@@ -1,0 +1,96 @@
+"""How the API server dials kubelets: port 10250 of the node's address, each verifying the other's certificate."""
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from time import perf_counter
+
+from cryptography import x509
+
+from pynetes.apiserver.config import Config
+from pynetes.component.streaming.http1 import DialError, Exchange, Target, exchange
+from pynetes.component.tls import Reloading
+from pynetes.component.tracing import RECORDER, Identity, Interaction, Recorder, now
+from pynetes.machinery import errors
+from pynetes.machinery.meta import Object
+
+#: Where a kubelet listens if its node does not say.
+PORT = 10250
+
+
+class Kubelets:
+    """Connections to kubelets. The certificate is read again when its file changes."""
+
+    def __init__(self, config: Config, *, recorder: Recorder = RECORDER) -> None:
+        self._config = config
+        self._recorder = recorder
+        self._tls: ssl.SSLContext | None = None
+        self._pair: Reloading | None = None
+        self._identity: Identity | None = None
+
+    def target(self, node: Object) -> Target:
+        """Where the node's kubelet is. Raises StatusError if the node has no address yet."""
+        status = node.get("status") or {}
+        endpoint = (status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}
+        addresses = {each["type"]: each["address"] for each in reversed(status.get("addresses") or ())}
+        for kind in self._config.kubelet_preferred_address_types:
+            if kind in addresses:
+                return Target(addresses[kind], endpoint.get("Port") or PORT, self.tls())
+        wanted = ", ".join(self._config.kubelet_preferred_address_types)
+        raise errors.internal(f"node {node['metadata']['name']} has no address of the types {wanted}")
+
+    def tls(self) -> ssl.SSLContext:
+        """The context to dial kubelets with. Raises StatusError if the files are not usable."""
+        config = self._config
+        try:
+            if self._tls is None:
+                self._tls = self._context()
+            if self._pair is not None and self._pair.refresh():
+                self._identity = None
+        except (OSError, ssl.SSLError) as error:
+            self._tls = None
+            raise errors.internal(f"the files to dial kubelets with: {error}") from error
+        if self._identity is None and config.kubelet_client_certificate:
+            self._identity = _identity(config)
+        return self._tls
+
+    async def ask(
+        self, node: Object, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> Exchange:
+        """Send a request to the node's kubelet and read the head of its answer. Raises DialError, StatusError."""
+        target, started, problem = self.target(node), perf_counter(), ""
+        try:
+            return await exchange(target, method, path, headers, body)
+        except DialError as error:
+            problem = str(error)
+            raise
+        finally:
+            what = path.partition("?")[0].split("/", 2)
+            action, on = what[1], what[2] if len(what) > 2 else node["metadata"]["name"]
+            seconds = perf_counter() - started
+            seen = Interaction(10, now(), "kube-apiserver", "kubelet", action, on, seconds, problem)
+            self._recorder.record(seen, self._identity)
+
+    def _context(self) -> ssl.SSLContext:
+        config = self._config
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if config.kubelet_certificate_authority:
+            context.load_verify_locations(config.kubelet_certificate_authority)
+        else:
+            # As upstream: without the flag a kubelet's self-signed certificate is accepted.
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if config.kubelet_client_certificate:
+            self._pair = Reloading(context, Path(config.kubelet_client_certificate), Path(config.kubelet_client_key))
+        return context
+
+
+def _identity(config: Config) -> Identity:
+    leaf = x509.load_pem_x509_certificate(Path(config.kubelet_client_certificate).read_bytes())
+    authority = config.kubelet_certificate_authority
+    return Identity(
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        expires=leaf.not_valid_after_utc.isoformat(),
+        rule=f"client certificate; kubelet verified by {authority}" if authority else "client certificate only",
+    )
