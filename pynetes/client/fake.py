@@ -46,6 +46,7 @@ class Change(NamedTuple):
     type: str
     resource: Resource
     object: Object
+    old: Object | None
     revision: int
 
 
@@ -133,8 +134,8 @@ class FakeAPI:
             return
         while True:
             for change in [c for c in self._log if c.revision > seen and c.resource == target.resource]:
-                if selects(change.object):
-                    yield _line(change.type, change.object)
+                if kind := _seen_as(change, selects):
+                    yield _line(kind, change.object)
             seen = self.revision
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
@@ -268,7 +269,9 @@ class FakeAPI:
             metadata["generation"] = before.get("generation", metadata.get("generation", 1)) + (1 if moved else 0)
         metadata["resourceVersion"] = str(self.revision)
         self.objects[resource, key_of(obj)] = obj
-        self._tell(Change("MODIFIED" if old else "ADDED", resource, copy.deepcopy(obj), self.revision))
+        self._tell(
+            Change("MODIFIED" if old else "ADDED", resource, copy.deepcopy(obj), copy.deepcopy(old), self.revision)
+        )
         return obj
 
     def _drop(self, resource: Resource, obj: Object) -> Object:
@@ -276,7 +279,7 @@ class FakeAPI:
         self.objects.pop((resource, key_of(obj)), None)
         last = copy.deepcopy(obj)
         last["metadata"]["resourceVersion"] = str(self.revision)
-        self._tell(Change("DELETED", resource, last, self.revision))
+        self._tell(Change("DELETED", resource, last, last, self.revision))
         return last
 
     def _tell(self, change: Change) -> None:
@@ -339,6 +342,16 @@ def _selector(target: _Target, query: dict[str, str]) -> Callable[[Object], bool
         return by_label.matches(obj["metadata"].get("labels")) and by_field.matches(values)
 
     return selects
+
+
+def _seen_as(change: Change, selects: Callable[[Object], bool]) -> str:
+    """What a watcher sees: an object that stops matching its selector is DELETED for it. "" is nothing."""
+    before = change.old is not None and selects(change.old)
+    if change.type == "DELETED":
+        return "DELETED" if before else ""
+    if not selects(change.object):
+        return "DELETED" if before else ""
+    return "MODIFIED" if before else "ADDED"
 
 
 def _line(kind: str, obj: Object) -> bytes:

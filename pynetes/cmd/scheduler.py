@@ -1,0 +1,58 @@
+"""`pynetes scheduler`: places pods on nodes, as kube-scheduler."""
+
+import ssl
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pynetes.client.kubeconfig import KubeconfigError
+from pynetes.client.leaderelection import LeaderElector
+from pynetes.client.rest import Client
+from pynetes.component import config, logs, serving, tasks, tls
+from pynetes.component.clock import SystemClock
+from pynetes.component.health import Checks
+from pynetes.scheduler.config import Config
+from pynetes.scheduler.scheduler import Scheduler
+
+COMPONENT = "kube-scheduler"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM; the exit status."""
+    options = config.parse(Config, argv, prog="pynetes scheduler", description=__doc__ or "")
+    logs.setup(COMPONENT, verbosity=options.verbosity)
+    try:
+        client = Client.from_kubeconfig(options.kubeconfig, component=COMPONENT)
+    except KubeconfigError as error:
+        print(f"pynetes scheduler: {error}", file=sys.stderr)
+        return 1
+    return tasks.run(lambda: run(options, client))
+
+
+async def run(options: Config, client: Client) -> None:
+    """Serve health and metrics, win the election, schedule."""
+    scheduler, checks = Scheduler(client), Checks()
+    elector = LeaderElector(client, COMPONENT, clock=SystemClock())
+    checks.ready("scheduler", lambda: scheduler.unsynced() if elector.leading or not options.leader_elect else None)
+    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks):
+        try:
+            await (elector.run(scheduler.run) if options.leader_elect else scheduler.run())
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def _serving(options: Config, checks: Checks) -> AsyncIterator[None]:
+    if not options.secure_port:
+        yield
+        return
+    app = serving.application(checks)
+    async with serving.serve(app, host=options.bind_address, port=options.secure_port, context=_context(options)):
+        yield
+
+
+def _context(options: Config) -> ssl.SSLContext:
+    if not options.tls_cert_file:
+        return tls.self_signed_context()
+    return tls.server_context(Path(options.tls_cert_file), Path(options.tls_private_key_file)).context

@@ -1,0 +1,60 @@
+"""NodeResourcesFit and BalancedAllocation: what the pod requests must be free; emptier, balanced nodes are better."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynetes.machinery.meta import Object
+from pynetes.scheduler.columns import NodeColumns
+from pynetes.scheduler.framework import MAX_SCORE, Event, Plugin, Rejection, Scores
+from pynetes.scheduler.pods import PodInfo, amount
+
+
+class NodeResourcesFit(Plugin):
+    """Scores with LeastAllocated over cpu and memory."""
+
+    wakes_on = (Event("nodes", "add"), Event("nodes", "update"), Event("pods", "delete"), Event("pods", "update"))
+
+    def filter_nodes(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
+        for resource, wanted in sorted(pod.requests.items()):
+            if not wanted:
+                continue
+            column = nodes.column(resource)
+            have = nodes.allocatable[:, column]
+            short = nodes.requested[:, column] + wanted > have
+            reason = "Too many pods" if resource == "pods" else f"Insufficient {resource}"
+            never = short & (have < wanted)  # not even an empty node has it
+            yield Rejection(never, reason, unresolvable=True)
+            yield Rejection(short & ~never, reason)
+
+    def score_nodes(self, pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
+        free = 1 - _fractions(pod, nodes, rows)
+        least: Scores = np.floor(np.clip(free, 0, 1) * MAX_SCORE).mean(axis=1)
+        return least
+
+    def hint(self, pod: PodInfo, event: Event, new: Object, old: Object | None) -> bool:
+        if event.resource == "nodes":
+            have = (new.get("status") or {}).get("allocatable") or {}
+            enough = all(amount(name, have.get(name, 0)) >= wanted for name, wanted in pod.requests.items())
+            return enough and (old is None or have != ((old.get("status") or {}).get("allocatable") or {}))
+        freed = PodInfo(new).requests
+        return event.action == "delete" and any(freed.get(name) for name, wanted in pod.requests.items() if wanted)
+
+
+class NodeResourcesBalancedAllocation(Plugin):
+    """Prefers nodes whose cpu and memory would be used to similar degrees."""
+
+    def score_nodes(self, pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
+        if not (pod.requests.get("cpu") or pod.requests.get("memory")):
+            return None  # a best-effort pod unbalances nothing
+        fractions = np.clip(_fractions(pod, nodes, rows), 0, 1)
+        balanced: Scores = np.floor((1 - fractions.std(axis=1)) * MAX_SCORE)
+        return balanced
+
+
+def _fractions(pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Used after placing the pod, of cpu and of memory; a node that has none counts as full."""
+    have = nodes.allocatable[rows][:, :2]
+    used = nodes.nonzero[rows] + np.array(pod.nonzero, dtype=np.int64)
+    return np.divide(used, have, out=np.ones(have.shape), where=have > 0)

@@ -1,0 +1,190 @@
+"""The scheduler: one pod at a time is placed, decided purely on the cache; bindings run beside it.
+
+A cycle takes no await between reading the cache and assuming the pod, so nothing can change in between. The binding,
+which does wait for the API server, is a task of its own: a slow one holds up nobody.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+
+from pynetes.apis.core import nodes, pods
+from pynetes.client.events import Recorder
+from pynetes.client.informer import InformerFactory
+from pynetes.client.rest import Client
+from pynetes.client.transport import Unreachable
+from pynetes.component import logs
+from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.metrics import REGISTRY, exponential
+from pynetes.component.tasks import Group
+from pynetes.component.tracing import CAUSE
+from pynetes.machinery import time as times
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Object, is_deleting, key_of
+from pynetes.scheduler import framework, plugins
+from pynetes.scheduler.cache import Cache
+from pynetes.scheduler.framework import Event, Fit, Plugin
+from pynetes.scheduler.pods import PodInfo, is_terminal
+from pynetes.scheduler.queue import Queue, Queued
+
+NAME = "default-scheduler"
+#: Seconds between looks at pods that have waited long.
+FLUSH_PERIOD = 1.0
+
+_LOG = logging.getLogger(__name__)
+_ATTEMPTS = REGISTRY.counter(
+    "scheduler_schedule_attempts_total", "Number of attempts to schedule pods, by the result.", "result", "profile"
+)
+_ALGORITHM = REGISTRY.histogram(
+    "scheduler_scheduling_algorithm_duration_seconds",
+    "Scheduling algorithm latency in seconds",
+    buckets=exponential(0.001, 2, 15),
+)
+_SLI = REGISTRY.histogram(
+    "scheduler_pod_scheduling_sli_duration_seconds",
+    "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue.",
+    "attempts",
+    buckets=exponential(0.01, 2, 20),
+)
+
+
+class Scheduler:
+    """`await Scheduler(client).run()` schedules until cancelled."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+        profile: Sequence[Plugin] | None = None,
+        name: str = NAME,
+    ) -> None:
+        self._client, self._clock, self._dice = client, clock or SystemClock(), dice or random.Random()
+        self._plugins = tuple(profile) if profile is not None else plugins.default()
+        self._name = name
+        self.cache = Cache()
+        self.queue = Queue(self._plugins, self._clock)
+        self._recorder = Recorder(client, clock=self._clock)
+        self._informers: InformerFactory | None = None
+
+    async def run(self) -> None:
+        """Follow nodes and pods, and schedule. Cancel it to stop."""
+        async with Group() as group:
+            group.start(self._recorder.run(), name="events")
+            self._informers = InformerFactory(self._client, clock=self._clock, group=group, dice=self._dice)
+            known_nodes = self._informers.informer(nodes.RESOURCE)
+            known_pods = self._informers.informer(
+                pods.RESOURCE, field_selector="status.phase!=Succeeded,status.phase!=Failed"
+            )
+            await self._informers.wait_synced()
+            known_nodes.handle(self._node_changed)
+            known_pods.handle(self._pod_changed)
+            group.start(self._flush(), name="flush")
+            while True:
+                self._cycle(await self.queue.pop(), group)
+
+    def unsynced(self) -> str | None:
+        """What is missing before pods are scheduled, for a readiness check; None when nothing is."""
+        if self._informers is None:
+            return "not started"
+        missing = self._informers.unsynced()
+        return f"not listed yet: {', '.join(missing)}" if missing else None
+
+    # What happens in the cluster.
+
+    def _node_changed(self, new: Object, old: Object | None, gone: bool) -> None:
+        if gone:
+            self.cache.remove_node(new["metadata"]["name"])
+            return
+        self.cache.set_node(new)
+        self.queue.happened(Event("nodes", "update" if old else "add"), new, old)
+
+    def _pod_changed(self, new: Object, old: Object | None, gone: bool) -> None:
+        key, info = key_of(new), PodInfo(new)
+        if gone or is_terminal(new):
+            self.queue.remove(key)
+            self.cache.remove_pod(key)
+            self.queue.happened(Event("pods", "delete"), new, old)
+        elif info.node_name:
+            self.queue.remove(key)
+            self.cache.set_pod(info)
+            self.queue.happened(Event("pods", "update" if old and PodInfo(old).node_name else "add"), new, old)
+        elif (info.spec.get("schedulerName") or NAME) == self._name and not is_deleting(new):
+            if not self.cache.is_assumed(key):
+                self.queue.add(info)
+        else:
+            self.queue.remove(key)
+
+    async def _flush(self) -> None:
+        while True:
+            await self._clock.sleep(FLUSH_PERIOD)
+            self.queue.flush()
+
+    # One pod.
+
+    def _cycle(self, entry: Queued, group: Group) -> None:
+        started = self._clock.monotonic()
+        revision = entry.info.pod["metadata"].get("resourceVersion") or ""
+        CAUSE.set(int(revision) if revision.isdecimal() else 0)
+        result = framework.fit(self._plugins, entry.info, self.cache.nodes)
+        if len(result.rows):
+            node = self._choose(entry.info, result)
+            self.cache.assume(entry.info, node)
+            _ALGORITHM.observe(self._clock.monotonic() - started)
+            group.start(self._bind(entry, node), name="bind")
+        else:
+            _ATTEMPTS.inc("unschedulable", self._name)
+            self.queue.unschedulable(entry, result.rejected_by or {plugin.name for plugin in self._plugins})
+            group.start(self._report(entry.info, "Unschedulable", result.message), name="report")
+
+    def _choose(self, info: PodInfo, result: Fit) -> str:
+        rows = framework.best(self._plugins, info, self.cache.nodes, result.rows)
+        return self.cache.nodes.name(int(rows[self._dice.randrange(len(rows))]))
+
+    async def _bind(self, entry: Queued, node: str) -> None:
+        info = entry.info
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"namespace": info.key.namespace, "name": info.key.name, "uid": info.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        try:
+            await self._client.create(pods.RESOURCE, binding, subresource="binding", key=info.key)
+        except (StatusError, Unreachable) as error:
+            await self._not_bound(entry, node, error)
+            return
+        self.queue.remove(info.key)
+        _ATTEMPTS.inc("scheduled", self._name)
+        _SLI.observe(self._clock.monotonic() - entry.added, str(min(entry.attempts, 16)))
+        _LOG.info(logs.fact("pod bound", object=info.pod, node=node))
+        message = f"Successfully assigned {info.key} to {node}"
+        self._recorder.event(info.pod, "Normal", "Scheduled", message, source=self._name, action="Binding")
+
+    async def _not_bound(self, entry: Queued, node: str, error: StatusError | Unreachable) -> None:
+        _ATTEMPTS.inc("error", self._name)
+        self.cache.forget(entry.info)
+        if isinstance(error, StatusError) and error.reason == "NotFound":
+            self.queue.remove(entry.info.key)
+            return
+        delay = self.queue.failed(entry)
+        _LOG.warning(logs.fact("binding failed", object=entry.info.pod, node=node, error=error, again_in=delay))
+        await self._report(entry.info, "SchedulerError", f"binding rejected: {error}")
+
+    async def _report(self, info: PodInfo, reason: str, message: str) -> None:
+        """Tell the user, in an event and in the pod's condition, why the pod has no node."""
+        self._recorder.event(info.pod, "Warning", "FailedScheduling", message, source=self._name, action="Scheduling")
+        condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+        present = (info.pod.get("status") or {}).get("conditions") or ()
+        if any(condition.items() <= known.items() for known in present):
+            return
+        condition |= {"lastProbeTime": None, "lastTransitionTime": times.rfc3339(self._clock.now())}
+        if generation := info.pod["metadata"].get("generation"):
+            condition["observedGeneration"] = generation
+        _LOG.info(logs.fact("pod not scheduled", object=info.pod, reason=message))
+        try:
+            patch = {"status": {"conditions": [condition]}}
+            await self._client.patch(pods.RESOURCE, info.key, patch, kind="strategic", subresource="status")
+        except (StatusError, Unreachable) as error:
+            _LOG.info(logs.fact("cannot write the PodScheduled condition", object=info.pod, error=error))
