@@ -6,18 +6,7 @@ from typing import Any
 import yaml
 from cryptography import x509
 
-from pynetes.machinery.meta import Object
 from pynetes.pki import issue
-from pynetes.pki.layout import ADMINS
-
-#: What makes admin.conf an administrator; created with super-admin.conf when a cluster is made, as kubeadm does.
-ADMIN_BINDING: Object = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRoleBinding",
-    "metadata": {"name": ADMINS},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": ADMINS}],
-}
 
 
 def build(*, cluster: str, server: str, ca: bytes, user: str, identity: issue.Issued) -> bytes:
