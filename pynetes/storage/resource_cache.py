@@ -9,6 +9,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
+from typing import Protocol
 
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key, Revision
@@ -28,6 +29,16 @@ FRAMED_EVENTS = 256
 EVERYTHING = Filter()
 
 
+class Follower(Protocol):
+    """Something derived from all entries, kept by difference; told of a change before any watcher is."""
+
+    def reset(self, entries: Iterable[Entry]) -> None:
+        """Start over from these."""
+
+    def changed(self, event: CacheEvent) -> None:
+        """One change."""
+
+
 class ResourceCache:
     """Made by Cacher. `revision` is how far all of it has come; entries are shared and never change."""
 
@@ -38,6 +49,9 @@ class ResourceCache:
         self._fields = Fields(resource)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
+        #: Moves with every change of this resource.
+        self.changed = 0
+        self._followers: list[Follower] = []
         self._watchers = Watchers()
         self._events: deque[CacheEvent] = deque()
         self._framed: deque[CacheEvent] = deque()
@@ -88,6 +102,11 @@ class ResourceCache:
         self._watchers.add(watch)
         return watch
 
+    def follow(self, follower: Follower) -> None:
+        """Tell the follower what there is now, and every change from now on."""
+        self._followers.append(follower)
+        follower.reset(self._entries.values())
+
     def make(self, item: KeyValue) -> Entry:
         """The entry of a stored value. Raises Undecodable."""
         return Entry(item.key, item.modified, item.value, decode(item.value), self._parsed, self._fields)
@@ -122,6 +141,7 @@ class ResourceCache:
         self._events.clear()
         self._framed.clear()
         self._held = 0
+        self._refollow()
 
     def apply(self, change: Change, entry: Entry | None) -> None:
         """Take one change; `entry` is the new version if this process has written it."""
@@ -151,7 +171,15 @@ class ResourceCache:
         del self._keys[bisect_left(self._keys, change.key)]
         self._publish(CacheEvent("DELETED", entry or old.at(change.modified), old, change.modified))
 
+    def _refollow(self) -> None:
+        self.changed += 1
+        for follower in self._followers:
+            follower.reset(self._entries.values())
+
     def _publish(self, event: CacheEvent) -> None:
+        self.changed += 1
+        for follower in self._followers:
+            follower.changed(event)
         self._events.append(event)
         self._held += len(event.old_entry.body) if event.old_entry else 0
         while len(self._events) > WINDOW_EVENTS or self._held > WINDOW_BYTES:
