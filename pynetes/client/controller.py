@@ -110,5 +110,7 @@ class Controller:
     watches: Sequence[Watch]
     rules: Sequence[Rule] = ()
     workers: int = 5
+    #: The ServiceAccount in kube-system that it runs as, where its name is another than the controller's.
+    service_account: str = ""
     #: Runs beside the workers, for what no object wakes (a lease that did not move): yields keys to reconcile.
     ticks: Callable[[Any], AsyncIterator[Key]] | None = None

@@ -6,7 +6,7 @@ expectations, the log line of a failure, metrics and tracing.
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pynetes.client.context import ControllerContext
 from pynetes.client.controller import Controller, Watch
@@ -36,8 +36,11 @@ class Manager:
         *,
         clock: Clock | None = None,
         dice: random.Random | None = None,
+        client_of: Callable[[Controller], Client] | None = None,
     ) -> None:
+        """client reads for all and writes events; client_of says as whom each controller writes (else as client)."""
         self._client, self._controllers = client, controllers
+        self._client_of = client_of or (lambda _controller: client)
         self._clock, self._dice = clock or SystemClock(), dice
         self._informers: InformerFactory | None = None
         self._runners: list[_Runner] = []
@@ -49,7 +52,7 @@ class Manager:
             group.start(recorder.run(), name="events")
             informers = InformerFactory(self._client, clock=self._clock, group=group, dice=self._dice)
             self._runners = [
-                _Runner(controller, self._client, informers, recorder, self._clock, group)
+                _Runner(controller, self._client_of(controller), informers, recorder, self._clock, group)
                 for controller in self._controllers
             ]
             self._informers = informers

@@ -41,6 +41,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             f"--cluster-signing-key-file={ca.key}",
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
+            "--use-service-account-credentials=true",
             "--bind-address=127.0.0.1",
             _paths_socket(cluster, "controller-manager"),
         ),

@@ -109,6 +109,7 @@ def controller(config: Config) -> Controller:
     """The collector under this threshold."""
     return Controller(
         name="pod-garbage-collector-controller",
+        service_account="pod-garbage-collector",
         reconcile=partial(reconcile, config),
         watches=(
             Watch(pods.RESOURCE, keys=partial(of_pod, config), indexes={"node": by_node}),

@@ -14,6 +14,7 @@ KIND = replicas.Kind(
 
 CONTROLLER = Controller(
     name="replicationcontroller-controller",
+    service_account="replication-controller",
     reconcile=replicas.reconciler(KIND),
     watches=(
         Watch(replicationcontrollers.RESOURCE),

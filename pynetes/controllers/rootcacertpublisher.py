@@ -56,6 +56,7 @@ def controller(config: Config) -> Controller | None:
 
     return Controller(
         name="root-ca-certificate-publisher-controller",
+        service_account="root-ca-cert-publisher",
         reconcile=reconcile,
         watches=(
             Watch(namespaces.RESOURCE),

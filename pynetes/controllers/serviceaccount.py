@@ -45,6 +45,7 @@ def of_account(_lookup: Lookup, account: Object, old: Object | None) -> Iterator
 
 CONTROLLER = Controller(
     name="serviceaccount-controller",
+    service_account="service-account-controller",
     reconcile=reconcile,
     watches=(Watch(namespaces.RESOURCE), Watch(serviceaccounts.RESOURCE, keys=of_account)),
     rules=(

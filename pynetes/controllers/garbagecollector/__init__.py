@@ -199,6 +199,7 @@ def controller(_config: Config) -> Controller:
     collector = Collector()
     return Controller(
         name="garbage-collector-controller",
+        service_account="generic-garbage-collector",
         reconcile=collector.reconcile,
         watches=(Watch(customresourcedefinitions.RESOURCE, keys=lambda *_: ()),),
         workers=20,
