@@ -29,6 +29,8 @@ class Answer:
     turn: int = 0
     #: An outside name whose addresses belong into the answer: the target of an ExternalName.
     outside: str = ""
+    #: Until a change of the zone touches it.
+    alive: bool = True
 
     def next(self) -> Body:
         """The body to send now."""
@@ -54,7 +56,8 @@ class Answers:
         touched = self.zone.update(owner, new)
         for name in touched:
             for key in self._keys.pop(name, ()):
-                self._known.pop(key, None)
+                if (answer := self._known.pop(key, None)) is not None:
+                    answer.alive = False
         return bool(touched)
 
     def make(self, question: bytes, name: str, kind: int) -> Answer | None:
@@ -64,6 +67,8 @@ class Answers:
         used = {name}
         answer = self._pod(name, kind, used) or self._answer(name, kind, used)
         if len(self._known) >= MEMORY:
+            for forgotten in self._known.values():
+                forgotten.alive = False
             self._known.clear()
             self._keys.clear()
         self._known[question] = answer

@@ -45,14 +45,14 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
     answers = Answers(config.cluster_domain.strip(".").lower())
     servers = forward.upstreams(config.forward, own=(config.bind_address,))
     forwarder = forward.Forwarder(servers, clock=clock)
-    checks, ready = Checks(), Checks()
+    checks, ready, listening = Checks(), Checks(), False
     REGISTRY.gauge("coredns_cache_hits_total", "The count of cache hits.", read=lambda: [((), forwarder.hits)])
     REGISTRY.gauge("coredns_cache_misses_total", "The count of cache misses.", read=lambda: [((), forwarder.misses)])
     async with contextlib.AsyncExitStack() as stack:
         group = await stack.enter_async_context(tasks.Group())
         stack.push_async_callback(client.close)
         informers = InformerFactory(client, clock=clock, group=group)
-        ready.live("kubernetes", lambda: ", ".join(informers.unsynced()) or None)
+        ready.live("kubernetes", lambda: "" if listening else ", ".join(informers.unsynced()) or "starting")
         app, ready_app = serving.application(checks), serving.application(ready)
         serving.alias(app, "/health", checks, "healthz")
         serving.alias(ready_app, "/ready", ready, "readyz")
@@ -64,6 +64,7 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
         await informers.wait_synced()
         dns = server.Server(answers, forwarder, group)
         port = await stack.enter_async_context(server.listen(dns, config.bind_address, config.port))
+        listening = True
         upstream = ",".join(each.host for each in servers)
         _LOG.info(logs.fact("serving", port=port, domain=answers.zone.domain, upstream=upstream))
         await tasks.forever()

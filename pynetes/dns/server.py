@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.tasks import Group
@@ -19,6 +20,8 @@ from pynetes.dns.wire import Body, Query
 PATH = 21
 #: Questions that may wait for the outside at one time; beyond that the answer is a failure, at once.
 WAITING = 1000
+#: Whole answers that are kept; with more the memory begins anew.
+PACKED = 20000
 #: Seconds that a TCP connection may say nothing.
 IDLE = 10.0
 REQUESTS = REGISTRY.counter(
@@ -40,6 +43,12 @@ class Server:
     def __init__(self, answers: Answers, forwarder: Forwarder, group: Group) -> None:
         self.answers, self.forwarder, self.group = answers, forwarder, group
         self.waiting = 0
+        self._packed: dict[bytes, _Packed] = {}
+
+    def again(self, message: bytes) -> "_Packed | None":
+        """The answer to a message that has come before, letter by letter except for its number."""
+        packed = self._packed.get(message[2:])
+        return packed if packed is not None and packed.answer.alive else None
 
     def quick(self, query: Query, *, udp: bool) -> bytes | None:
         """The answer, if nobody has to be asked for it."""
@@ -51,6 +60,16 @@ class Server:
             return None if answer.outside else wire.respond(query, answer.next(), udp=udp)
         known = self.forwarder.remembered(query)
         return _fitting(query, known, udp=udp) if known is not None else None
+
+    def pack(self, message: bytes, query: Query) -> None:
+        """Keep the whole answer to a message over UDP, if it is one that only a change of the zone can change."""
+        answer = self.answers.find(query.question.lower()) if not query.refusal else None
+        if answer is None or answer.outside:
+            return
+        if len(self._packed) >= PACKED:
+            self._packed.clear()
+        tails = [wire.respond(query, body, udp=True)[2:] for body in answer.bodies]
+        self._packed[message[2:]] = _Packed(answer, tails, wire.TYPE_NAMES.get(query.type, "other"))
 
     async def slow(self, query: Query, *, udp: bool) -> bytes:
         """The answer after asking outside."""
@@ -83,14 +102,32 @@ class Server:
 
     def note(self, query: Query, answer: bytes, *, proto: str, peer: str, started: float) -> None:
         """Count and record one exchange."""
-        seconds = time.perf_counter() - started
-        kind, code = wire.TYPE_NAMES.get(query.type, "other"), answer[3] & 0x0F
-        REQUESTS.inc(proto, kind)
-        RESPONSES.inc(wire.RCODE_NAMES.get(code, str(code)))
-        SECONDS.observe(seconds, proto)
-        name = query.name if query.question else ""
-        error = "" if code in (wire.NOERROR, wire.NXDOMAIN) else wire.RCODE_NAMES.get(code, str(code))
-        RECORDER.record(Interaction(PATH, now(), f"pod {peer}", "dns", f"{kind} {name}", "", seconds, error))
+        kind = wire.TYPE_NAMES.get(query.type, "other")
+        note(kind, f"{kind} {query.name if query.question else ''}", answer[3] & 0x0F, proto, peer, started)
+
+
+def note(kind: str, text: str, code: int, proto: str, peer: str, started: float) -> None:
+    """Count and record one exchange."""
+    seconds, rcode = time.perf_counter() - started, wire.RCODE_NAMES.get(code, str(code))
+    REQUESTS.inc(proto, kind)
+    RESPONSES.inc(rcode)
+    SECONDS.observe(seconds, proto)
+    error = "" if code in (wire.NOERROR, wire.NXDOMAIN) else rcode
+    RECORDER.record(Interaction(PATH, now(), f"pod {peer}", "dns", text, "", seconds, error))
+
+
+@dataclass(slots=True)
+class _Packed:
+    """Whole answers but for the number, in the rotations of what they were made from."""
+
+    answer: Answer
+    tails: list[bytes]
+    kind: str
+    turn: int = 0
+
+    def next(self) -> bytes:
+        self.turn = (self.turn + 1) % len(self.tails)
+        return self.tails[self.turn]
 
 
 def _fitting(query: Query, answer: bytes, *, udp: bool) -> bytes:
@@ -109,6 +146,10 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         started = time.perf_counter()
+        if (packed := self._server.again(data)) is not None and self._transport is not None:
+            self._transport.sendto(data[:2] + packed.next(), addr)
+            note(packed.kind, packed.answer.text, packed.answer.code, "udp", addr[0], started)
+            return
         try:
             query = wire.parse(data)
         except wire.Malformed:
@@ -117,6 +158,7 @@ class _Udp(asyncio.DatagramProtocol):
         if answer is None:
             self._server.group.start(self._slow(query, addr, started))
         else:
+            self._server.pack(data, query)
             self._send(query, answer, addr, started)
 
     async def _slow(self, query: Query, addr: tuple[str, int], started: float) -> None:

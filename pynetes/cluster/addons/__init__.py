@@ -1,6 +1,6 @@
 """The add-ons that `up` applies: YAML files of this folder, with the cluster's own values put in.
 
-$image, $dns_service, $domain and $service_cidr are replaced; everything else is what `kubectl apply` would send.
+$image, $dns_service, $domain, $service_cidr and $paths_dir are replaced; everything else is what `kubectl apply` would send.
 """
 
 import string
@@ -20,6 +20,7 @@ def objects(cluster: Cluster) -> list[Object]:
         "dns_service": cluster.dns_service,
         "domain": cluster.domain,
         "service_cidr": cluster.service_cidr,
+        "paths_dir": str(cluster.paths_dir),
     }
     found: list[Object] = []
     files = sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
