@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 import dnslib
 import uvloop
 
+from bench.figures import Figure
 from pynetes.component.clock import SystemClock
 from pynetes.component.tasks import Group, forever
 from pynetes.dns import server
@@ -109,12 +110,16 @@ def _latency(client: socket.socket) -> tuple[float, float]:
     return took[len(took) // 2] * 1e6, took[len(took) * 99 // 100] * 1e6
 
 
-def main() -> None:
-    """Print the figures beside their limit."""
-    limit, figures = measure("echo"), measure("dns")
-    print(f"dns answers/s       {figures[0]:>9.0f}   bare echo {limit[0]:>9.0f}   share {figures[0] / limit[0]:.2f}")
-    print(f"dns p50, p99 in us  {figures[1]:>5.0f} {figures[2]:>5.0f}   bare echo {limit[1]:>5.0f} {limit[2]:>5.0f}")
+def figures() -> list[Figure]:
+    """The figures of `make bench`."""
+    limit, ours = measure("echo"), measure("dns")
+    return [
+        Figure(name="datagrams a bare echo returns", value=limit[0], unit="/s"),
+        Figure(name="questions answered", value=ours[0], unit="/s"),
+        Figure(name="share of the bare echo", value=ours[0] / limit[0], unit="", limit=0.4, at_most=False),
+        Figure(name="one question, p50", value=ours[1], unit="µs"),
+        Figure(name="one question, p99", value=ours[2], unit="µs", limit=2000),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+MEASURE = figures

@@ -1,14 +1,18 @@
-"""Forwards as nftables rules, laid out as upstream's nftables proxy lays its table out (KEP-3866).
+"""Forwards as nftables rules, after the layout of upstream's nftables proxy (KEP-3866), with fewer chains.
 
 One table per family, `kube-proxy`. A packet to a Service finds its chain by one lookup in a verdict map, however many
 Services there are: service-ips by address, protocol and port, service-nodeports by protocol and port. Services without
 endpoints are in no-endpoint-services and no-endpoint-nodeports instead, where they are refused or dropped.
 
-    service-HASH-ns/name/tcp/port     masquerade if need be, keep the client's endpoint, else pick one at random
+    service-HASH-ns/name/tcp/port     masquerade if need be, then translate to an endpoint picked at random from a map
     external-HASH-…                   from outside: applies externalTrafficPolicy, then goes to one of the others
     local-HASH-…                      picks among the endpoints on this node
-    endpoint-HASH-…__ip/port          remembers the client, masquerades hairpins, translates the destination
+    endpoint-HASH-…__ip/port          with session affinity only: remembers the client before it translates
     firewall-HASH-…                   drops what loadBalancerSourceRanges does not allow
+
+A chain per endpoint, as upstream has it, would be simpler, but the nft program lists all chains before most commands:
+docs/decisions/080-one-chain-per-service.md has the measurement. Pods that reach themselves through a Service are
+masqueraded by the set `hairpins` for the same reason.
 
 Pure: text in, text out. The transaction is run by backend.py.
 """
@@ -66,9 +70,9 @@ def render(forward: Forward, settings: Settings) -> Rules:
         ranges = ", ".join(forward.source_ranges)
         chains[names.firewall] = (f"{_ip(forward)} saddr != {{ {ranges} }} drop",)
     sets = {}
-    for target in sorted(used):
-        chains[names.endpoint(target)] = tuple(_endpoint(forward, names, target))
-        if forward.affinity:
+    if forward.affinity:
+        for target in sorted(used):
+            chains[names.endpoint(target)] = tuple(_endpoint(forward, names, target))
             sets[names.affinity(target)] = (
                 f"{{ type {_type(forward.family)}; flags dynamic,timeout; timeout {forward.affinity}s; size 65535; }}"
             )
@@ -109,25 +113,32 @@ def _service(forward: Forward, settings: Settings, names: "_Names") -> Iterator[
 
 
 def _pick(forward: Forward, names: "_Names", targets: tuple[Target, ...]) -> Iterator[str]:
-    if forward.affinity:
-        for target in targets:
-            yield f"{_ip(forward)} saddr @{names.affinity(target)} goto {names.endpoint(target)}"
-    if targets:
-        choices = ", ".join(f"{number} : goto {names.endpoint(each)}" for number, each in enumerate(targets))
-        yield f"numgen random mod {len(targets)} vmap {{ {choices} }}"
+    if not forward.affinity:
+        yield f"meta l4proto {forward.protocol} dnat {_ip(forward)} to {_choice(targets)}"
+        return
+    for target in targets:
+        yield f"{_ip(forward)} saddr @{names.affinity(target)} goto {names.endpoint(target)}"
+    choices = ", ".join(f"{number} : goto {names.endpoint(each)}" for number, each in enumerate(targets))
+    yield f"numgen random mod {len(targets)} vmap {{ {choices} }}"
+
+
+def _choice(targets: tuple[Target, ...]) -> str:
+    if len(targets) == 1:
+        ip, port = targets[0]
+        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    choices = ", ".join(f"{number} : {ip} . {port}" for number, (ip, port) in enumerate(targets))
+    return f"numgen random mod {len(targets)} map {{ {choices} }}"
 
 
 def _endpoint(forward: Forward, names: "_Names", target: Target) -> Iterator[str]:
-    # A pod that reaches itself through its Service would drop the answer to its own address.
-    yield f"{_ip(forward)} saddr {target.ip} jump mark-for-masquerade"
-    if forward.affinity:
-        yield f"update @{names.affinity(target)} {{ {_ip(forward)} saddr }}"
-    address = f"[{target.ip}]" if forward.family == 6 else target.ip
-    yield f"meta l4proto {forward.protocol} dnat to {address}:{target.port}"
+    yield f"update @{names.affinity(target)} {{ {_ip(forward)} saddr }}"
+    yield f"meta l4proto {forward.protocol} dnat {_ip(forward)} to {_choice((target,))}"
 
 
 def _claims(forward: Forward, names: "_Names") -> Iterator[tuple[Place, str]]:
     yield Place("cluster-ips", forward.cluster_ip), ""
+    for ip in {target.ip for target in forward.local}:
+        yield Place("hairpins", f"{ip} . {ip}"), ""
     place = f"{forward.cluster_ip} . {forward.protocol} . {forward.port}"
     if forward.internal_targets:
         yield Place("service-ips", place), f"goto {names.service}"
@@ -198,9 +209,10 @@ def base(family: int, settings: Settings) -> list[str]:
     """The commands that make an empty table; whatever was there before goes in the same transaction."""
     t = table(family)
     fronts, ports = f"{_type(family)} . inet_proto . inet_service", "inet_proto . inet_service"
-    chains = {**_check_chains(family, settings), **_hook_chains(settings)}
+    chains = {**_check_chains(family, settings), **_hook_chains(family, settings)}
     lines = [f"add table {t}", f"delete table {t}", f"add table {t}"]
     lines += [f"add set {t} cluster-ips {{ type {_type(family)}; }}"]
+    lines += [f"add set {t} hairpins {{ type {_type(family)} . {_type(family)}; }}"]
     lines += [f"add map {t} {name} {{ type {fronts} : verdict; }}" for name in _FRONT_MAPS]
     lines += [f"add map {t} {name} {{ type {ports} : verdict; }}" for name in _PORT_MAPS]
     for name, (hook, _) in chains.items():
@@ -228,7 +240,8 @@ def _check_chains(family: int, settings: Settings) -> _Chains:
     }
 
 
-def _hook_chains(settings: Settings) -> _Chains:
+def _hook_chains(family: int, settings: Settings) -> _Chains:
+    ip = "ip6" if family == 6 else "ip"
     mark = f"{settings.masquerade_mark:#x}"
     endpoints = ("ct state new jump nodeport-endpoints-check", "ct state new jump service-endpoints-check")
     firewall, addresses = "ct state new jump firewall-check", "ct state new jump cluster-ips-check"
@@ -236,7 +249,13 @@ def _hook_chains(settings: Settings) -> _Chains:
         "mark-for-masquerade": ("", (f"mark set mark or {mark}",)),
         "masquerading": (
             "",
-            (f"mark and {mark} == 0 return", f"mark set mark xor {mark}", "masquerade fully-random"),
+            (
+                # A pod that reaches itself through its Service would drop the answer to its own address.
+                f"{ip} saddr . {ip} daddr @hairpins masquerade fully-random",
+                f"mark and {mark} == 0 return",
+                f"mark set mark xor {mark}",
+                "masquerade fully-random",
+            ),
         ),
         # Filters that look at the address the client used come before translation, the others after it.
         "filter-prerouting": ("filter hook prerouting priority -110", (firewall,)),

@@ -23,15 +23,25 @@ def test_nothing_is_sent_for_what_stays_the_same() -> None:
     assert not state.update({"a": nftables.render(forward("10.244.0.1"), SETTINGS)})
 
 
-def test_a_new_endpoint_costs_its_own_chain_and_the_choice() -> None:
-    """Neither the other endpoints' chains nor the maps are touched."""
+def test_a_new_endpoint_costs_one_rule() -> None:
+    """Neither other chains nor the maps are touched; on this node it also becomes a possible hairpin."""
     state = State()
     state.update({"a": nftables.render(forward("10.244.0.1", "10.244.0.2"), SETTINGS)})
     difference = state.update({"a": nftables.render(forward("10.244.0.1", "10.244.0.2", "10.244.0.3"), SETTINGS)})
-    assert len(difference.new_chains) == 1 and len(difference.chains) == 2
-    assert not difference.new_claims and not difference.gone_claims and not difference.gone_chains
-    lines = list(nftables.script(4, difference))
-    assert [line.split()[0:2] for line in lines if "flush" in line or "delete" in line] == [["flush", "chain"]]
+    assert difference.new_claims == {Place("hairpins", "10.244.0.3 . 10.244.0.3"): ""}
+    assert len(difference.chains) == 1 and not (difference.new_chains or difference.gone_claims)
+    verbs = [line.split()[:2] for line in nftables.script(4, difference)]
+    assert verbs == [["flush", "chain"], ["add", "rule"], ["add", "rule"], ["add", "element"]]
+
+
+def test_affinity_costs_a_chain_for_each_endpoint() -> None:
+    """The chains of other endpoints, and with them what is remembered of clients, stay untouched."""
+    state = State()
+    state.update({"a": nftables.render(forward("10.244.0.1", sessionAffinity="ClientIP"), SETTINGS)})
+    new = nftables.render(forward("10.244.0.1", "10.244.0.2", sessionAffinity="ClientIP"), SETTINGS)
+    difference = state.update({"a": new})
+    assert len(difference.new_chains) == 1 and len(difference.chains) == 2 and len(difference.new_sets) == 1
+    assert not (difference.gone_chains or difference.gone_sets)
 
 
 def test_two_claims_on_one_place_never_collide() -> None:
