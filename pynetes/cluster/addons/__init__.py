@@ -1,6 +1,7 @@
 """The add-ons that `up` applies: YAML files of this folder, with the cluster's own values put in.
 
-$image, $dns_service, $domain, $service_cidr and $paths_dir are replaced; everything else is what `kubectl apply` would send.
+$image, $dns_service, $domain, $service_cidr and $paths_dir are replaced; everything else is what `kubectl apply`
+would send.
 """
 
 import string
