@@ -158,4 +158,5 @@ def _line(item: Interaction, *, as_json: bool) -> str:
     cause = f" (because of @{item.cause})" if item.cause else ""
     problem = f" ERROR {item.error}" if item.error else ""
     took = f" {item.seconds * 1000:.1f} ms" if item.seconds else ""
-    return f"{clock}  {item.path or '-':>2}  {item.source} → {item.target}: {item.action}{about}{revision}{cause}{took}{problem}"
+    ends = f"{item.path or '-':>2}  {item.source} → {item.target}"
+    return f"{clock}  {ends}: {item.action}{about}{revision}{cause}{took}{problem}"

@@ -1,7 +1,5 @@
 """Paths 6 to 9 and 18: controllers and the scheduler act on events, and say why where they cannot."""
 
-import asyncio
-
 from pynetes.apis.apps import deployments, replicasets
 from pynetes.apis.core import pods
 from pynetes.apis.discovery import endpointslices
@@ -132,8 +130,11 @@ async def _remove(scene: Scene, key: Key) -> None:
         if error.reason != "NotFound":
             raise
         return
-    while await scene.client.find(pods.RESOURCE, key):
-        await asyncio.sleep(0.02)
+
+    async def gone() -> bool:
+        return await scene.client.find(pods.RESOURCE, key) is None
+
+    await eventually(gone, f"the pod {key} stayed")
 
 
 CHECKS = (Check((6, 7, 18), _reconcile), Check((8, 9), _schedule))

@@ -24,7 +24,9 @@ async def _etcd(scene: Scene) -> AsyncIterator[EtcdBackend]:
     layout = Layout(scene.site.state)
     pair = layout.pair("etcd/healthcheck-client")
     ca = layout.pair("etcd/ca").certificate
-    backend = EtcdBackend([scene.site.etcd], Credentials(str(ca), str(pair.certificate), str(pair.key)))
+    backend = EtcdBackend(
+        [scene.site.etcd], Credentials(ca=str(ca), certificate=str(pair.certificate), key=str(pair.key))
+    )
     try:
         yield backend
     finally:
