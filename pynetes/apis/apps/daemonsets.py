@@ -22,6 +22,7 @@ def default(obj: Object) -> None:
         rolling.setdefault("maxUnavailable", 1)
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", 10)
+    obj["metadata"].setdefault("annotations", {}).setdefault(GENERATION, "1")
     _pod_defaults.default_template(spec.get("template"))
 
 

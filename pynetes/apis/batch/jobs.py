@@ -30,7 +30,14 @@ def default(obj: Object) -> None:
     for rule in (policy or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
             pattern.setdefault("status", "True")
+    _label_like_template(obj)
     _pod_defaults.default_template(spec.get("template"))
+
+
+def _label_like_template(job: Object) -> None:
+    labels = ((job["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not job["metadata"].get("labels"):
+        job["metadata"]["labels"] = dict(labels)
 
 
 def prepare(new: Object, old: Object | None) -> None:
@@ -41,9 +48,7 @@ def prepare(new: Object, old: Object | None) -> None:
         return
     if not spec.get("manualSelector"):
         _select_by_uid(new, spec)
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
-    if labels and not new["metadata"].get("labels"):
-        new["metadata"]["labels"] = dict(labels)
+    _label_like_template(new)
 
 
 def _select_by_uid(new: Object, spec: Object) -> None:

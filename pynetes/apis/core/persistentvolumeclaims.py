@@ -9,17 +9,12 @@ from pynetes.machinery.resource import Column, Resource
 
 
 def default(obj: Object) -> None:
-    """Pending and a filesystem unless told otherwise; dataSource and dataSourceRef say the same."""
+    """Pending and a filesystem unless told otherwise."""
     obj.setdefault("status", {}).setdefault("phase", "Pending")
     spec = obj.get("spec")
     if spec is None:
         return
     spec.setdefault("volumeMode", "Filesystem")
-    if (source := spec.get("dataSource")) and "dataSourceRef" not in spec:
-        source.setdefault("apiGroup", None)
-        spec["dataSourceRef"] = {"apiGroup": None, **source}
-    elif (source := spec.get("dataSourceRef")) and "dataSource" not in spec and not source.get("namespace"):
-        spec["dataSource"] = dict(source)
 
 
 def _bound(obj: Object, _: datetime) -> str:
@@ -34,6 +29,18 @@ def _modes(obj: Object, now: datetime) -> str:
 
 _reset = _workload.reset_status({"phase": "Pending"})
 
+
+def prepare(new: Object, old: Object | None) -> None:
+    """Reset the status; dataSource and dataSourceRef say the same."""
+    _reset(new, old)
+    spec = new["spec"]
+    if (source := spec.get("dataSource")) and "dataSourceRef" not in spec:
+        source.setdefault("apiGroup", None)
+        spec["dataSourceRef"] = {"apiGroup": None, **source}
+    elif (source := spec.get("dataSourceRef")) and "dataSource" not in spec and not source.get("namespace"):
+        spec["dataSource"] = dict(source)
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -43,7 +50,7 @@ RESOURCE = Resource(
     subresources=("status",),
     generation=False,
     default=default,
-    prepare=_reset,
+    prepare=prepare,
     prepare_status=_workload.keep_spec,
     columns=(
         Column("Status", _volumes.phase),

@@ -46,7 +46,7 @@ def zero_of(field: Field) -> Any:
     """What an unset member is written as; DROP if it is left out."""
     match field.unset:
         case "s":
-            return _fresh(field.type)
+            return zero_struct(field.type)
         case "a":
             return {"boolean": False, "integer": 0, "number": 0}.get(field.type.kind, "")
         case "n" | "t":
@@ -59,7 +59,8 @@ def zero_of(field: Field) -> Any:
             return DROP
 
 
-def _fresh(type_: Type) -> Object:
+def zero_struct(type_: Type) -> Object:
+    """What an object of the type has when nothing is set."""
     values = {name: zero_of(field) for name, field in type_.fields.items() if field.unset}
     return {name: value for name, value in values.items() if value is not DROP}
 
@@ -107,7 +108,7 @@ class _Object:
                 obj[name] = zero
         for name, type_ in self._structs:
             if name not in obj:
-                obj[name] = _fresh(type_)
+                obj[name] = zero_struct(type_)
         return obj
 
 
@@ -119,7 +120,7 @@ def _member(field: Field) -> Decoder:
     zero = zero_of(field)
     collection = field.type.kind in ("array", "map", "bytes")
     if field.unset == "s":
-        return lambda value: _fresh(field.type) if value is None else inner(value)
+        return lambda value: zero_struct(field.type) if value is None else inner(value)
     if not collection:
         return lambda value: zero if value is None else inner(value)
 
@@ -181,7 +182,7 @@ def _map(type_: Type) -> Decoder:
         if obj.__class__ is not dict:
             raise Surprise
         for name, value in obj.items():
-            kept = inner(value) if value is not None else _fresh(item_type) if item_type.kind == "object" else None
+            kept = inner(value) if value is not None else zero_struct(item_type) if item_type.kind == "object" else None
             if kept is not value:
                 obj[name] = kept
         return obj

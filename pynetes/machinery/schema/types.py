@@ -129,8 +129,8 @@ def from_json(schema: Mapping[str, Any]) -> Type:
     """The Type of an inline schema or a reference."""
     if name := definitions.reference(schema):
         base = _building.get(name) or named(name)
-        if schema.get("x-kubernetes-map-type") == "atomic" and not base.atomic:
-            return _atomic_copy(base)
+        if "x-kubernetes-map-type" in schema and base.atomic != (schema["x-kubernetes-map-type"] == "atomic"):
+            return _flipped(base)
         return base
     kinds = schema.get("type")
     kind = kinds[0] if isinstance(kinds, list) else kinds
@@ -158,7 +158,8 @@ def _array(schema: Mapping[str, Any]) -> Type:
     return found
 
 
-def _atomic_copy(base: Type) -> Type:
+def _flipped(base: Type) -> Type:
+    """The same type where one field owns it as a whole and another does not."""
     copy = Type(base.kind, base.name)
-    copy.fields, copy.required, copy.items, copy.atomic = base.fields, base.required, base.items, True
+    copy.fields, copy.required, copy.items, copy.atomic = base.fields, base.required, base.items, not base.atomic
     return copy

@@ -1,0 +1,179 @@
+"""metadata.managedFields: who set which field, kept up to date at every write.
+
+An entry belongs to a manager, an operation (Apply or Update), a subresource and, for updates, an apiVersion. An update
+takes over what it changes; an apply owns what it names. Server-side apply itself is in `apply`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from pynetes.machinery import fieldset, time
+from pynetes.machinery.fieldset import FieldSet, Path
+from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import decode
+from pynetes.machinery.schema.types import Type
+
+#: Fields that the server keeps itself, and nobody owns.
+_SERVER_OWNED: frozenset[Path] = frozenset(
+    {
+        ("f:apiVersion",),
+        ("f:kind",),
+        ("f:metadata",),
+        *(
+            ("f:metadata", f"f:{name}")
+            for name in (
+                "name",
+                "namespace",
+                "creationTimestamp",
+                "selfLink",
+                "uid",
+                "clusterName",
+                "generation",
+                "managedFields",
+                "resourceVersion",
+            )
+        ),
+    }
+)
+#: Owner of all that was there before the first apply, when nobody was recorded.
+BEFORE_FIRST_APPLY = "before-first-apply"
+#: Distinct updaters beyond this are merged into one, so that the list cannot grow without end.
+MAX_UPDATERS = 10
+
+
+class Manager(NamedTuple):
+    """Whose entry it is. api_version is "" for Apply, where the version does not tell managers apart."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+
+class Entry(NamedTuple):
+    """What a manager owns, in which version's terms, and since when."""
+
+    paths: FieldSet
+    api_version: str
+    time: str | None
+
+
+Managers = dict[Manager, Entry]
+
+
+def read(obj: Object | None) -> Managers:
+    """The managers of an object."""
+    managers: Managers = {}
+    for entry in ((obj or {}).get("metadata") or {}).get("managedFields") or ():
+        operation, version = entry.get("operation", "Update"), entry.get("apiVersion", "")
+        manager = Manager(
+            entry.get("manager", ""), operation, "" if operation == "Apply" else version, entry.get("subresource", "")
+        )
+        managers[manager] = Entry(fieldset.decode(entry.get("fieldsV1")), version, entry.get("time"))
+    return managers
+
+
+def write(obj: Object, managers: Managers) -> None:
+    """Put the managers into an object, oldest first, applies before updates."""
+    entries = [_entry(manager, entry) for manager, entry in managers.items() if entry.paths]
+    entries.sort(key=lambda entry: (entry["operation"], entry.get("time") or "", entry["manager"]))
+    if entries:
+        obj["metadata"]["managedFields"] = entries
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
+def _entry(manager: Manager, entry: Entry) -> Object:
+    result: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": entry.api_version}
+    if entry.time:
+        result["time"] = entry.time
+    result["fieldsType"] = "FieldsV1"
+    result["fieldsV1"] = fieldset.encode(entry.paths)
+    if manager.subresource:
+        result["subresource"] = manager.subresource
+    return result
+
+
+def empty_of(type_: Type) -> Object:
+    """The object that a create is compared with: what the type has when nothing is set."""
+    return decode.zero_struct(type_)
+
+
+def owned(paths: FieldSet, reset: Iterable[Path] = ()) -> FieldSet:
+    """Without what no manager can own: the server's fields, and those that this endpoint resets."""
+    prefixes = tuple(reset)
+    return {
+        path
+        for path in paths
+        if path not in _SERVER_OWNED and not any(path[: len(prefix)] == prefix for prefix in prefixes)
+    }
+
+
+def update(
+    old: Object | None,
+    new: Object,
+    *,
+    type_: Type,
+    manager: str,
+    now: datetime,
+    subresource: str = "",
+    reset: Iterable[Path] = (),
+) -> None:
+    """Record in new's managedFields, in place, that the manager wrote what differs from old (None on create).
+
+    A client that sends managedFields: [] or [{}] clears the record; anything else it sends there counts for nothing.
+    reset are path prefixes that the endpoint does not write: ("f:status",) for the main one.
+    """
+    managers = {} if _cleared(new) and old is not None else read(old)
+    version = new.get("apiVersion", "")
+    before = old if old is not None else empty_of(type_)
+    difference = fieldset.compare(type_, _bare(before), _bare(new))
+    written, removed = owned(difference.written, reset), difference.removed
+    release(managers, written | removed)
+    if written:
+        self = Manager(manager, "Update", version, subresource)
+        previous = managers.get(self)
+        paths = written | previous.paths if previous else written
+        managers[self] = Entry(paths, version, time.rfc3339(now))
+    _merge_old_updaters(managers)
+    write(new, managers)
+
+
+def _cleared(obj: Object) -> bool:
+    given = obj["metadata"].get("managedFields")
+    return isinstance(given, list) and given in ([], [{}])
+
+
+def _bare(obj: Object) -> Object:
+    """The object without the record itself, which would be the largest thing to compare."""
+    metadata = obj.get("metadata") or {}
+    if "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
+
+
+def release(managers: Managers, paths: FieldSet, *, keep: Manager | None = None) -> None:
+    """Take paths from every manager but `keep`, in place."""
+    for manager, entry in list(managers.items()):
+        if manager == keep or not (entry.paths & paths):
+            continue
+        left = entry.paths - paths
+        if left:
+            managers[manager] = entry._replace(paths=left)
+        else:
+            del managers[manager]
+
+
+def _merge_old_updaters(managers: Managers) -> None:
+    updaters = [manager for manager in managers if manager.operation == "Update" and not manager.subresource]
+    if len(updaters) <= MAX_UPDATERS:
+        return
+    updaters.sort(key=lambda manager: managers[manager].time or "")
+    merged: FieldSet = set()
+    last: Entry | None = None
+    for manager in updaters[: len(updaters) - MAX_UPDATERS + 1]:
+        last = managers.pop(manager)
+        merged |= last.paths
+    if last is not None:
+        managers[Manager("ancient-changes", "Update", last.api_version)] = last._replace(paths=merged)
