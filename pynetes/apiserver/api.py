@@ -1,0 +1,127 @@
+"""What the verbs share: the cache and stores of every resource, admission, the registry's handlers, the clock."""
+
+from dataclasses import dataclass
+
+from pynetes.apiserver.admission.attributes import Attributes
+from pynetes.apiserver.admission.chain import Chain
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.http import Request
+from pynetes.apiserver.objects import Context
+from pynetes.apiserver.served import Served
+from pynetes.component.clock import Clock
+from pynetes.machinery import errors, schema
+from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
+from pynetes.storage.backend import Backend
+from pynetes.storage.cache import Cacher, ResourceCache
+from pynetes.storage.store import Store
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where a request is at: the resource, the version it is spoken to in, and the object."""
+
+    resource: Resource
+    version: str
+    subresource: str
+    namespace: str
+    name: str
+
+    @property
+    def api_version(self) -> str:
+        """As objects of this scope bear it."""
+        return f"{self.resource.group}/{self.version}" if self.resource.group else self.version
+
+    @property
+    def key(self) -> Key:
+        """Of the object."""
+        return Key(self.namespace, self.name)
+
+    @property
+    def native(self) -> bool:
+        """Whether stored bytes can be sent as they are."""
+        return self.api_version == self.resource.storage_api_version
+
+    def not_found(self) -> errors.StatusError:
+        """404 for the object."""
+        return errors.not_found(self.resource.plural, self.resource.group, self.name)
+
+    def bad_request(self, detail: str) -> errors.StatusError:
+        """400."""
+        return errors.bad_request(detail)
+
+    def decode(self, obj: Object) -> list[str]:
+        """Normalise an object in the scope's version; the paths of unknown fields."""
+        return schema.of(self.resource, self.version).decode(obj)
+
+    def default(self, obj: Object) -> None:
+        """Fill in defaults."""
+        schema.of(self.resource, self.version).default(obj)
+
+    def stored(self, obj: Object) -> Object:
+        """The object in the version in which it is stored."""
+        return convert(self.resource, obj, self.resource.storage_api_version)
+
+    def shown(self, obj: Object) -> Object:
+        """The object in the version of this scope."""
+        return convert(self.resource, obj, self.api_version)
+
+
+def convert(resource: Resource, obj: Object, to: str) -> Object:
+    """An object of a resource in another of its versions."""
+    have = obj.get("apiVersion", "")
+    if have == to:
+        return obj
+    if resource.convert is not None:
+        obj = resource.convert(obj, have, to)
+    obj["apiVersion"] = to
+    return obj
+
+
+class Api:
+    """Made once by app.build; endpoints take it as their first argument."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        backend: Backend,
+        cacher: Cacher,
+        served: Served,
+        chain: Chain,
+        context: Context,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.backend = backend
+        self.cacher = cacher
+        self.served = served
+        self.chain = chain
+        self.context = context
+        self._stores: dict[str, Store] = {}
+
+    def store(self, resource: Resource) -> Store:
+        """Writes objects of a resource."""
+        store = self._stores.get(resource.prefix)
+        if store is None or store.resource is not resource:
+            store = self._stores[resource.prefix] = Store(resource, self.backend, self.cacher)
+        return store
+
+    def cache(self, resource: Resource) -> ResourceCache:
+        """Reads objects of a resource."""
+        return self.cacher.of(resource)
+
+    def attributes(self, request: Request, scope: Scope, operation: str, *, dry_run: bool = False) -> Attributes:
+        """What admission sees of this request; obj and old are for the caller to set."""
+        assert request.user is not None
+        return Attributes(
+            user=request.user,
+            operation=operation,
+            resource=scope.resource,
+            namespace=scope.namespace,
+            name=scope.name,
+            subresource=scope.subresource,
+            dry_run=dry_run,
+            warnings=request.warnings,
+        )

@@ -1,0 +1,135 @@
+"""Puts the API server together: store, cache, policies, verbs, filters, server.
+
+    server = build(Config(...), backend)            # pure: nothing runs yet
+    async with running(server): ...                 # cache filled, start-up objects made, listening
+
+`Server.handle(request)` is the whole chain without a socket, for the in-process transport.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+
+from pynetes import apis
+from pynetes.apiserver import nonresource
+from pynetes.apiserver.admission.chain import Chain, plugins
+from pynetes.apiserver.api import Api
+from pynetes.apiserver.authn import union as authn
+from pynetes.apiserver.authn.service_account import Issuer
+from pynetes.apiserver.authz import union as authz
+from pynetes.apiserver.bootstrap import Bootstrap
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.discovery import Discovery
+from pynetes.apiserver.endpoints import dispatch
+from pynetes.apiserver.filters import chain
+from pynetes.apiserver.filters.authentication import Authenticate
+from pynetes.apiserver.filters.authorization import Authorize
+from pynetes.apiserver.filters.impersonation import Impersonate
+from pynetes.apiserver.filters.inflight import InFlight
+from pynetes.apiserver.filters.timeout import Timeout
+from pynetes.apiserver.objects import Context, Settings
+from pynetes.apiserver.openapi import OpenAPI
+from pynetes.apiserver.served import Served
+from pynetes.apiserver.server import TLS, Server
+from pynetes.apiserver.stored import Stored
+from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.health import Checks
+from pynetes.storage.backend import Backend
+from pynetes.storage.cache import Cacher
+
+
+class APIServer(Server):
+    """The server and what it stands on."""
+
+    def __init__(self, config: Config, backend: Backend, clock: Clock) -> None:
+        served = Served(apis.load())
+        cacher = Cacher(backend, clock, [resource for resource in served if resource.stored])
+        stored = Stored(backend, cacher)
+        authentication = authn.build(config, stored, clock)
+        authorizer = authz.Modes(config.authorization_mode or ("AlwaysAllow",), stored)
+        context = Context(
+            objects=stored,
+            clock=clock,
+            authorizer=authorizer,
+            settings=settings_of(config),
+            authentication=authentication,
+            issuer=issuer_of(config),
+            rbac=authorizer.rbac if "RBAC" in config.authorization_mode else None,
+        )
+        api = Api(
+            config=config,
+            clock=clock,
+            backend=backend,
+            cacher=cacher,
+            served=served,
+            chain=Chain(context, plugins(config.enable_admission_plugins, config.disable_admission_plugins)),
+            context=context,
+        )
+        stored.api = api
+        self.config, self.api, self.cacher, self.stored = config, api, cacher, stored
+        self.checks = Checks()
+        self.bootstrap = Bootstrap(config, stored, self.checks)
+        others = nonresource.build(
+            config, served, self.checks, Discovery(served, f"{config.advertise_address}:{config.secure_port}"),
+            OpenAPI(served), authentication,
+        )  # fmt: skip
+        filters = chain.order(
+            Authenticate(authentication),
+            Impersonate(authorizer),
+            InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight),
+            Authorize(authorizer),
+            Timeout(config.request_timeout),
+        )
+        super().__init__(chain.build(filters, dispatch.build(api, others, {})), clock=clock)
+
+    async def run(self, *, tls: TLS | None = None, ready: "asyncio.Event | None" = None) -> None:
+        """Serve until cancelled; sets `ready` once everything answers."""
+        async with running(self, tls=tls):
+            if ready is not None:
+                ready.set()
+            await asyncio.get_running_loop().create_future()
+
+
+def build(config: Config, backend: Backend, clock: Clock | None = None) -> APIServer:
+    """Put one together. Raises OSError or ValueError for a file or value that is wrong."""
+    return APIServer(config, backend, clock or SystemClock())
+
+
+@asynccontextmanager
+async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = True) -> AsyncIterator[APIServer]:
+    """Fill the cache, listen (unless the in-process way in is enough), make the start-up objects, and clean up."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(server.cacher.run())]
+        try:
+            await server.cacher.ready()
+            if listen:
+                host, port = server.config.bind_address, server.config.secure_port
+                await server.listen(group, host=host, port=port, tls=tls)
+            await server.bootstrap.run(server.port)
+            yield server
+        finally:
+            await server.shutdown()
+            for task in tasks:
+                task.cancel()
+
+
+def settings_of(config: Config) -> Settings:
+    """The part of the configuration that policies and the registry see."""
+    first, _, last = config.service_node_port_range.partition("-")
+    return Settings(
+        service_ranges=tuple(ip_network(text) for text in config.service_cluster_ip_range),
+        node_ports=range(int(first), int(last) + 1),
+        issuer=config.service_account_issuer[0],
+        audiences=config.api_audiences or config.service_account_issuer,
+        max_token_seconds=config.service_account_max_token_expiration,
+        allow_privileged=config.allow_privileged,
+    )
+
+
+def issuer_of(config: Config) -> Issuer | None:
+    """Signs ServiceAccount tokens, where a key is given."""
+    if not config.service_account_signing_key_file:
+        return None
+    return Issuer(config.service_account_issuer[0], Path(config.service_account_signing_key_file).read_bytes())

@@ -1,0 +1,101 @@
+"""What the API server makes sure exists when it starts: the post-start hooks, each a check of /readyz."""
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from pynetes.apis.core import endpoints
+from pynetes.apiserver.authz import bootstrap as rbac
+from pynetes.apiserver.bootstrap import flowcontrol, objects
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.stored import Stored, ensure
+from pynetes.component.health import Check, Checks
+from pynetes.machinery import time
+from pynetes.machinery.meta import Object, key_of
+from pynetes.machinery.resource import Resource
+
+HOOKS = (
+    "start-system-namespaces-controller",
+    "scheduling/bootstrap-system-priority-classes",
+    "priority-and-fairness-config-producer",
+    "rbac/bootstrap-roles",
+    "start-service-ip-repair-controllers",
+    "bootstrap-controller",
+    "start-cluster-authentication-info-controller",
+    "apiservice-registration-controller",
+)
+
+
+class Bootstrap:
+    """Runs the hooks once; safe to repeat, and for several API servers to do at once."""
+
+    def __init__(self, config: Config, stored: Stored, checks: Checks) -> None:
+        self._config = config
+        self._stored = stored
+        self._done: set[str] = set()
+        for name in HOOKS:
+            checks.ready(f"poststarthook/{name}", self._check(name))
+
+    def _check(self, name: str) -> Check:
+        return lambda: None if name in self._done else "not finished"
+
+    async def run(self, port: int) -> None:
+        """Make what is missing; port is where this server listens."""
+        api = self._stored.api
+        assert api is not None
+        now = time.rfc3339(api.clock.now())
+        port = port or self._config.secure_port
+        made: dict[str, Iterable[tuple[Resource, Object]]] = {
+            HOOKS[0]: objects.first_namespaces(),
+            HOOKS[1]: objects.priority_classes(),
+            HOOKS[2]: flowcontrol.objects(now),
+            HOOKS[4]: objects.service_network(self._config, now),
+            HOOKS[6]: objects.authentication_config(self._config),
+            HOOKS[7]: objects.api_services(api.served, now),
+        }
+        for name, wanted in made.items():
+            with self._hook(name):
+                for resource, obj in wanted:
+                    await ensure(self._stored, resource, obj)
+        with self._hook(HOOKS[3]):
+            await rbac.reconcile(self._stored)
+        with self._hook(HOOKS[5]):
+            await self._kubernetes(port)
+
+    @contextmanager
+    def _hook(self, name: str) -> Iterator[None]:
+        yield
+        self._done.add(name)
+
+    async def _kubernetes(self, port: int) -> None:
+        for resource, obj in objects.kubernetes_service(self._config, port):
+            await ensure(self._stored, resource, obj)
+        address = self._config.advertise_address or host_address(self._config.bind_address)
+        for resource, obj in objects.kubernetes_endpoints(address, port):
+            if not await ensure(self._stored, resource, obj):
+                await self._point(resource, obj)
+
+    async def _point(self, resource: Resource, wanted: Object) -> None:
+        """An earlier server may have listened elsewhere."""
+        member = "subsets" if resource is endpoints.RESOURCE else "endpoints"
+
+        def mutate(obj: Object) -> Object:
+            obj[member] = wanted[member]
+            if "ports" in wanted:
+                obj["ports"] = wanted["ports"]
+            return obj
+
+        await self._stored.update(resource, key_of(wanted), mutate)
+
+
+def host_address(bind: str) -> str:
+    """The address to tell others: the one bound to, or of the interface that leads out of this host."""
+    if bind not in ("", "0.0.0.0", "::"):
+        return bind
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # No packet is sent: connecting a datagram socket only picks a route.
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

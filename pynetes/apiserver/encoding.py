@@ -1,0 +1,147 @@
+"""Content negotiation: which representation a client accepts, and what it sent.
+
+application/json                                        the object
+application/yaml                                        the same as YAML
+application/json;as=Table;v=v1;g=meta.k8s.io            rows and columns (kubectl get)
+application/json;as=PartialObjectMetadata…              metadata only (metadata informers)
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+import yaml
+
+from pynetes.apiserver.http import JSON, YAML, Request
+from pynetes.machinery import errors
+from pynetes.machinery.meta import Object
+
+LISTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+#: Clients for people, whom upstream answers with indented JSON.
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+_META = "meta.k8s.io"
+TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class Accepted(NamedTuple):
+    """The media type to answer in; as_ is "", Table, PartialObjectMetadata or PartialObjectMetadataList."""
+
+    media: str = JSON
+    as_: str = ""
+    version: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether bytes as stored are right."""
+        return self.media == JSON and not self.as_
+
+
+PLAIN = Accepted()
+
+
+@lru_cache(maxsize=256)
+def parse(header: str, transforms: bool = True) -> Accepted | None:
+    """The best of an Accept header that can be served; None when nothing can."""
+    for clause in _by_quality(header or "*/*"):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        chosen = {"*/*": JSON, "application/*": JSON, JSON: JSON, YAML: YAML, "application/x-yaml": YAML}.get(media)
+        if chosen is None:
+            continue
+        as_ = given.get("as", "")
+        if not as_:
+            return Accepted(chosen)
+        if transforms and as_ in TRANSFORMS and given.get("g", _META) == _META and given.get("v") in ("v1", "v1beta1"):
+            return Accepted(chosen, as_, given["v"])
+    return None
+
+
+def _by_quality(header: str) -> list[str]:
+    def quality(clause: str) -> float:
+        _, found, value = clause.partition("q=")
+        try:
+            return -float(value.split(";")[0]) if found else -1.0
+        except ValueError:
+            return 0.0
+
+    return sorted((clause.strip() for clause in header.split(",")), key=quality)
+
+
+def negotiate(request: Request, *, transforms: bool = True) -> Accepted:
+    """What to answer in. Raises StatusError 406."""
+    header = request.headers.get("accept", "")
+    if header == JSON:
+        return PLAIN
+    accepted = parse(header, transforms)
+    if accepted is None:
+        raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {LISTED}")
+    return accepted
+
+
+def is_pretty(request: Request) -> bool:
+    """Whether JSON is to be indented: asked for, or the client is one that people read from."""
+    if request.query_string and "pretty" in request.query:
+        return request.flag("pretty")
+    return request.headers.get("user-agent", "").startswith(_PEOPLE)
+
+
+def dump(obj: Any, media: str, *, pretty: bool = False) -> bytes:
+    """Encode in a media type."""
+    if media == YAML:
+        text: str = yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True)
+        return text.encode()
+    return orjson.dumps(obj, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE) if pretty else orjson.dumps(obj)
+
+
+def media_type(request: Request) -> str:
+    """The body's media type without parameters; JSON when the client does not say."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
+
+
+def load(request: Request) -> Object:
+    """The request's body as an object. Raises StatusError 400, 413 and 415."""
+    if request.oversized:
+        raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+    media = media_type(request)
+    if media in (JSON, "*/*"):
+        obj = load_json(request.body)
+    elif media in (YAML, "application/x-yaml"):
+        obj = load_yaml(request.body)
+    else:
+        text = f"the body of the request was in an unknown format - accepted media types include: {LISTED}"
+        raise errors.failure(415, "UnsupportedMediaType", text)
+    return obj
+
+
+def load_json(body: bytes) -> Object:
+    """Parse JSON that must be an object."""
+    try:
+        obj = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"error decoding JSON: {error}") from None
+    if not isinstance(obj, dict):
+        raise errors.bad_request("the body must be a JSON object")
+    return obj
+
+
+def load_yaml(body: bytes) -> Object:
+    """Parse YAML that must be a mapping; times stay text, as in JSON."""
+    try:
+        obj = yaml.load(body, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise errors.bad_request(f"error converting YAML to JSON: {error}") from None
+    if not isinstance(obj, dict):
+        raise errors.bad_request("the body must be a mapping")
+    return obj
+
+
+class Loader(_Loader):  # type: ignore[misc]
+    """YAML 1.1 as upstream reads it, without its timestamps."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}

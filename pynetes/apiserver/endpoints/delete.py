@@ -1,0 +1,260 @@
+"""DELETE: at once, or marked with a deletionTimestamp while a grace period, finalizers or dependents hold it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.admission.attributes import DELETE
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints.update import after_delete
+from pynetes.apiserver.http import Request, Response
+from pynetes.machinery import errors, field, time
+from pynetes.machinery.meta import Object
+from pynetes.storage.entry import Entry
+
+_ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
+POLICIES = {"Orphan": _ORPHAN, "Foreground": _FOREGROUND, "Background": ""}
+#: Kinds whose DELETE answers with the object instead of a Status, as upstream's ReturnDeletedObject.
+RETURNED = frozenset(
+    {
+        "pods",
+        "podtemplates",
+        "serviceaccounts",
+        "resourcequotas",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "services",
+        "storageclasses",
+        "csidrivers",
+        "csinodes",
+        "volumeattachments",
+        "csistoragecapacities",
+        "volumeattributesclasses",
+        "deviceclasses",
+        "resourceclaims",
+        "resourceclaimtemplates",
+        "resourceslices",
+    }
+)
+
+
+@dataclass(slots=True)
+class DeleteOptions:
+    """metav1.DeleteOptions, from the body or the query."""
+
+    grace: int | None
+    propagation: str
+    uid: str
+    version: str
+    dry_run: bool
+    raw: Object
+
+
+def parse(request: Request) -> DeleteOptions:
+    """Read and check. Raises StatusError 400 or 422."""
+    given: Object = {}
+    if request.body:
+        given = encoding.load(request)
+        if given.get("kind") not in (None, "DeleteOptions"):
+            raise errors.bad_request(f"expected DeleteOptions, got {given.get('kind')}")
+    elif request.query_string:
+        given = _from_query(request)
+    return checked(given)
+
+
+def _from_query(request: Request) -> Object:
+    given: Object = {}
+    if text := request.param("gracePeriodSeconds"):
+        try:
+            given["gracePeriodSeconds"] = int(text)
+        except ValueError:
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if text := request.param("propagationPolicy"):
+        given["propagationPolicy"] = text
+    if "orphanDependents" in request.query:
+        given["orphanDependents"] = request.flag("orphanDependents")
+    if "dryRun" in request.query:
+        given["dryRun"] = request.query["dryRun"]
+    return given
+
+
+def checked(given: Object) -> DeleteOptions:
+    """DeleteOptions from their object. Raises StatusError 422."""
+    problems = []
+    propagation = given.get("propagationPolicy") or ""
+    orphan = given.get("orphanDependents")
+    if propagation and orphan is not None:
+        problems.append(
+            field.invalid(
+                "propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set"
+            )
+        )
+    elif propagation and propagation not in POLICIES:
+        problems.append(field.not_supported("propagationPolicy", propagation, ["Background", "Foreground", "Orphan"]))
+    dry = given.get("dryRun") or []
+    if set(dry) - {"All"}:
+        problems.append(field.not_supported("dryRun", dry, ["All"]))
+    if problems:
+        raise errors.invalid("DeleteOptions", "meta.k8s.io", "", problems)
+    if orphan is not None:
+        propagation = "Orphan" if orphan else "Background"
+    preconditions = given.get("preconditions") or {}
+    return DeleteOptions(
+        grace=given.get("gracePeriodSeconds"),
+        propagation=propagation,
+        uid=preconditions.get("uid") or "",
+        version=preconditions.get("resourceVersion") or "",
+        dry_run=bool(dry),
+        raw=given,
+    )
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Delete one object."""
+    accepted = encoding.negotiate(request)
+    options = parse(request)
+    deletion = Deletion(api, request, scope, options)
+    obj, gone = await deletion.run()
+    if gone and scope.resource.plural not in RETURNED:
+        return rendering.plain(request, accepted, status_of(scope, obj))
+    return rendering.obj(api, request, scope, accepted, obj)
+
+
+def status_of(scope: Scope, obj: Object) -> Object:
+    """Success, and what was deleted."""
+    details: dict[str, Any] = {"name": obj["metadata"]["name"]}
+    if scope.resource.group:
+        details["group"] = scope.resource.group
+    details |= {"kind": scope.resource.plural, "uid": obj["metadata"].get("uid", "")}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+@dataclass(slots=True)
+class Deletion:
+    """One deletion under way."""
+
+    api: Api
+    request: Request | None
+    scope: Scope
+    options: DeleteOptions
+
+    async def run(self) -> tuple[Object, bool]:
+        """The object, and whether it is gone (else it is only marked)."""
+        store = self.api.store(self.scope.resource)
+        while True:
+            entry = await store.read(self.scope.key)
+            await self._admitted(entry)
+            self._check(entry.obj)
+            marked = self._marked(entry.copy())
+            if self.options.dry_run:
+                return (marked if marked is not None else entry.copy()), marked is None
+            try:
+                if marked is None:
+                    return await self._remove(entry), True
+                if marked == entry.obj:
+                    return marked, False
+                return await self._mark(entry, marked), False
+            except errors.StatusError as error:
+                if error.reason != "Conflict" or self.options.version:
+                    raise
+
+    async def _admitted(self, entry: Entry) -> None:
+        if self.request is None:
+            return
+        attributes = self.api.attributes(self.request, self.scope, DELETE, dry_run=self.options.dry_run)
+        attributes.old, attributes.options = entry.obj, self.options.raw
+        await self.api.chain.admit(attributes)
+        await self.api.chain.validate(attributes)
+
+    def _check(self, obj: Object) -> None:
+        """Preconditions. Raises StatusError 409."""
+        resource, metadata = self.scope.resource, obj["metadata"]
+        for wanted, name, shown in (
+            (self.options.uid, "uid", "UID"),
+            (self.options.version, "resourceVersion", "ResourceVersion"),
+        ):
+            if wanted and wanted != metadata.get(name):
+                found = metadata.get(name)
+                detail = f"Precondition failed: {shown} in precondition: {wanted}, {shown} in object meta: {found}"
+                raise errors.conflict(resource.plural, resource.group, self.scope.name, detail)
+
+    def _marked(self, obj: Object) -> Object | None:
+        """The object as it waits for its end; None if nothing holds it."""
+        metadata = obj["metadata"]
+        grace = self._grace(obj)
+        finalizers = self._finalizers(metadata.get("finalizers") or [])
+        spec_finalizers = self.scope.resource.plural == "namespaces" and (obj.get("spec") or {}).get("finalizers")
+        if not finalizers and not spec_finalizers and not grace:
+            return None
+        if finalizers:
+            metadata["finalizers"] = finalizers
+        else:
+            metadata.pop("finalizers", None)
+        self._stamp(obj, grace)
+        return obj
+
+    def _stamp(self, obj: Object, grace: int) -> None:
+        metadata, now = obj["metadata"], self.api.clock.now()
+        if metadata.get("deletionTimestamp"):
+            before = metadata.get("deletionGracePeriodSeconds") or 0
+            # A later deletion may shorten what is left of the grace period, never lengthen it.
+            if grace < before:
+                started = time.parse(metadata["deletionTimestamp"]) - timedelta(seconds=before)
+                metadata["deletionTimestamp"] = time.rfc3339(
+                    max(started, now - timedelta(seconds=grace)) + timedelta(seconds=grace)
+                )
+                metadata["deletionGracePeriodSeconds"] = grace
+            return
+        metadata["deletionTimestamp"] = time.rfc3339(now + timedelta(seconds=grace))
+        metadata["deletionGracePeriodSeconds"] = grace
+        if metadata.get("generation"):
+            metadata["generation"] += 1
+        if self.scope.resource.plural == "namespaces" and not self.scope.resource.group:
+            obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+
+    def _grace(self, obj: Object) -> int:
+        """Seconds until the object goes for good; only kinds with a grace hook have any."""
+        hook = self.scope.resource.grace
+        if hook is None:
+            return 0
+        default = hook(obj)
+        if default == 0:
+            # The kind says that this object has nothing to wind down: a pod that no node runs.
+            return 0
+        wanted = default if self.options.grace is None else max(self.options.grace, 0)
+        before: int | None = obj["metadata"].get("deletionGracePeriodSeconds")
+        if obj["metadata"].get("deletionTimestamp") and before is not None:
+            return before if self.options.grace is None else min(wanted, before)
+        return wanted
+
+    def _finalizers(self, have: list[str]) -> list[str]:
+        """What propagation adds and takes away."""
+        policy = self.options.propagation
+        if not policy:
+            return have
+        kept = [finalizer for finalizer in have if finalizer not in (_ORPHAN, _FOREGROUND)]
+        added = POLICIES[policy]
+        return [*kept, added] if added else kept
+
+    async def _remove(self, entry: Entry) -> Object:
+        revision = entry.revision
+
+        async def unchanged(obj: Object) -> None:
+            if obj["metadata"]["resourceVersion"] != str(revision):
+                raise errors.conflict(self.scope.resource.plural, self.scope.resource.group, self.scope.name)
+
+        gone = await self.api.store(self.scope.resource).delete(self.scope.key, unchanged)
+        await after_delete(self.api, self.scope.resource, gone.copy())
+        return gone.copy()
+
+    async def _mark(self, entry: Entry, marked: Object) -> Object:
+        revision = entry.revision
+
+        async def change(obj: Object) -> Object:
+            if obj["metadata"]["resourceVersion"] != str(revision):
+                raise errors.conflict(self.scope.resource.plural, self.scope.resource.group, self.scope.name)
+            return marked
+
+        stored = await self.api.store(self.scope.resource).update(self.scope.key, change)
+        return stored.copy()

@@ -1,0 +1,29 @@
+"""DELETE of a collection: each object that the selectors choose, by the rules of a single DELETE."""
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints import list as listing
+from pynetes.apiserver.endpoints.delete import Deletion, parse
+from pynetes.apiserver.endpoints.options import parse as parse_list
+from pynetes.apiserver.http import Request, Response
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Object
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Answer with the list of what was deleted, as upstream does."""
+    accepted = encoding.negotiate(request)
+    options = parse(request)
+    listed = parse_list(request, scope)
+    entries, metadata = await listing.read(api, scope, listed)
+    deleted: list[Object] = []
+    for entry in entries:
+        one = Scope(scope.resource, scope.version, "", entry.key.namespace, entry.key.name)
+        try:
+            obj, _ = await Deletion(api, request, one, options).run()
+        except StatusError as error:
+            if error.code != 404:
+                raise
+            continue
+        deleted.append(scope.shown(obj))
+    return rendering.plain(request, accepted, rendering.list_of(scope, deleted, metadata))

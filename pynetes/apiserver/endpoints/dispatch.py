@@ -1,0 +1,91 @@
+"""From a request that may go on to the verb that answers it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints import create, delete, deletecollection, get, patch, scale, subresource, update, watch
+from pynetes.apiserver.endpoints import list as listing
+from pynetes.apiserver.http import Handler, Request, Response, text_response
+from pynetes.apiserver.requestinfo import RequestInfo
+from pynetes.machinery import errors
+
+Verb: TypeAlias = Callable[[Api, Request, Scope], Awaitable[Response]]
+#: Connections to nodes and pods: (plural, subresource) → handler.
+Connect: TypeAlias = Mapping[tuple[str, str], Verb]
+
+VERBS: Mapping[str, Verb] = {
+    "get": get.handle,
+    "list": listing.handle,
+    "watch": watch.handle,
+    "create": create.handle,
+    "update": update.handle,
+    "patch": patch.handle,
+    "delete": delete.handle,
+    "deletecollection": deletecollection.handle,
+}
+#: Subresources that are a view of the object itself.
+VIEWS = ("status", "ephemeralcontainers", "resize", "approval")
+
+
+def not_found() -> Response:
+    """What upstream says to a path that nobody serves."""
+    return text_response("404 page not found\n", 404)
+
+
+def not_allowed() -> errors.StatusError:
+    """405."""
+    text = "the server does not allow this method on the requested resource"
+    error = errors.failure(405, "MethodNotAllowed", text)
+    error.status["details"] = {}
+    return error
+
+
+def build(api: Api, others: Handler, connect: Connect) -> Handler:
+    """The innermost handler; `others` answers what is no resource request."""
+
+    async def dispatch(request: Request) -> Response:
+        info = request.info
+        if not info.is_resource_request:
+            return await others(request)
+        resource = api.served.find(info.api_group, info.api_version, info.resource)
+        if resource is None:
+            return not_found()
+        namespace = info.namespace if resource.namespaced else ""
+        scope = Scope(resource, info.api_version, info.subresource, namespace, info.name if info.named else "")
+        if info.subresource or not resource.stored:
+            return await _special(api, request, scope, connect)
+        verb = VERBS.get(info.verb)
+        if verb is None or info.verb not in resource.verbs or not _placed(info, scope):
+            raise not_allowed()
+        return await verb(api, request, scope)
+
+    return dispatch
+
+
+def _placed(info: RequestInfo, scope: Scope) -> bool:
+    """Whether verb and path fit: one creates in a collection, and in a namespace if the kind has any."""
+    needs_namespace = scope.resource.namespaced and not scope.namespace
+    if info.verb == "create":
+        return not info.named and not needs_namespace
+    if info.verb in ("update", "patch", "get", "delete"):
+        return info.named and not needs_namespace
+    return True
+
+
+async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -> Response:
+    """Subresources, and reviews that are answered and not stored."""
+    resource, verb = scope.resource, request.info.verb
+    if scope.subresource and scope.subresource not in resource.subresources:
+        return not_found()
+    handler = subresource.find(scope, verb)
+    if handler is not None:
+        return await subresource.handle(api, request, scope, handler)
+    taken = connect.get((resource.plural, scope.subresource))
+    if taken is not None:
+        return await taken(api, request, scope)
+    if scope.subresource == "scale" and resource.scale is not None and verb in ("get", "update", "patch"):
+        return await scale.handle(api, request, scope)
+    if scope.subresource in VIEWS and verb in ("get", "update", "patch"):
+        return await VERBS[verb](api, request, scope)
+    raise not_allowed()

@@ -1,0 +1,27 @@
+"""GET of one object: the cached bytes."""
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints.options import list_revision
+from pynetes.apiserver.http import Request, Response
+from pynetes.machinery import errors
+from pynetes.storage.entry import Entry
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Answer with the object as of now, or as of any revision the client allows."""
+    accepted = encoding.negotiate(request)
+    if accepted.as_ == "PartialObjectMetadataList":
+        raise errors.failure(406, "NotAcceptable", "PartialObjectMetadataList may not be requested for a single object")
+    entry = await read(api, scope, list_revision(request) if request.query_string else None)
+    return rendering.one(api, request, scope, accepted, entry)
+
+
+async def read(api: Api, scope: Scope, revision: int | None = None) -> Entry:
+    """The entry; revision None means every acknowledged write shows, 0 whatever is cached. Raises StatusError 404."""
+    if revision != 0:
+        await api.cacher.fresh(revision)  # type: ignore[arg-type]
+    entry = api.cacher.of(scope.resource).entry(scope.key)
+    if entry is None:
+        raise scope.not_found()
+    return entry

@@ -1,0 +1,166 @@
+"""metadata on create and update: what the server sets, what a client may not change, and upstream's checks of it."""
+
+import random
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pynetes.machinery import errors, field, names, time
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
+
+#: Consonants and digits that make no words and are not mistaken for one another; upstream's alphabet and length.
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX = 5
+_PREFIX_LIMIT = 63 - _SUFFIX
+_ANNOTATIONS_LIMIT = 256 << 10
+FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def begin(obj: Object, now: Any) -> None:
+    """What every new object gets; whatever a client has put there is replaced."""
+    metadata = obj["metadata"]
+    metadata["creationTimestamp"] = time.rfc3339(now)
+    metadata["uid"] = str(uuid.uuid4())
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+        metadata.pop(name, None)
+
+
+def generated_name(prefix: str) -> str:
+    """A name for generateName."""
+    return prefix[:_PREFIX_LIMIT] + "".join(random.choices(_ALPHABET, k=_SUFFIX))
+
+
+def name_problems(resource: Resource, name: str) -> list[str]:
+    """What is wrong with a name for this kind."""
+    rule = resource.name_rule
+    if callable(rule):
+        problem = rule(name)
+        return [problem] if problem else []
+    return names.RULES[rule](name)
+
+
+def validate(resource: Resource, obj: Object) -> Iterator[field.Error]:
+    """ObjectMeta on its own: on create, and again on every update."""
+    metadata = obj["metadata"]
+    if prefix := metadata.get("generateName"):
+        # A prefix is completed by a suffix: it may end as a name may not.
+        for problem in name_problems(resource, prefix.rstrip("-.") + "x" if prefix[-1] in "-." else prefix):
+            yield field.invalid("metadata.generateName", prefix, problem)
+    if name := metadata.get("name"):
+        for problem in name_problems(resource, name):
+            yield field.invalid("metadata.name", name, problem)
+    else:
+        yield field.required("metadata.name", "name or generateName is required")
+    if resource.namespaced:
+        for problem in names.dns_label(metadata.get("namespace") or ""):
+            yield field.invalid("metadata.namespace", metadata.get("namespace") or "", problem)
+    yield from label_problems(metadata.get("labels") or {}, "metadata.labels")
+    yield from annotation_problems(metadata.get("annotations") or {}, "metadata.annotations")
+    yield from _owner_problems(metadata.get("ownerReferences") or ())
+    yield from _finalizer_problems(metadata.get("finalizers") or ())
+
+
+def label_problems(found: Mapping[str, str], path: str) -> Iterator[field.Error]:
+    """Keys are qualified names, values label values."""
+    for key, value in sorted(found.items()):
+        for problem in names.qualified_name(key):
+            yield field.invalid(path, key, problem)
+        for problem in names.label_value(value):
+            yield field.invalid(path, value, problem)
+
+
+def annotation_problems(found: Mapping[str, str], path: str) -> Iterator[field.Error]:
+    """Keys are qualified names in any case; all of it has a limit."""
+    for key in sorted(found):
+        for problem in names.qualified_name(key.lower()):
+            yield field.invalid(path, key, problem)
+    if sum(len(key.encode()) + len(value.encode()) for key, value in found.items()) > _ANNOTATIONS_LIMIT:
+        yield field.too_long(path, _ANNOTATIONS_LIMIT)
+
+
+def _owner_problems(owners: Any) -> Iterator[field.Error]:
+    controllers = []
+    for index, owner in enumerate(owners):
+        path = f"metadata.ownerReferences[{index}]"
+        group, _, version = (owner.get("apiVersion") or "").rpartition("/")
+        if not version:
+            yield field.invalid(f"{path}.apiVersion", owner.get("apiVersion") or "", "version must not be empty")
+        for name in ("kind", "name", "uid"):
+            if not owner.get(name):
+                yield field.invalid(f"{path}.{name}", "", "must not be empty")
+        if not group and version == "v1" and owner.get("kind") == "Event":
+            yield field.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+        if owner.get("controller"):
+            controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
+    if len(controllers) > 1:
+        detail = (
+            'Only one reference can have Controller set to true. Found "true" in references for '
+            f"{controllers[0]} and {controllers[1]}"
+        )
+        yield field.invalid("metadata.ownerReferences", owners, detail)
+
+
+def _finalizer_problems(finalizers: Any) -> Iterator[field.Error]:
+    for finalizer in finalizers:
+        for problem in names.qualified_name(finalizer):
+            yield field.invalid("metadata.finalizers", finalizer, problem)
+        if "/" not in finalizer and finalizer not in FINALIZERS and not names.qualified_name(finalizer):
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            yield field.invalid("metadata.finalizers", finalizer, detail)
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        detail = "finalizer orphan and foregroundDeletion cannot be both set"
+        yield field.invalid("metadata.finalizers", list(finalizers), detail)
+
+
+def carry_over(new: Object, old: Object) -> None:
+    """On update the server's own fields stay as they were, whatever the client sent or left out."""
+    after, before = new["metadata"], old["metadata"]
+    for name in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+        if name in before:
+            after[name] = before[name]
+        else:
+            after.pop(name, None)
+    after.setdefault("uid", before["uid"])
+    if not after.get("generateName") and before.get("generateName"):
+        after["generateName"] = before["generateName"]
+
+
+def validate_update(new: Object, old: Object) -> Iterator[field.Error]:
+    """What an update may not change. Runs after carry_over and validate."""
+    after, before = new["metadata"], old["metadata"]
+    for name in ("name", "namespace", "uid"):
+        if after.get(name) != before.get(name):
+            yield field.invalid(f"metadata.{name}", after.get(name) or "", "field is immutable")
+    if before.get("deletionTimestamp"):
+        added = sorted(set(after.get("finalizers") or ()) - set(before.get("finalizers") or ()))
+        if added:
+            detail = (
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {go_list(added)}"
+            )
+            yield field.forbidden("metadata.finalizers", detail)
+
+
+def go_list(texts: list[str]) -> str:
+    """Strings as Go's %#v prints them in upstream's message."""
+    inner = ", ".join(field.quote(text) for text in texts)
+    return f"[]string{{{inner}}}"
+
+
+def check_identity(resource: Resource, obj: Object, *, namespace: str, name: str) -> None:
+    """The object must be the one the path names, or say nothing. Raises StatusError 400. Sets both."""
+    metadata = obj.setdefault("metadata", {})
+    if resource.namespaced:
+        given = metadata.get("namespace") or namespace
+        if given != namespace:
+            text = "the namespace of the provided object does not match the namespace sent on the request"
+            raise errors.bad_request(text)
+        metadata["namespace"] = namespace
+    elif metadata.get("namespace"):
+        metadata.pop("namespace")
+    if name:
+        given = metadata.get("name") or name
+        if given != name:
+            text = f"the name of the object ({given}) does not match the name on the URL ({name})"
+            raise errors.bad_request(text)
+        metadata["name"] = name

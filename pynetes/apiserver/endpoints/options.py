@@ -1,0 +1,219 @@
+"""Query parameters of reads and writes: ListOptions and the dryRun, fieldManager, fieldValidation of the others."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from pynetes.apiserver.api import Scope
+from pynetes.apiserver.http import Request
+from pynetes.machinery import errors, field, fields, labels
+from pynetes.machinery.resource import Resource
+from pynetes.storage.watch import Filter
+
+
+class Token(NamedTuple):
+    """Where a paged list goes on: at `start` (a key below the resource's prefix), as things were at `revision`."""
+
+    revision: int
+    start: str
+
+    def encode(self) -> str:
+        """As clients carry it: upstream's form, so that either server can go on with the other's."""
+        document = {"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start}
+        return base64.urlsafe_b64encode(orjson.dumps(document)).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, text: str) -> "Token":
+        """Read it back. Raises StatusError 400."""
+        try:
+            document = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if document["v"] != "meta.k8s.io/v1" or not document["start"]:
+                raise ValueError
+            return cls(int(document["rv"]), str(document["start"]))
+        except (ValueError, KeyError, TypeError, binascii.Error):
+            raise errors.bad_request("continue key is not valid: illegal base64 data") from None
+
+
+@dataclass(slots=True)
+class ListOptions:
+    """What a list or watch asks for."""
+
+    wanted: Filter
+    selective: bool
+    limit: int
+    token: Token | None
+    #: None: everything acknowledged shows. 0: any. Otherwise at least this, or exactly.
+    revision: int | None
+    exact: bool
+    bookmarks: bool
+    initial: bool | None
+    timeout: int | None
+
+
+def list_revision(request: Request) -> int | None:
+    """resourceVersion of a read; None when not given. Raises StatusError 400."""
+    text = request.param("resourceVersion")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        path = "resourceVersion"
+        raise invalid_options([field.invalid(path, text, f'strconv.ParseUint: parsing "{text}": invalid syntax')])
+    return int(text)
+
+
+def invalid_options(problems: list[field.Error]) -> errors.StatusError:
+    """422 about ListOptions."""
+    return errors.invalid("ListOptions", "meta.k8s.io", "", problems)
+
+
+def parse(request: Request, scope: Scope, *, watch: bool = False) -> ListOptions:
+    """Read and check the query of a list or watch. Raises StatusError."""
+    query = request.query
+    if not query:
+        return ListOptions(_filter(scope, None, None, ()), False, 0, None, None, False, False, None, None)
+    token = Token.decode(text) if (text := request.param("continue")) and not watch else None
+    initial = request.flag("sendInitialEvents") if "sendInitialEvents" in query else None
+    problems = list(_problems(request, watch=watch, initial=initial))
+    if problems:
+        raise invalid_options(problems)
+    label, selected = _selectors(request, scope.resource)
+    limit = integer(request, "limit") or 0
+    revision = list_revision(request)
+    match = request.param("resourceVersionMatch")
+    exact = match == "Exact" or (not match and bool(limit) and bool(revision))
+    wanted = _filter(scope, label, selected, exact_terms(selected))
+    selective = label is not None or selected is not None
+    timeout = integer(request, "timeoutSeconds")
+    bookmarks = request.flag("allowWatchBookmarks")
+    return ListOptions(wanted, selective, limit, token, revision, exact, bookmarks, initial, timeout)
+
+
+def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterator[field.Error]:
+    """What upstream's ValidateListOptions forbids."""
+    match, revision = request.param("resourceVersionMatch"), request.param("resourceVersion")
+    if watch:
+        if initial is not None and not match:
+            yield field.forbidden(
+                "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        if match and initial is None:
+            yield field.forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
+        if match and match != "NotOlderThan":
+            yield field.not_supported("resourceVersionMatch", match, ["NotOlderThan"])
+        return
+    if initial is not None:
+        yield field.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    if match:
+        if not revision:
+            yield field.forbidden(
+                "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            )
+        if request.param("continue"):
+            yield field.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        if match not in ("Exact", "NotOlderThan"):
+            yield field.not_supported("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""])
+        if match == "Exact" and revision == "0":
+            yield field.forbidden(
+                "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
+
+
+def _selectors(request: Request, resource: Resource) -> tuple[labels.Selector | None, fields.Selector | None]:
+    label = selected = None
+    try:
+        if text := request.param("labelSelector"):
+            label = labels.parse(text)
+    except ValueError as error:
+        raise errors.bad_request(
+            f"unable to parse requirement: {error}" if not str(error).startswith("unable") else str(error)
+        ) from None
+    try:
+        if text := request.param("fieldSelector"):
+            selected = fields.parse(text)
+            selected.check(resource.fields or {})
+    except ValueError as error:
+        raise errors.bad_request(str(error)) from None
+    return label, selected
+
+
+def exact_terms(selected: fields.Selector | None) -> tuple[tuple[str, str], ...]:
+    """The fields that must have one value: what indexes can use."""
+    if selected is None:
+        return ()
+    return tuple(
+        (term.path, term.value) for term in selected.terms if term.equal and not term.path.startswith("metadata.")
+    )
+
+
+def _filter(
+    scope: Scope, label: labels.Selector | None, selected: fields.Selector | None, exact: tuple[tuple[str, str], ...]
+) -> Filter:
+    name = (selected.exact("metadata.name") or "") if selected is not None else ""
+    return Filter(
+        namespace=scope.namespace if scope.resource.namespaced else "",
+        name=scope.name or name,
+        labels=label if label is not None and not label.everything else None,
+        fields=selected if selected is not None and not selected.everything else None,
+        exact=exact,
+    )
+
+
+def integer(request: Request, name: str) -> int | None:
+    """An integer parameter. Raises StatusError 400 when it is none."""
+    text = request.param(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+@dataclass(slots=True)
+class WriteOptions:
+    """CreateOptions, UpdateOptions and PatchOptions as they come in the query."""
+
+    dry_run: bool
+    manager: str
+    validation: str
+    force: bool
+
+    def described(self, kind: str) -> dict[str, Any]:
+        """As admission shows them."""
+        found: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            found["dryRun"] = ["All"]
+        if self.manager:
+            found["fieldManager"] = self.manager
+        if self.validation:
+            found["fieldValidation"] = self.validation
+        return found
+
+
+_NO_OPTIONS = WriteOptions(dry_run=False, manager="", validation="Warn", force=False)
+
+
+def write_options(request: Request, kind: str) -> WriteOptions:
+    """Read and check; kind is CreateOptions, UpdateOptions or PatchOptions. Raises StatusError 400 or 422."""
+    if not request.query_string:
+        return _NO_OPTIONS
+    dry = request.query.get("dryRun", [])
+    validation = request.param("fieldValidation")
+    problems = [field.not_supported("dryRun", dry, ["All"])] if set(dry) - {"All"} else []
+    manager = request.param("fieldManager")
+    if len(manager) > 128:
+        problems.append(field.too_long("fieldManager", 128))
+    if any(not char.isprintable() for char in manager):
+        problems.append(field.invalid("fieldManager", manager, "should only contain printable characters"))
+    if validation not in ("", "Ignore", "Warn", "Strict"):
+        problems.append(field.not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+    if problems:
+        raise errors.invalid(kind, "meta.k8s.io", "", problems)
+    return WriteOptions(bool(dry), manager, validation or "Warn", request.flag("force"))

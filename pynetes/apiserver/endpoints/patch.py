@@ -1,0 +1,133 @@
+"""PATCH: JSON Patch, merge patch, strategic merge patch, and server-side apply, by Content-Type.
+
+The patch is applied to the newest object, again whenever somebody else was faster, so a patch conflicts only when it
+carries a resourceVersion itself. Apply creates what does not exist.
+"""
+
+from typing import Any
+
+import orjson
+
+from pynetes.apiserver import encoding
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership
+from pynetes.apiserver.endpoints.options import WriteOptions, write_options
+from pynetes.apiserver.endpoints.update import Update, Wish, finish
+from pynetes.apiserver.http import Request, Response
+from pynetes.machinery import errors, field, schema
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Object
+
+JSON_PATCH = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+#: Upstream's limit of operations in a JSON Patch.
+OPERATIONS = 10000
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Change the object as the body says."""
+    accepted = encoding.negotiate(request)
+    media = supported(request, scope)
+    options = write_options(request, "PatchOptions")
+    if request.oversized:
+        raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+    if media == APPLY:
+        return await _apply(api, request, scope, options, accepted)
+    if options.force:
+        problem = field.forbidden("force", "may not be specified for non-apply patch")
+        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
+    manager = options.manager or ownership.default_manager(request)
+    update = Update(api, request, scope, options, manager, wish_of(request, scope, media, options))
+    return await finish(update, accepted)
+
+
+def supported(request: Request, scope: Scope) -> str:
+    """The patch's media type. Raises StatusError 415."""
+    media = encoding.media_type(request)
+    known = [JSON_PATCH, MERGE, APPLY]
+    if scope.resource.schema is None:
+        known.insert(2, STRATEGIC)
+    if media not in known:
+        text = f"the body of the request was in an unknown format - accepted media types include: {', '.join(known)}"
+        raise errors.failure(415, "UnsupportedMediaType", text)
+    return media
+
+
+def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -> Wish:
+    """The change function of a patch. Raises StatusError 400 when the body is no patch."""
+    document = parse(request.body, media)
+
+    async def wish(old: Object) -> Object:
+        new = changed(scope, old, document, media)
+        decode.settle(new, scope, options, request.warnings)
+        objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
+        return new
+
+    return wish
+
+
+def parse(body: bytes, media: str) -> Any:
+    """The patch document."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from None
+    if media == JSON_PATCH:
+        if not isinstance(document, list):
+            raise errors.bad_request("error decoding patch: a JSON Patch is a list of operations")
+        if len(document) > OPERATIONS:
+            text = f"The allowed maximum operations in a JSON patch is {OPERATIONS}, got {len(document)}"
+            raise errors.failure(413, "RequestEntityTooLarge", text)
+    elif not isinstance(document, dict):
+        raise errors.bad_request("error decoding patch: the patch must be an object")
+    return document
+
+
+def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
+    """The object with the patch applied. Raises StatusError 422 when it does not fit."""
+    from pynetes.machinery import patch
+
+    try:
+        if media == JSON_PATCH:
+            return patch.json_patch(old, document)
+        if media == MERGE:
+            merged: Object = patch.merge_patch(old, document)
+            return merged
+        return patch.strategic_merge(old, document, schema.of(scope.resource, scope.version).type)
+    except patch.PatchError as error:
+        if media == JSON_PATCH:
+            raise errors.failure(
+                422, "Invalid", "the server rejected our request due to an error in our request"
+            ) from None
+        raise errors.bad_request(str(error)) from None
+
+
+async def _apply(
+    api: Api, request: Request, scope: Scope, options: WriteOptions, accepted: encoding.Accepted
+) -> Response:
+    if not options.manager:
+        problem = field.required("fieldManager", "is required for apply patch")
+        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
+    applied = encoding.load_yaml(request.body)
+    decode.check_kind(applied, scope.resource.kind, scope.api_version)
+    objectmeta.check_identity(scope.resource, applied, namespace=scope.namespace, name=scope.name)
+
+    async def wish(old: Object) -> Object:
+        return ownership.applied(scope, old, applied, options=options, now=api.clock.now())
+
+    update = Update(api, request, scope, options, options.manager, wish, owned=True)
+    try:
+        return await finish(update, accepted)
+    except StatusError as error:
+        if error.code != 404 or (error.status.get("details") or {}).get("name") != scope.name or scope.subresource:
+            raise
+    if applied["metadata"].get("uid"):
+        uid = applied["metadata"]["uid"]
+        detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise errors.conflict(scope.resource.plural, scope.resource.group, scope.name, detail)
+    fresh = ownership.applied(scope, None, applied, options=options, now=api.clock.now())
+    return await create.create(
+        api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
+    )

@@ -1,0 +1,110 @@
+"""autoscaling/v1 Scale of any resource whose record says where its replicas are."""
+
+from typing import Any
+
+import orjson
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints import get, ownership, patch
+from pynetes.apiserver.endpoints.options import write_options
+from pynetes.apiserver.endpoints.update import Update
+from pynetes.apiserver.http import Request, Response
+from pynetes.machinery import errors, field, labels
+from pynetes.machinery.meta import Object
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """GET, PUT or PATCH of .../scale."""
+    accepted = encoding.negotiate(request)
+    if request.info.verb == "get":
+        entry = await get.read(api, scope)
+        return rendering.plain(request, accepted, scale_of(scope, scope.shown(entry.copy())))
+    options = write_options(request, "UpdateOptions")
+    manager = options.manager or ownership.default_manager(request)
+    whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)
+
+    async def wish(old: Object) -> Object:
+        wanted = _wanted(request, scope, scale_of(scope, old))
+        _check(scope, wanted)
+        new: Object = orjson.loads(orjson.dumps(old))
+        _set(new, scope.resource.scale.spec_path if scope.resource.scale else "", wanted["spec"].get("replicas") or 0)
+        for name in ("resourceVersion", "uid"):
+            if wanted["metadata"].get(name):
+                new["metadata"][name] = wanted["metadata"][name]
+        return new
+
+    update = Update(api, request, whole, options, manager, wish)
+    stored = await update.dry_run() if options.dry_run else (await update.store()).copy()
+    return rendering.plain(request, accepted, scale_of(scope, whole.shown(stored)))
+
+
+def _wanted(request: Request, scope: Scope, now: Object) -> Object:
+    if request.info.verb == "patch":
+        media = encoding.media_type(request)
+        if media == patch.STRATEGIC:
+            media = patch.MERGE
+        if media == patch.APPLY:
+            text = "apply is not supported on the scale subresource; patch it"
+            raise errors.failure(415, "UnsupportedMediaType", text)
+        wanted = patch.changed(scope, now, patch.parse(request.body, media), media)
+    else:
+        wanted = encoding.load(request)
+    if wanted.get("kind", "Scale") != "Scale" or wanted.get("apiVersion", "autoscaling/v1") != "autoscaling/v1":
+        raise errors.bad_request("expected kind Scale in autoscaling/v1")
+    metadata = wanted.setdefault("metadata", {})
+    if metadata.get("name", scope.name) != scope.name:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({scope.name})"
+        )
+    wanted.setdefault("spec", {})
+    return wanted
+
+
+def _check(scope: Scope, wanted: Object) -> None:
+    replicas = wanted["spec"].get("replicas") or 0
+    if not isinstance(replicas, int):
+        raise errors.bad_request("spec.replicas must be an integer")
+    if replicas < 0:
+        problem = field.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise errors.invalid("Scale", "autoscaling", scope.name, [problem])
+
+
+def scale_of(scope: Scope, obj: Object) -> Object:
+    """The Scale of an object."""
+    paths = scope.resource.scale
+    assert paths is not None
+    metadata = obj["metadata"]
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    spec: Object = {}
+    if replicas := _at(obj, paths.spec_path):
+        spec["replicas"] = replicas
+    status: Object = {"replicas": _at(obj, paths.status_path) or 0}
+    if paths.selector_path and (selector := _at(obj, paths.selector_path)):
+        status["selector"] = selector if isinstance(selector, str) else _selector_text(selector)
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in names if name in metadata},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def _selector_text(selector: Object) -> str:
+    if "matchLabels" in selector or "matchExpressions" in selector:
+        return str(labels.from_label_selector(selector))
+    return str(labels.from_labels(selector))
+
+
+def _at(obj: Any, path: str) -> Any:
+    for step in path.strip(".").split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
+
+
+def _set(obj: Object, path: str, value: int) -> None:
+    *holders, last = path.strip(".").split(".")
+    for step in holders:
+        obj = obj.setdefault(step, {})
+    obj[last] = value

@@ -1,0 +1,262 @@
+"""PUT, and what PATCH shares with it: the newest object in, the changed one out, again on a conflict.
+
+A write to the status subresource takes status (and metadata) from the client and the rest from the store; any other
+write the other way round.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.admission.attributes import DELETE, UPDATE, Attributes
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.authn.user import LOOPBACK, User
+from pynetes.apiserver.encoding import Accepted
+from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, validation
+from pynetes.apiserver.endpoints.options import WriteOptions, write_options
+from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.apiserver.registry.call import Allocation, Strategy
+from pynetes.apiserver.registry.table import STRATEGIES
+from pynetes.machinery import errors, field
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object, key_of
+from pynetes.machinery.resource import Resource
+from pynetes.storage.entry import Entry
+
+#: Kinds whose PUT creates an absent object, as upstream's AllowCreateOnUpdate.
+CREATE_ON_UPDATE = frozenset(
+    {
+        ("", "endpoints"),
+        ("", "events"),
+        ("", "limitranges"),
+        ("coordination.k8s.io", "leases"),
+        ("events.k8s.io", "events"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+    }
+)
+#: Kinds whose PUT needs a resourceVersion, as upstream's AllowUnconditionalUpdate.
+CONDITIONAL = frozenset(
+    {
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ("apiregistration.k8s.io", "apiservices"),
+        ("coordination.k8s.io", "leases"),
+    }
+)
+
+#: From the stored object, in the scope's version, to the one the client wants; may raise StatusError.
+Wish: TypeAlias = Callable[[Object], Awaitable[Object]]
+
+
+@dataclass(slots=True)
+class Update:
+    """One write under way; `run` is Store.update's change function."""
+
+    api: Api
+    request: Request
+    scope: Scope
+    options: WriteOptions
+    manager: str
+    wish: Wish
+    #: Whether ownership was settled by `wish` (server-side apply).
+    owned: bool = False
+    allocation: Allocation | None = None
+    _attributes: Attributes | None = None
+
+    async def run(self, stored: Object) -> Object:
+        """Compute the object to store. Called again when somebody else was faster."""
+        scope = self.scope
+        if self.allocation is not None:
+            await self.allocation.release()
+            self.allocation = None
+        old = scope.shown(stored)
+        del self.request.warnings[:]
+        new = await self.wish(encoding.load_json(encoding.dump(old, JSON)))
+        check_preconditions(scope, new, old)
+        new = await self._admitted(new, old)
+        objectmeta.carry_over(new, old)
+        self._prepare(new, old)
+        if not self.owned:
+            ownership.on_update(scope, new, old, manager=self.manager, now=self.api.clock.now())
+        self._bump_generation(new, old)
+        await self._validate(new, old)
+        await self._allocate()
+        return scope.stored(new)
+
+    async def _admitted(self, new: Object, old: Object) -> Object:
+        attributes = self.api.attributes(self.request, self.scope, UPDATE, dry_run=self.options.dry_run)
+        attributes.obj, attributes.old = new, old
+        attributes.options = self.options.described("UpdateOptions")
+        self._attributes = attributes
+        await self.api.chain.admit(attributes)
+        assert attributes.obj is not None
+        return attributes.obj
+
+    def _prepare(self, new: Object, old: Object) -> None:
+        resource = self.scope.resource
+        if self.scope.subresource == "status":
+            keep_all_but_status(new, old)
+            if resource.prepare_status is not None:
+                resource.prepare_status(new, old)
+        else:
+            if "status" in resource.subresources:
+                keep(new, old, "status")
+            if resource.prepare is not None:
+                resource.prepare(new, old)
+
+    def _bump_generation(self, new: Object, old: Object) -> None:
+        if self.scope.subresource == "status" or not self.scope.resource.generation:
+            return
+        if spec_of(new) != spec_of(old):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+
+    async def _allocate(self) -> None:
+        strategy = self._strategy()
+        if strategy is not None:
+            assert self._attributes is not None
+            self.allocation = await strategy.before(self.api.context, self._attributes)
+
+    def _strategy(self) -> Strategy | None:
+        resource = self.scope.resource
+        return None if self.scope.subresource else STRATEGIES.get((resource.group, resource.plural))
+
+    async def _validate(self, new: Object, old: Object) -> None:
+        scope = self.scope
+        if scope.subresource == "status":
+            validation.on_status(scope, new, old)
+        else:
+            validation.on_update(scope, new, old)
+        if scope.resource.warnings is not None:
+            self.request.warnings.extend(scope.resource.warnings(new, old))
+        assert self._attributes is not None
+        self._attributes.obj = new
+        await self.api.chain.validate(self._attributes)
+
+    async def store(self) -> Entry:
+        """Carry it out."""
+        try:
+            entry = await self.api.store(self.scope.resource).update(self.scope.key, self.run)
+        except BaseException:
+            if self.allocation is not None:
+                await self.allocation.release()
+            raise
+        strategy = self._strategy()
+        if strategy is not None and self._attributes is not None:
+            await strategy.after(self.api.context, self._attributes)
+        await complete_deletion(self.api, self.scope.resource, self.scope.key, entry.obj)
+        return entry
+
+    async def dry_run(self) -> Object:
+        """Everything but storing."""
+        stored = await self.api.store(self.scope.resource).read(self.scope.key)
+        return await self.run(stored.copy())
+
+
+async def complete_deletion(api: Api, resource: Resource, key: Key, obj: Object) -> None:
+    """An update that takes away the last thing a deleted object waits for removes it."""
+    metadata = obj["metadata"]
+    if (
+        not metadata.get("deletionTimestamp")
+        or metadata.get("finalizers")
+        or metadata.get("deletionGracePeriodSeconds")
+    ):
+        return
+    if resource.plural == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
+        return
+    try:
+        await api.store(resource).delete(key)
+    except StatusError as error:
+        if error.code != 404:
+            raise
+    await after_delete(api, resource, obj)
+
+
+async def after_delete(api: Api, resource: Resource, obj: Object, user: User = LOOPBACK) -> None:
+    """Let the registry release what the object held."""
+    strategy = STRATEGIES.get((resource.group, resource.plural))
+    if strategy is not None:
+        key = key_of(obj)
+        await strategy.after(
+            api.context,
+            Attributes(user=user, operation=DELETE, resource=resource, namespace=key.namespace, name=key.name, old=obj),
+        )
+
+
+def keep(new: Object, old: Object, member: str) -> None:
+    """The client does not decide over this member."""
+    if member in old:
+        new[member] = old[member]
+    else:
+        new.pop(member, None)
+
+
+def keep_all_but_status(new: Object, old: Object) -> None:
+    """A status write changes status, and what of metadata upstream lets it change (managedFields, resourceVersion)."""
+    metadata = {**old["metadata"]}
+    for name in ("managedFields", "resourceVersion"):
+        if name in new["metadata"]:
+            metadata[name] = new["metadata"][name]
+    status = new.get("status")
+    new.clear()
+    new.update(old)
+    new["metadata"] = metadata
+    if status is not None:
+        new["status"] = status
+    else:
+        new.pop("status", None)
+
+
+def spec_of(obj: Object) -> Object:
+    """What generation counts: all but metadata and status."""
+    return {name: value for name, value in obj.items() if name not in ("metadata", "status", "kind", "apiVersion")}
+
+
+def check_preconditions(scope: Scope, new: Object, old: Object) -> None:
+    """resourceVersion and uid, where the client gives them, must be the stored object's. Raises StatusError 409."""
+    resource = scope.resource
+    uid = new["metadata"].get("uid")
+    if uid and uid != old["metadata"].get("uid"):
+        detail = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata'].get('uid')}"
+        raise errors.conflict(resource.plural, resource.group, scope.name, detail)
+    version = new["metadata"].get("resourceVersion")
+    if version and version != old["metadata"]["resourceVersion"]:
+        raise errors.conflict(resource.plural, resource.group, scope.name)
+    if not version and ((resource.group, resource.plural) in CONDITIONAL or resource.schema is not None):
+        problem = field.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise errors.invalid(resource.kind, resource.group, scope.name, [problem])
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Replace the object; 201 where the kind allows a PUT to create."""
+    accepted = encoding.negotiate(request)
+    options = write_options(request, "UpdateOptions")
+    obj = decode.body(request, scope, options)
+    objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name=scope.name)
+    warned = list(request.warnings)
+    manager = options.manager or ownership.default_manager(request)
+
+    async def wish(_: Object) -> Object:
+        request.warnings.extend(warned)
+        return encoding.load_json(encoding.dump(obj, JSON))
+
+    update = Update(api, request, scope, options, manager, wish)
+    try:
+        return await finish(update, accepted)
+    except StatusError as error:
+        missing = error.code == 404 and error.status.get("details", {}).get("name") == scope.name
+        if not missing or scope.subresource or (scope.resource.group, scope.resource.plural) not in CREATE_ON_UPDATE:
+            raise
+    if obj["metadata"].pop("resourceVersion", ""):
+        raise scope.not_found()
+    return await create.create(api, request, scope, obj, options, manager=manager, accepted=accepted)
+
+
+async def finish(update: Update, accepted: Accepted) -> Response:
+    """Store, or only pretend to, and answer."""
+    api, request, scope = update.api, update.request, update.scope
+    if update.options.dry_run:
+        return rendering.obj(api, request, scope, accepted, await update.dry_run())
+    return rendering.one(api, request, scope, accepted, await update.store())

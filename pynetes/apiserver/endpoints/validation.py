@@ -1,0 +1,63 @@
+"""Gathers every mistake of an object about to be stored: metadata, schema, the record's own rules, immutable fields."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pynetes.apiserver.api import Scope
+from pynetes.apiserver.endpoints import objectmeta
+from pynetes.machinery import errors, field, schema
+from pynetes.machinery.meta import Object
+
+
+def on_create(scope: Scope, obj: Object) -> None:
+    """Raises StatusError 422 with all causes."""
+    resource = scope.resource
+    problems = list(objectmeta.validate(resource, obj))
+    problems += schema.of(resource, scope.version).validate(obj)
+    if resource.validate is not None:
+        problems += resource.validate(obj, None)
+    fail(scope, obj, problems)
+
+
+def on_update(scope: Scope, new: Object, old: Object) -> None:
+    """The same for an update of everything but status. Raises StatusError 422."""
+    resource = scope.resource
+    problems = list(objectmeta.validate_update(new, old))
+    problems += objectmeta.validate(resource, new)
+    problems += schema.of(resource, scope.version).validate(new)
+    problems += immutable_problems(scope, new, old)
+    if resource.validate is not None:
+        problems += resource.validate(new, old)
+    fail(scope, new, problems)
+
+
+def on_status(scope: Scope, new: Object, old: Object) -> None:
+    """The same for an update of status. Raises StatusError 422."""
+    resource = scope.resource
+    problems = list(objectmeta.validate_update(new, old))
+    problems += schema.of(resource, scope.version).validate(new)
+    if resource.validate_status is not None:
+        problems += resource.validate_status(new, old)
+    fail(scope, new, problems)
+
+
+def immutable_problems(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:
+    """Fields that the record declares immutable and the update changes."""
+    for path in scope.resource.immutable:
+        after = at(new, path)
+        if after != at(old, path):
+            yield field.invalid(path, after, "field is immutable")
+
+
+def at(obj: Any, path: str) -> Any:
+    """The value at a dotted path, None when absent."""
+    for step in path.split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
+
+
+def fail(scope: Scope, obj: Object, problems: list[field.Error]) -> None:
+    """Raise if there are any, each once."""
+    if problems:
+        name = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
+        raise errors.invalid(scope.resource.kind, scope.resource.group, name, list(dict.fromkeys(problems)))

@@ -1,0 +1,167 @@
+"""WATCH: a stream of changes. A change is framed once per encoding and the frame shared by all who see it.
+
+Headers and initial events go out at once. Bookmarks go to those who asked, about once a minute and just before the
+server ends the watch, with the revision up to which everything has been sent.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from pynetes.apiserver import encoding, rendering
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.encoding import Accepted
+from pynetes.apiserver.endpoints.options import ListOptions, parse
+from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.machinery import errors
+from pynetes.machinery.meta import Object, Revision
+from pynetes.storage.entry import Entry
+from pynetes.storage.watch import CacheEvent, Watch
+
+#: Seconds between bookmarks.
+BOOKMARK = 60.0
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+async def handle(api: Api, request: Request, scope: Scope) -> Response:
+    """Begin the watch; a revision that is too old is an ERROR event, as upstream has it."""
+    accepted = encoding.negotiate(request)
+    options = parse(request, scope, watch=True)
+    frames = Frames(api, request, scope, accepted)
+    try:
+        initial, watch = await _begin(api, scope, options)
+    except errors.StatusError as error:
+        if error.code != 410:
+            raise
+        return Response(200, _refused(error), accepted.media)
+    return Response(200, _stream(api, request, frames, options, initial, watch), accepted.media)
+
+
+async def _begin(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry] | None, Watch]:
+    """The state to send first (None: just go on after a revision) and the watch behind it."""
+    cache = api.cache(scope.resource)
+    if options.revision and not options.initial:
+        await api.cacher.ready()
+        return None, cache.watch(Revision(options.revision), options.wanted)
+    if options.revision != 0:
+        await api.cacher.fresh(None if options.revision is None else Revision(options.revision))
+    wants_state = options.initial is not False
+    # No await between the two: nothing can come in between.
+    return cache.entries(options.wanted) if wants_state else None, cache.watch(cache.revision, options.wanted)
+
+
+async def _refused(error: errors.StatusError) -> AsyncIterator[bytes]:
+    yield orjson.dumps({"type": "ERROR", "object": error.status}) + b"\n"
+
+
+async def _stream(
+    api: Api, request: Request, frames: "Frames", options: ListOptions, initial: Sequence[Entry] | None, watch: Watch
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    lifetime = options.timeout or api.config.min_request_timeout * (1 + random.random())
+    ends = loop.time() + lifetime
+    with watch:
+        if initial is not None:
+            async for chunk in _state(api, frames, options, initial, watch):
+                yield chunk
+        bookmark = loop.time() + BOOKMARK
+        while True:
+            due = min(ends, bookmark) if options.bookmarks else ends
+            try:
+                async with asyncio.timeout_at(due):
+                    events = await watch.batch()
+            except TimeoutError:
+                if options.bookmarks and (revision := watch.progress()) is not None:
+                    yield frames.bookmark(revision)
+                if loop.time() >= ends:
+                    return
+                bookmark = loop.time() + BOOKMARK
+                continue
+            if not events:
+                return
+            yield b"".join([frames.event(event) for event in events])
+
+
+async def _state(
+    api: Api, frames: "Frames", options: ListOptions, initial: Sequence[Entry], watch: Watch
+) -> AsyncIterator[bytes]:
+    revision = watch.progress() or api.cacher.revision
+    for start in range(0, len(initial), 200):
+        yield b"".join([frames.added(entry) for entry in initial[start : start + 200]])
+    if options.initial and options.bookmarks:
+        yield frames.bookmark(revision, initial_events_end=True)
+    elif not initial:
+        # The client's request has begun to be served: let it see the headers.
+        yield b""
+
+
+@dataclass(slots=True)
+class Frames:
+    """Encodes events for one watch; plain ones are shared through the event."""
+
+    api: Api
+    request: Request
+    scope: Scope
+    accepted: Accepted
+    _first: bool = True
+
+    def event(self, event: CacheEvent) -> bytes:
+        """One change."""
+        if self.accepted.as_:
+            return self._frame(event.type, event.entry)
+        key = (self.scope.api_version, self.accepted.media)
+        frame = event.frames.get(key)
+        if frame is None:
+            frame = event.frames[key] = self._frame(event.type, event.entry)
+        return frame
+
+    def added(self, entry: Entry) -> bytes:
+        """An object that was there when the watch began."""
+        return self._frame("ADDED", entry)
+
+    def _frame(self, kind: str, entry: Entry) -> bytes:
+        if self.accepted.plain and self.scope.native:
+            return b'{"type":"%b","object":%b}\n' % (kind.encode(), entry.body)
+        shown = self.scope.shown(entry.copy())
+        if self.accepted.as_:
+            shown = self._transformed(shown)
+        return self._encode({"type": kind, "object": shown})
+
+    def _transformed(self, shown: Object) -> Object:
+        if self.accepted.as_ == "Table":
+            first, self._first = self._first, False
+            # Only the first event comes with the columns; clients keep them.
+            metadata = {"resourceVersion": shown["metadata"]["resourceVersion"]}
+            return rendering.transform(
+                self.api, self.request, self.scope, self.accepted, [shown], metadata, headers=first
+            )
+        return rendering.partial(shown, f"meta.k8s.io/{self.accepted.version}")
+
+    def bookmark(self, revision: Revision, *, initial_events_end: bool = False) -> bytes:
+        """The revision up to which everything has been sent."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial_events_end:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+        shown: Object = {"kind": self.scope.resource.kind, "apiVersion": self.scope.api_version, "metadata": metadata}
+        if self.accepted.as_:
+            del metadata["creationTimestamp"]
+            shown = self._transformed(shown) if self.accepted.as_ != "Table" else self._table_bookmark(metadata)
+        return self._encode({"type": "BOOKMARK", "object": shown})
+
+    def _table_bookmark(self, metadata: Object) -> Object:
+        return {
+            "kind": "Table",
+            "apiVersion": f"meta.k8s.io/{self.accepted.version}",
+            "metadata": metadata,
+            "columnDefinitions": None,
+            "rows": [],
+        }
+
+    def _encode(self, event: Object) -> bytes:
+        if self.accepted.media == JSON:
+            return orjson.dumps(event) + b"\n"
+        return b"---\n" + encoding.dump(event, self.accepted.media)

@@ -1,0 +1,39 @@
+"""Asks the authorizers whether the user may do what the request line says; 403 otherwise."""
+
+from pynetes.apiserver.authz.attributes import Attributes, Authorizer, forbidden
+from pynetes.apiserver.http import Handler, Request, Response
+
+
+class Authorize:
+    """Nothing that reads or writes an object runs before this."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
+        """Go on if allowed."""
+        attributes = attributes_of(request)
+        decision = await self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden(attributes, decision.reason)
+        return await next(request)
+
+
+def attributes_of(request: Request) -> Attributes:
+    """The question a request puts."""
+    info = request.info
+    assert request.user is not None
+    if not info.is_resource_request:
+        return Attributes(user=request.user, verb=info.verb, path=info.path)
+    return Attributes(
+        user=request.user,
+        verb=info.verb,
+        group=info.api_group,
+        version=info.api_version,
+        resource=info.resource,
+        subresource=info.subresource,
+        namespace=info.namespace,
+        name=info.name,
+        field_selector=info.field_selector,
+        label_selector=info.label_selector,
+    )

@@ -1,0 +1,45 @@
+"""The filters, in the one order in which a request passes them."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+from pynetes.apiserver.filters.authentication import Authenticate
+from pynetes.apiserver.filters.authorization import Authorize
+from pynetes.apiserver.filters.impersonation import Impersonate
+from pynetes.apiserver.filters.inflight import InFlight
+from pynetes.apiserver.filters.observation import observe
+from pynetes.apiserver.filters.recovery import recover
+from pynetes.apiserver.filters.timeout import Timeout
+from pynetes.apiserver.http import Filter, Handler
+
+
+def order(
+    authenticate: Authenticate, impersonate: Impersonate, in_flight: InFlight, authorize: Authorize, timeout: Timeout
+) -> tuple[Filter, ...]:
+    """Outermost first."""
+    return (
+        # Everything below may fail, and whatever it raises becomes a Status with the headers every answer has.
+        # Reads the request line as well, because all that follows decides by it.
+        recover,
+        # Outside authentication, so that refused requests are counted too.
+        observe,
+        # Who asks …
+        authenticate,
+        # … in whose name …
+        impersonate,
+        # … whether there is room: after authentication, because the cluster's own administrators are exempt …
+        in_flight,
+        # … and whether they may. Nothing that reads an object comes before this.
+        authorize,
+        timeout,
+    )
+
+
+def build(filters: Sequence[Filter], endpoint: Handler) -> Handler:
+    """One handler of all of them."""
+    handler = endpoint
+    for link in reversed(filters):
+        # partial and not a closure: each closure would add a frame to every request.
+        handler = cast("Handler", partial(cast("Any", link), next=handler))
+    return handler

@@ -1,0 +1,98 @@
+"""Counts every request, in metrics under upstream's names and on the paths that `pynetes paths` shows."""
+
+import time
+
+from pynetes.apiserver.authn.user import SERVICE_ACCOUNT_PREFIX, User, node_name
+from pynetes.apiserver.http import Handler, Request, Response
+from pynetes.component.metrics import REGISTRY, exponential
+from pynetes.component.tracing import RECORDER, Identity, Interaction, now
+from pynetes.machinery.errors import StatusError
+
+_REQUESTS = REGISTRY.counter(
+    "apiserver_request_total",
+    "Requests by verb, dry run value, group, version, resource, scope, component, and HTTP response code.",
+    "verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component", "code",
+)  # fmt: skip
+_SECONDS = REGISTRY.histogram(
+    "apiserver_request_duration_seconds",
+    "Response latency in seconds by verb, dry run value, group, version, resource, subresource, scope and component.",
+    "verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component",
+    buckets=(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60),
+)  # fmt: skip
+_SIZES = REGISTRY.histogram(
+    "apiserver_response_sizes",
+    "Response size in bytes by verb, group, version, resource, subresource, scope and component.",
+    "verb", "group", "version", "resource", "subresource", "scope", "component",
+    buckets=exponential(1000, 10, 7),
+)  # fmt: skip
+_VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETECOLLECTION"}
+#: User → (path for a watch, path for anything else) of paths.md, and what the component is called.
+_COMPONENTS = {
+    "system:kube-controller-manager": (6, 7, "kube-controller-manager"),
+    "system:kube-scheduler": (8, 9, "kube-scheduler"),
+    "system:kube-proxy": (12, 13, "kube-proxy"),
+    f"{SERVICE_ACCOUNT_PREFIX}kube-system:kube-proxy": (12, 13, "kube-proxy"),
+    f"{SERVICE_ACCOUNT_PREFIX}kube-system:coredns": (24, 24, "dns"),
+    f"{SERVICE_ACCOUNT_PREFIX}kube-system:dns": (24, 24, "dns"),
+}
+
+
+async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
+    """Let the request pass and note what became of it."""
+    began = time.perf_counter()
+    code = 500
+    error = ""
+    try:
+        response = await next(request)
+        code = response.status
+        return response
+    except StatusError as failure:
+        code, error = failure.code, failure.reason
+        raise
+    finally:
+        _note(request, code, error, time.perf_counter() - began)
+
+
+def _note(request: Request, code: int, error: str, seconds: float) -> None:
+    info = request.info
+    verb = _VERBS.get(info.verb) or info.verb.upper()
+    scope = (
+        ("resource" if info.name else "namespace" if info.namespace else "cluster") if info.is_resource_request else ""
+    )
+    labels = (verb, "", info.api_group, info.api_version, info.resource, info.subresource, scope, "apiserver")
+    _REQUESTS.inc(*labels, str(code))
+    if info.verb != "watch":
+        _SECONDS.observe(seconds, *labels)
+    user = request.user
+    if user is None or request.path.startswith(("/healthz", "/livez", "/readyz")):
+        return
+    path, source = path_of(user, info.verb)
+    shown = f"{info.resource} {info.namespace}/{info.name}" if info.namespace else f"{info.resource} {info.name}"
+    RECORDER.record(
+        Interaction(
+            path=path,
+            at=now(),
+            source=source,
+            target="kube-apiserver",
+            action=info.verb if info.is_resource_request else f"{info.verb} {info.path}",
+            object=shown if info.is_resource_request else "",
+            seconds=seconds,
+            error=error,
+        ),
+        Identity(subject=user.name, issuer=request.credential) if request.credential else None,
+    )
+
+
+def path_of(user: User, verb: str) -> tuple[int, str]:
+    """The number of the interaction path a request belongs to, and who is at its other end."""
+    found = _COMPONENTS.get(user.name)
+    if found is not None:
+        watching, other, name = found
+        return (watching if verb == "watch" else other), name
+    if node := node_name(user):
+        return (10 if verb == "watch" else 11), f"kubelet {node}"
+    if user.name.startswith(SERVICE_ACCOUNT_PREFIX):
+        if user.name.startswith(f"{SERVICE_ACCOUNT_PREFIX}kube-system:") and user.name.endswith("-controller"):
+            return (6 if verb == "watch" else 7), "kube-controller-manager"
+        return 22, user.name.removeprefix("system:")
+    return 1, user.name

@@ -1,0 +1,58 @@
+"""The outermost filter: what a request asks for, its audit ID, and every exception turned into a Status."""
+
+import logging
+import random
+
+from pynetes.apiserver import requestinfo
+from pynetes.apiserver.http import Handler, Request, Response, error_response
+from pynetes.component import logs
+from pynetes.machinery import errors
+from pynetes.machinery.errors import StatusError
+from pynetes.storage.backend import Unavailable
+
+log = logging.getLogger(__name__)
+_CACHE = ("Cache-Control", "no-cache, private")
+
+
+async def recover(request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
+    """Answer, whatever happens below."""
+    request.info = requestinfo.parse(request.method, request.path, request.query_string)
+    request.audit_id = request.headers.get("audit-id") or _identifier()
+    try:
+        response = await next(request)
+    except StatusError as error:
+        response = error_response(error)
+    except Unavailable as error:
+        log.warning(logs.fact("the store is unavailable", path=request.path, error=error))
+        response = error_response(errors.unavailable(f"the store is unavailable: {error}"))
+    except TimeoutError:
+        response = error_response(timed_out(request))
+    except Exception as error:
+        log.exception(logs.fact("a request failed", method=request.method, path=request.path))
+        response = error_response(errors.internal(f"{type(error).__name__}: {error}"))
+    response.headers = (("Audit-Id", request.audit_id), _CACHE, *response.headers)
+    if request.warnings:
+        response.headers = (*response.headers, *(("Warning", _warning(text)) for text in _unique(request.warnings)))
+    return response
+
+
+def timed_out(request: Request) -> StatusError:
+    """504, as upstream's timeout filter words it."""
+    text = "Timeout: request did not complete within the allotted timeout"
+    return errors.failure(504, "Timeout", text, retryAfterSeconds=1)
+
+
+def _unique(texts: list[str]) -> dict[str, None]:
+    return dict.fromkeys(texts)
+
+
+def _warning(text: str) -> str:
+    """RFC 7234: code, agent, quoted text; control characters could end the header."""
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'
+
+
+def _identifier() -> str:
+    text = f"{random.getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"

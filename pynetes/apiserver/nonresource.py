@@ -1,0 +1,85 @@
+"""Everything that is no resource: discovery, health, version, metrics, OpenAPI, token issuer discovery."""
+
+from collections.abc import Callable
+
+from pynetes.apiserver.authn.service_account import discovery as issuer_discovery
+from pynetes.apiserver.authn.service_account import jwks
+from pynetes.apiserver.authn.union import Authentication
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.discovery import Discovery, version
+from pynetes.apiserver.endpoints.dispatch import not_allowed, not_found
+from pynetes.apiserver.http import Handler, Request, Response, json_response, text_response
+from pynetes.apiserver.openapi import OpenAPI
+from pynetes.apiserver.served import Served
+from pynetes.component import metrics
+from pynetes.component.health import Checks
+
+HEALTH = ("healthz", "livez", "readyz")
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
+
+def build(
+    config: Config,
+    served: Served,
+    checks: Checks,
+    discovery: Discovery,
+    openapi: OpenAPI,
+    authentication: Authentication,
+) -> Handler:
+    """One handler over all of these paths."""
+
+    def issuer(_: Request) -> Response:
+        name = config.service_account_issuer[0]
+        document = issuer_discovery(name, f"{name.rstrip('/')}/openid/v1/jwks", authentication.keys)
+        return json_response(document)
+
+    def keys(_: Request) -> Response:
+        found = json_response(jwks(authentication.keys))
+        found.content_type = "application/jwk-set+json"
+        return found
+
+    exact: dict[str, Callable[[Request], Response]] = {
+        "/version": lambda request: json_response(version()),
+        "/metrics": lambda request: Response(200, metrics.REGISTRY.text().encode(), METRICS_TYPE),
+        "/metrics/slis": lambda request: Response(200, b"", METRICS_TYPE),
+        "/.well-known/openid-configuration": issuer,
+        "/openid/v1/jwks": keys,
+        "/": lambda request: json_response({"paths": paths(served)}),
+    }
+
+    async def handle(request: Request) -> Response:
+        path = request.path.rstrip("/") or "/"
+        root = path.split("/", 2)[1]
+        if request.method not in ("GET", "HEAD"):
+            if path in exact or root in ("api", "apis"):
+                raise not_allowed()
+            return not_found()
+        if root in HEALTH:
+            return _health(checks, request, root, path)
+        if found := exact.get(path):
+            return found(request)
+        if root == "openapi":
+            return openapi.answer(request) or not_found()
+        if root in ("api", "apis"):
+            return discovery.answer(request) or not_found()
+        return not_found()
+
+    return handle
+
+
+def paths(served: Served) -> list[str]:
+    """What / lists."""
+    found = ["/.well-known/openid-configuration", "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2"]
+    found += ["/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+    for group, versions in served.group_versions().items():
+        found += [f"/apis/{group}"] if group else []
+        found += [f"/apis/{group}/{version}" if group else f"/api/{version}" for version in versions]
+    return sorted(found)
+
+
+def _health(checks: Checks, request: Request, endpoint: str, path: str) -> Response:
+    only = path[len(endpoint) + 2 :]
+    result = checks.answer(
+        endpoint, verbose="verbose" in request.query, exclude=request.query.get("exclude", []), only=only
+    )
+    return text_response(result.text, result.status)

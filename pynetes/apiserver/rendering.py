@@ -1,0 +1,106 @@
+"""Objects as answers: stored bytes as they are wherever possible, else converted, as a Table, or as metadata only."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.encoding import Accepted, dump, is_pretty
+from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.machinery import table
+from pynetes.machinery.meta import Object
+from pynetes.storage.entry import Entry, join_bodies, join_items
+
+_META = "meta.k8s.io"
+
+
+def one(api: Api, request: Request, scope: Scope, accepted: Accepted, entry: Entry, status: int = 200) -> Response:
+    """A stored object."""
+    if accepted.plain and scope.native and not is_pretty(request):
+        return Response(status, entry.body)
+    return obj(api, request, scope, accepted, entry.copy(), status)
+
+
+def obj(api: Api, request: Request, scope: Scope, accepted: Accepted, found: Object, status: int = 200) -> Response:
+    """An object that is the caller's own."""
+    shown: Object = scope.shown(found)
+    if accepted.as_:
+        shown = transform(api, request, scope, accepted, [shown], shown["metadata"])
+    return Response(status, dump(shown, accepted.media, pretty=is_pretty(request)), accepted.media)
+
+
+def plain(request: Request, accepted: Accepted, body: Object, status: int = 200) -> Response:
+    """An object of another kind than the scope's: Status, Scale, reviews."""
+    return Response(status, dump(body, accepted.media, pretty=is_pretty(request)), accepted.media)
+
+
+def many(
+    api: Api, request: Request, scope: Scope, accepted: Accepted, entries: Sequence[Entry], metadata: Object
+) -> Response:
+    """A list."""
+    resource = scope.resource
+    if accepted.plain and scope.native and not is_pretty(request):
+        # Custom resources keep kind and apiVersion in list items, as upstream's unstructured lists do.
+        joined = join_bodies(entries) if resource.schema is not None else join_items(entries)
+        kind = resource.list_kind or f"{resource.kind}List"
+        head = orjson.dumps({"kind": kind, "apiVersion": scope.api_version, "metadata": metadata})
+        return Response(200, [head[:-1] + b',"items":[', joined, b"]}"])
+    shown = [scope.shown(entry.copy()) for entry in entries]
+    if accepted.as_:
+        body: Any = transform(api, request, scope, accepted, shown, metadata)
+    else:
+        body = list_of(scope, shown, metadata)
+    return Response(200, dump(body, accepted.media, pretty=is_pretty(request)), accepted.media)
+
+
+def list_of(scope: Scope, objects: Iterable[Object], metadata: Object) -> Object:
+    """A list object; built-in kinds leave kind and apiVersion out of its items."""
+    resource = scope.resource
+    items = [
+        item if resource.schema is not None else {n: v for n, v in item.items() if n not in ("kind", "apiVersion")}
+        for item in objects
+    ]
+    kind = resource.list_kind or f"{resource.kind}List"
+    return {"kind": kind, "apiVersion": scope.api_version, "metadata": metadata, "items": items}
+
+
+def transform(
+    api: Api,
+    request: Request,
+    scope: Scope,
+    accepted: Accepted,
+    objects: Sequence[Object],
+    metadata: Object,
+    *,
+    headers: bool = True,
+) -> Object:
+    """The objects as a Table, as PartialObjectMetadata (of exactly one), or as a list of it."""
+    if accepted.as_ == "Table":
+        listed: Object = {
+            name: metadata[name] for name in ("resourceVersion", "continue", "remainingItemCount") if name in metadata
+        }
+        return table.render(
+            scope.resource,
+            objects,
+            now=api.clock.now(),
+            metadata=listed,
+            include=request.param("includeObject") or "Metadata",
+            headers=headers,
+            version=accepted.version,
+        )
+    api_version = f"{_META}/{accepted.version}"
+    if accepted.as_ == "PartialObjectMetadata":
+        return partial(objects[0], api_version)
+    items = [partial(item, api_version) for item in objects]
+    return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": metadata, "items": items}
+
+
+def partial(found: Object, api_version: str) -> Object:
+    """PartialObjectMetadata of an object."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": found["metadata"]}
+
+
+def is_json(accepted: Accepted) -> bool:
+    """Whether the answer is JSON."""
+    return accepted.media == JSON

@@ -1,0 +1,60 @@
+"""`pynetes apiserver`: the API server alone, with upstream's flags.
+
+Without --etcd-servers it keeps its objects in SQLite under --data-dir, and without that in memory. Without certificates
+it makes its own, under --cert-dir or --data-dir.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pynetes.apiserver import app
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.server import TLS
+from pynetes.apiserver.serving import serving_certificate
+from pynetes.component import config, logs, tasks
+from pynetes.component.clock import SystemClock
+from pynetes.component.serving import serve_paths
+from pynetes.storage.backends import open_backend
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Flags → configuration → run."""
+    given = config.parse(Config, argv, prog="pynetes apiserver", description=__doc__ or "")
+    logs.setup("kube-apiserver", verbosity=given.v)
+    try:
+        tls = tls_of(given)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return tasks.run(lambda: run(given, tls))
+
+
+def tls_of(given: Config) -> TLS:
+    """The serving certificate and whose client certificates are looked at. Raises OSError."""
+    certificate, key = given.tls_cert_file, given.tls_private_key_file
+    if not certificate or not key:
+        certificate, key = serving_certificate(given)
+    cas = tuple(filter(None, (given.client_ca_file, given.requestheader_client_ca_file)))
+    for path in (certificate, key, *cas):
+        Path(path).open("rb").close()
+    return TLS(certificate=certificate, key=key, client_cas=cas)
+
+
+async def run(given: Config, tls: TLS) -> None:
+    """Serve until cancelled."""
+    if given.data_dir:
+        Path(given.data_dir).mkdir(parents=True, exist_ok=True)
+    backend = open_backend(given)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(backend.close)
+        await stack.enter_async_context(serve_paths(given.paths_socket, "kube-apiserver"))
+        server = app.build(given, backend, SystemClock())
+        async with app.running(server, tls=tls):
+            log.info(logs.fact("serving", address=given.bind_address, port=server.port))
+            await asyncio.get_running_loop().create_future()
