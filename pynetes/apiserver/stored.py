@@ -1,6 +1,6 @@
 """The cluster's objects for policies, the registry and start-up hooks: cache reads, and writes past the filters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import orjson
 
@@ -46,7 +46,7 @@ class Stored:
 
     def keep(self, resource: Resource, index: Index) -> None:
         """Reset the index now and tell it every change."""
-        self._cacher.of(resource).observe(_Told(index))
+        self._cacher.of(resource).follow(_Told(index))
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Complete metadata as the server does and store."""
@@ -127,7 +127,7 @@ class _Told:
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def replaced(self, entries: Sequence[Entry]) -> None:
+    def reset(self, entries: Iterable[Entry]) -> None:
         """All of it."""
         self._index.reset([entry.obj for entry in entries])
 
