@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pynetes.cluster import netns, network
+from pynetes.cluster import network
 
 PLUGINS = Path("/usr/lib/cni")
 
@@ -16,7 +16,8 @@ PLUGINS = Path("/usr/lib/cni")
 def pod(net: network.ClusterNetwork, node: network.NodeNetwork, name: str, data_dir: Path) -> Iterator[tuple[str, str]]:
     """ADD a namespace to the node's network; gives the namespace's name and the pod's address. DEL at the end."""
     space = f"{net.label}-pod-{name}"
-    netns.ensure_namespace(space)
+    subprocess.run(["ip", "netns", "add", space], check=True)
+    subprocess.run(["ip", "-n", space, "link", "set", "lo", "up"], check=True)
     conf = network.cni_conf(net, node, data_dir)
     try:
         result: dict[str, object] = {}
@@ -27,7 +28,7 @@ def pod(net: network.ClusterNetwork, node: network.NodeNetwork, name: str, data_
     finally:
         for plugin in reversed(conf["plugins"]):
             _call("DEL", conf, plugin, node, space, name, {})
-        netns.delete_namespace(space)
+        subprocess.run(["ip", "netns", "delete", space], check=True)
 
 
 def _call(
