@@ -5,12 +5,14 @@ client gets a translation (remotecommand.py). Whatever fails before the upgrade 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from pynetes.apis.core import nodes, pods
 from pynetes.apiserver.admission.attributes import CONNECT, Attributes
 from pynetes.apiserver.admission.chain import Chain
+from pynetes.apiserver.config import Config
 from pynetes.apiserver.endpoints import remotecommand
 from pynetes.apiserver.endpoints.proxy import Proxy
 from pynetes.apiserver.http import Request, Response, Takeover, Upgrade
@@ -189,6 +191,27 @@ class Connect:
             await splice((reader, writer), (exchange.reader, exchange.writer))
 
         return Upgrade(headers=tuple(exchange.headers), take=take)
+
+
+class _Scope(Protocol):
+    """What dispatch knows of where a request is at."""
+
+    @property
+    def resource(self) -> Resource:
+        """Whose subresource is asked for."""
+
+
+def build(
+    ctx: Context, chain: Chain, config: Config
+) -> Mapping[tuple[str, str], Callable[[Any, Request, _Scope], Awaitable[Response]]]:
+    """The endpoints by (plural, subresource), as dispatch wants them."""
+    connect = Connect(ctx, chain, Kubelets(config))
+
+    async def serve(_: Any, request: Request, scope: _Scope) -> Response:
+        return await connect.serve(request, scope.resource)
+
+    served = [("pods", subresource) for subresource in (*OPTIONS, "proxy")]
+    return dict.fromkeys((*served, ("services", "proxy"), ("nodes", "proxy")), serve)
 
 
 def _accept(request: Request, protocol: str, take: Takeover) -> Upgrade:
