@@ -1,109 +1,142 @@
-"""Proof that etcd and the API server verify each other: four attempts that must fail, and the check that stopped each.
+"""Proof, from a running etcd, that its mTLS refuses what it must: what `pynetes paths verify` shows for it.
 
-Every attempt is a real TLS handshake with the running etcd. In TLS 1.3 a server refuses a client's certificate after
-the client's side of the handshake is done, so an attempt counts as accepted only when the server answers a request.
+Each case is a real handshake. Refusals name who refused and the check that did: what etcd wrote into its log about this
+very connection, else the alert it sent, or what the client's own verification said. The accepted control shows that
+refusal is not mere silence.
 """
 
-import asyncio
+import re
+import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from pynetes.pki import issue
-from pynetes.pki.layout import CLUSTER_CA, ETCD_CA, Layout, Leaf, Pair
+from pynetes.pki import files, issue
+from pynetes.pki.layout import ETCD_CA, Layout, Leaf, Pair
 
-WITHIN = 5.0
-#: No certificate has this name: the top-level domain is reserved (RFC 2606).
-WRONG_HOST = "etcd.elsewhere.invalid"
-
-
-class Refusal(NamedTuple):
-    """An attempt: what was tried, whether it was refused, and which check refused it, in TLS's own words."""
-
-    what: str
-    refused: bool
-    evidence: str
+TIMEOUT = 5.0
+#: Begins an HTTP/2 connection; a server that accepted us answers with its settings.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+WRONG_NAME = "not-this-etcd.invalid"
+#: How long etcd may take to write the line about a refused connection, in seconds.
+LOGGED = 1.0
 
 
-async def refusals(layout: Layout, host: str, port: int) -> list[Refusal]:
-    """Try all four. Raises ConnectionError when the rightful client is refused too: then nothing is proven."""
-    ca, rightful = layout.pair(ETCD_CA.stem), layout.pair("apiserver-etcd-client")
-    said = await _attempt(host, port, _client(ca, rightful))
-    if not said.startswith("HTTP/"):
-        raise ConnectionError(f"etcd refuses the API server's own certificate: {said}")
-    found = []
-    for what, identity in IDENTITIES:
-        with identity(layout) as pair:
-            said = await _attempt(host, port, _client(ca, pair))
-        found.append(Refusal(what, not said.startswith("HTTP/"), said))
-    said = await _attempt(host, port, _client(ca, rightful), name=WRONG_HOST)
-    found.append(
-        Refusal(
-            f"a server that shows a certificate for another host than {WRONG_HOST}", not said.startswith("HTTP/"), said
-        )
-    )
-    return found
+class Evidence(NamedTuple):
+    """One handshake. `refused_by` is "etcd", "client" or "" (it was accepted); `check` says why, in their words."""
+
+    case: str
+    refused_by: str
+    check: str
+    subject: str
+    issuer: str
+
+    def __str__(self) -> str:
+        shown = f"{self.case} ({self.subject}, issuer {self.issuer})" if self.subject else self.case
+        return f"{shown}: refused by {self.refused_by}: {self.check}" if self.refused_by else f"{shown}: accepted"
 
 
-def _client(ca: Pair, identity: Pair | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(ca.certificate))
-    if identity is not None:
-        context.load_cert_chain(identity.certificate, identity.key)
-    return context
+class Expectation(NamedTuple):
+    """A case, who must refuse it ("" for nobody), and what was seen."""
+
+    refused_by: str
+    seen: Evidence
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was seen is what must be."""
+        return self.refused_by == self.seen.refused_by
 
 
-async def _attempt(host: str, port: int, context: ssl.SSLContext, *, name: str = "") -> str:
-    """The first line of etcd's answer, or why there was none."""
-    try:
-        async with asyncio.timeout(WITHIN):
-            reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name or host)
-            try:
-                writer.write(f"GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-                line = await reader.readline()
-                return line.decode(errors="replace").strip() or "the connection was closed without an answer"
-            finally:
-                writer.close()
-    except ssl.SSLCertVerificationError as error:
-        return f"client: {error.verify_message}"
-    except ssl.SSLError as error:
-        return f"server: {(error.reason or str(error)).lower().replace('_', ' ')}"
-    except ConnectionError as error:
-        return f"server: {error}"
+@dataclass(frozen=True)
+class _Etcd:
+    host: str
+    port: int
+    ca: Path
+    log: Path | None
 
 
-@contextmanager
-def _nothing(layout: Layout) -> Iterator[Pair | None]:
-    yield None
+def handshakes(layout: Layout, host: str, port: int, *, log: Path | None = None) -> list[Expectation]:
+    """The accepted control and the four refusals, against etcd at host:port. Blocks for some milliseconds.
+
+    With etcd's log, each refusal quotes what etcd says about it; the alert alone only says that the certificate is bad.
+
+    Raises OSError when etcd is not there, FileNotFoundError when a certificate is not."""
+    etcd = _Etcd(host, port, layout.pair("etcd/ca").certificate, log)
+    good, other = layout.pair("apiserver-etcd-client"), layout.pair("apiserver-kubelet-client")
+    with _expired(layout) as expired:
+        return [
+            Expectation("", _dial("right certificate", etcd, good)),
+            Expectation("etcd", _dial("no certificate", etcd, None)),
+            Expectation("etcd", _dial("signed by the cluster CA", etcd, other)),
+            Expectation("etcd", _dial("expired", etcd, expired)),
+            Expectation("client", _dial("wrong-host server certificate", etcd, good, name=WRONG_NAME)),
+        ]
 
 
 @contextmanager
-def _of_cluster(layout: Layout) -> Iterator[Pair | None]:
-    """A certificate that the cluster's CA signed: right for the API server, wrong for etcd."""
-    yield layout.pair("apiserver-kubelet-client")
-
-
-@contextmanager
-def _expired(layout: Layout) -> Iterator[Pair | None]:
-    """A certificate of etcd's own CA that ended before this minute."""
-    pair = layout.pair(ETCD_CA.stem)
-    authority = issue.load(pair.certificate.read_bytes(), pair.key.read_bytes())
-    began = authority.certificate.not_valid_before_utc
-    wanted = Leaf("expired", ETCD_CA, "expired", client=True)
-    issued = issue.leaf(wanted, authority, began + timedelta(seconds=1), life=timedelta(seconds=1))
+def _expired(layout: Layout) -> Iterator[Pair]:
+    """A client certificate of etcd's own authority whose time is over."""
+    authority = layout.pair(ETCD_CA.stem)
+    issuer = issue.load(authority.certificate.read_bytes(), authority.key.read_bytes())
+    wanted = Leaf("expired", ETCD_CA, "expired-client", client=True)
+    # An authority made a moment ago cannot have signed anything long expired.
+    made = max(datetime.now(UTC) - timedelta(days=1), issuer.certificate.not_valid_before_utc)
+    old = issue.leaf(wanted, issuer, made, life=timedelta(seconds=1))
     with tempfile.TemporaryDirectory() as folder:
-        made = Pair(Path(folder, "expired.crt"), Path(folder, "expired.key"))
-        made.certificate.write_bytes(issued.certificate_pem)
-        made.key.touch(mode=0o600)
-        made.key.write_bytes(issued.key_pem)
-        yield made
+        pair = Pair(Path(folder) / "expired.crt", Path(folder) / "expired.key")
+        files.write(pair.key, old.key_pem)
+        files.write(pair.certificate, old.certificate_pem)
+        yield pair
 
 
-IDENTITIES: tuple[tuple[str, Callable[[Layout], AbstractContextManager[Pair | None]]], ...] = (
-    ("a client without a certificate", _nothing),
-    (f"a client whose certificate is of the cluster's CA ({CLUSTER_CA.common_name})", _of_cluster),
-    ("a client whose certificate has expired", _expired),
-)
+def _dial(case: str, etcd: _Etcd, pair: Pair | None, *, name: str = "") -> Evidence:
+    context = ssl.create_default_context(cafile=str(etcd.ca))
+    context.set_alpn_protocols(["h2"])
+    subject = issuer = ""
+    if pair is not None:
+        context.load_cert_chain(pair.certificate, pair.key)
+        certificate = issue.load(pair.certificate.read_bytes(), pair.key.read_bytes()).certificate
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    with socket.create_connection((etcd.host, etcd.port), timeout=TIMEOUT) as connection:
+        local = connection.getsockname()[1]
+        who, check = _handshake(context, connection, name or etcd.host)
+    if who == "etcd" and etcd.log is not None:
+        check = _logged(etcd.log, local) or check
+    return Evidence(case, who, check, subject, issuer)
+
+
+def _handshake(context: ssl.SSLContext, connection: socket.socket, name: str) -> tuple[str, str]:
+    """Who refused it, and why; two empty texts when it was accepted."""
+    try:
+        with context.wrap_socket(connection, server_hostname=name) as stream:
+            # In TLS 1.3 the client is done before the server has judged it; the first read tells.
+            stream.sendall(PREFACE)
+            return ("", "") if stream.recv(9) else ("etcd", "closed the connection")
+    except ssl.SSLCertVerificationError as error:
+        return "client", error.verify_message
+    except ssl.SSLError as error:
+        return "etcd", (error.reason or str(error)).lower().replace("_", " ")
+    except (ConnectionResetError, BrokenPipeError):
+        return "etcd", "reset the connection"
+
+
+def _logged(log: Path, port: int) -> str:
+    """What etcd wrote about the connection from this port; "" when it writes nothing in time. Both log formats."""
+    plain = re.compile(rf'rejected connection from "[^"]*:{port}" \(error "([^"]*)"')
+    structured = re.compile(rf'"rejected connection[^"]*".*"remote-addr":"[^"]*:{port}".*"error":"([^"]*)"')
+    deadline = time.monotonic() + LOGGED
+    while True:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if f":{port}" in line]
+        for line in reversed(lines):
+            if found := plain.search(line) or structured.search(line):
+                return found[1]
+        if time.monotonic() > deadline:
+            return ""
+        time.sleep(0.02)

@@ -45,6 +45,16 @@ def read(content: bytes) -> tuple[issue.Issued, str, bytes]:
         raise ValueError(f"not a kubeconfig with an embedded certificate: {error!r}") from error
 
 
+def replaced(content: bytes, identity: issue.Issued) -> bytes:
+    """The same file with another identity. Raises ValueError when it is not of this form."""
+    read(content)
+    document: Any = yaml.safe_load(content)
+    user = document["users"][0]["user"]
+    user["client-certificate-data"] = _encode(identity.certificate_pem)
+    user["client-key-data"] = _encode(identity.key_pem)
+    return yaml.safe_dump(document, sort_keys=False).encode()
+
+
 def certificate(content: bytes) -> x509.Certificate:
     """The embedded client certificate."""
     return read(content)[0].certificate

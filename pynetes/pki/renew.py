@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pynetes.pki import files, issue, kubeconfig
+from pynetes.pki import files, inventory, issue, kubeconfig
 from pynetes.pki.layout import (
     AUTHORITIES,
     CLUSTER_CA,
@@ -186,3 +187,48 @@ def _trust(path: Path, authority: issue.Issued) -> None:
 def _save(pair: Pair, issued: issue.Issued) -> None:
     files.write(pair.key, issued.key_pem)
     files.write(pair.certificate, issued.certificate_pem, mode=files.PUBLIC)
+
+
+def again(layout: Layout, *, only: frozenset[str] = frozenset(), now: datetime | None = None) -> Iterator[str]:
+    """Issue what is there anew with the same subject, names and usages, for callers who know no Hosts.
+
+    Kubeconfigs keep their server. Raises PKIError when an authority is missing or unreadable."""
+    moment = now or datetime.now(UTC)
+    authorities = [_authority(layout.pair(wanted.stem)) for wanted in AUTHORITIES]
+    for item in inventory.of(layout):
+        if item.authority or (only and item.name not in only):
+            continue
+        issuer = next((found for found in authorities if found.certificate.subject == item.certificate.issuer), None)
+        if issuer is None:
+            raise PKIError(f"{item.path}: its issuer {item.issuer} is none of this cluster's authorities")
+        made = issue.leaf(_same(item), issuer, moment)
+        if item.path.suffix == ".conf":
+            files.write(item.path, kubeconfig.replaced(item.path.read_bytes(), made))
+        else:
+            _save(Pair(item.path, item.path.with_suffix(".key")), made)
+        yield item.name
+
+
+def _authority(pair: Pair) -> issue.Issued:
+    try:
+        return issue.load(pair.certificate.read_bytes(), pair.key.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PKIError(f"{pair.certificate} and {pair.key.name}: {error}") from error
+
+
+def _same(item: inventory.Item) -> Leaf:
+    certificate = item.certificate
+    names = {oid: [str(found.value) for found in certificate.subject.get_attributes_for_oid(oid)] for oid in SUBJECT}
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return Leaf(
+        item.name,
+        CLUSTER_CA,
+        names[NameOID.COMMON_NAME][0],
+        tuple(names[NameOID.ORGANIZATION_NAME]),
+        server=ExtendedKeyUsageOID.SERVER_AUTH in usages,
+        client=ExtendedKeyUsageOID.CLIENT_AUTH in usages,
+        names=issue.names_of(certificate),
+    )
+
+
+SUBJECT = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
