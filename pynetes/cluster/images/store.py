@@ -26,9 +26,9 @@ def pack(folder: Path) -> dict[str, Path]:
     return {
         recipes.PAUSE: _image(
             folder,
-            f"pause-{busybox}",
-            {f"pause-{busybox}": recipes.pause},
-            Image(name=recipes.PAUSE, layers=(), entrypoint=("/pause", "sleep", "2147483647")),
+            f"sandbox-{busybox}",
+            {f"sandbox-{busybox}": recipes.pause},
+            Image(name=recipes.PAUSE, layers=(), entrypoint=("/bin/busybox", "sleep", "2147483647")),
         ),
         recipes.BUSYBOX: _image(
             folder,
