@@ -14,7 +14,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -205,6 +205,9 @@ class FakeAPI:
             self._store(target.resource, bound, obj)
         elif target.subresource == "eviction":
             self._drop(target.resource, obj)
+        elif target.subresource == "token":
+            expires = self._clock.now() + timedelta(seconds=body["spec"].get("expirationSeconds", 3600))
+            return {**body, "status": {"token": f"token-{self.revision}", "expirationTimestamp": _stamp(expires)}}
         return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
     def _update(self, verb: str, target: _Target, change: Callable[[Object], Object], expected: str | None) -> Object:

@@ -51,6 +51,8 @@ class Kubelet:
         self.clock = clock or SystemClock()
         self.name = config.hostname_override or socket.gethostname().lower()
         self.workers: dict[str, Worker] = {}
+        #: Set once every pod bound to the node, and everything that runs, is known.
+        self.started = asyncio.Event()
         self.node: Object = {"metadata": {"name": self.name}, "spec": {}}
 
     async def run(self) -> None:
@@ -91,6 +93,7 @@ class Kubelet:
             await bound.wait_synced()
             group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
             await orphans.stop_all(ctx, self.workers)
+            self.started.set()
             await tasks.forever()
 
     async def _runtime_version(self, runtime: Runtime) -> tuple[str, str]:

@@ -71,12 +71,13 @@ class Pleg:
             if not listed:
                 self.pods.pop(uid, None)
                 self._locks.pop(uid, None)
+                self._owners = {one: owner for one, owner in self._owners.items() if owner != uid}
                 return PodRuntime(uid=uid, namespace=known.namespace, name=known.name)
             listed.sort(key=lambda pair: (pair[0].metadata.attempt, pair[0].created_at), reverse=True)
             containers = [await self._container(known, one) for _, inside in listed for one in inside]
             newest = listed[0][0]
-            for container in containers:
-                self._owners[container.id] = uid
+            for one in (*containers, *(sandbox for sandbox, _ in listed)):
+                self._owners[one.id] = uid
             fresh = self.pods[uid] = PodRuntime(
                 uid=uid,
                 namespace=newest.metadata.namespace,
@@ -123,10 +124,12 @@ class Pleg:
         for pause in AFTER_EXIT:
             await self._clock.sleep(pause)
             try:
-                containers = (await self.refresh(uid)).containers
+                now = await self.refresh(uid)
             except RuntimeFailure:
                 continue
-            if not any(one.id == container_id and one.state != State.EXITED for one in containers):
+            alive = [one.id for one in now.containers if one.state != State.EXITED]
+            alive += [one.id for one in now.sandboxes if one.ready]
+            if container_id not in alive:
                 break
         self._on_change(uid)
 
