@@ -49,8 +49,9 @@ class Cacher:
         #: The newest own write of a key and whether it was a delete, until the watch has brought it.
         self._own: dict[str, tuple[Entry, bool]] = {}
         self._waiting: dict[asyncio.Future[None], Revision] = {}
-        self._question: asyncio.Future[Revision] | None = None
-        self._asking = asyncio.Lock()
+        #: Whether a question is out, or somebody has been told to ask it; and who waits for the next one.
+        self._asking = False
+        self._gathered: list[asyncio.Future[Revision | None]] = []
         for resource in resources:
             self._register(resource)
 
@@ -223,37 +224,55 @@ class Cacher:
             del self._waiting[future]
 
     async def _current(self) -> Revision:
-        """The store's revision, asked after this call began. All who come while one question is out share the next."""
-        while (shared := self._question) is not None:
-            # A question that has not been put yet answers for us too. Whoever was to put it may be cancelled, though.
+        """The store's revision, asked after this call began.
+
+        Who comes while a question is out waits for the next one, which one of those waiting asks for all of them."""
+        if self._asking:
+            future: asyncio.Future[Revision | None] = asyncio.get_running_loop().create_future()
+            self._gathered.append(future)
             try:
-                return await asyncio.shield(shared)
+                answer = await future
             except asyncio.CancelledError:
-                if not shared.cancelled() or _cancelling():
-                    raise
-        question: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
-        self._question = question
+                # Told to ask, and cancelled before it could.
+                if future.done() and not future.cancelled() and not future.exception() and future.result() is None:
+                    self._hand_on()
+                raise
+            if answer is not None:
+                return answer
+        return await self._ask()
+
+    async def _ask(self) -> Revision:
+        self._asking = True
+        sharing, self._gathered = self._gathered, []
         try:
-            async with self._asking:
-                self._question = None
-                revision = await self._backend.current_revision()
+            revision = await self._backend.current_revision()
+            _answer(sharing, revision)
+            return revision
         except Exception as error:
-            question.set_exception(error)
-            question.exception()  # it need not have been shared by anybody
+            for future in sharing:
+                if not future.done():
+                    future.set_exception(error)
             raise
         except BaseException:
-            question.cancel()
+            self._gathered = sharing + self._gathered
             raise
         finally:
-            if self._question is question:
-                self._question = None
-        question.set_result(revision)
-        return revision
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Let the first of those waiting ask, if any."""
+        while self._gathered:
+            future = self._gathered.pop(0)
+            if not future.done():
+                future.set_result(None)
+                return
+        self._asking = False
 
 
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _answer(sharing: Sequence["asyncio.Future[Revision | None]"], revision: Revision) -> None:
+    for future in sharing:
+        if not future.done():
+            future.set_result(revision)
 
 
 def _too_large(wanted: Revision, current: Revision) -> errors.StatusError:
