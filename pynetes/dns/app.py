@@ -12,7 +12,6 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.config import option
 from pynetes.component.health import Checks
-from pynetes.component.metrics import REGISTRY
 from pynetes.dns import forward, server
 from pynetes.dns.answers import Answers
 from pynetes.dns.tracker import Tracker
@@ -46,8 +45,6 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
     servers = forward.upstreams(config.forward, own=(config.bind_address,))
     forwarder = forward.Forwarder(servers, clock=clock)
     checks, ready, listening = Checks(), Checks(), False
-    REGISTRY.gauge("coredns_cache_hits_total", "The count of cache hits.", read=lambda: [((), forwarder.hits)])
-    REGISTRY.gauge("coredns_cache_misses_total", "The count of cache misses.", read=lambda: [((), forwarder.misses)])
     async with contextlib.AsyncExitStack() as stack:
         group = await stack.enter_async_context(tasks.Group())
         stack.push_async_callback(client.close)

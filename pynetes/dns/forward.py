@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 from pynetes.dns import wire
 from pynetes.dns.wire import Query
 
 #: Seconds that an answer is remembered at most, and an absence.
 LONGEST, LONGEST_NEGATIVE = 30, 5
 MEMORY = 10000
+HITS = REGISTRY.counter("coredns_cache_hits_total", "The count of cache hits.")
+MISSES = REGISTRY.counter("coredns_cache_misses_total", "The count of cache misses.")
+FAILURES = REGISTRY.counter("coredns_forward_failures_total", "Questions that no name server outside answered.")
 
 
 class Unanswered(Exception):
@@ -73,7 +77,6 @@ class Forwarder:
         self.servers, self._clock, self._timeout = tuple(servers), clock, timeout
         self._memory: dict[bytes, _Remembered] = {}
         self._pending: dict[bytes, asyncio.Future[bytes]] = {}
-        self.hits = self.misses = self.failures = 0
 
     def remembered(self, query: Query) -> bytes | None:
         """The answer to this query from memory, its times to live counted down."""
@@ -81,7 +84,7 @@ class Forwarder:
         now = self._clock.monotonic()
         if entry is None or entry.until <= now:
             return None
-        self.hits += 1
+        HITS.inc()
         answer, age = bytearray(entry.message), int(now - entry.since)
         for record in entry.ttls:
             struct.pack_into("!I", answer, record.ttl_at, max(0, record.ttl - age))
@@ -92,12 +95,12 @@ class Forwarder:
         key = _key(query, udp=udp)
         if (pending := self._pending.get(key)) is not None:
             return _addressed(bytearray(await asyncio.shield(pending)), query)
-        self.misses += 1
+        MISSES.inc()
         pending = self._pending[key] = asyncio.get_running_loop().create_future()
         try:
             message = await self._exchange(query, udp=udp)
         except BaseException as error:
-            self.failures += 1
+            FAILURES.inc()
             pending.set_exception(error if isinstance(error, Unanswered) else Unanswered("cancelled"))
             pending.exception()  # seen: there may be nobody else waiting
             raise
