@@ -108,3 +108,8 @@ def deletion_rank(pod: Object, neighbours: int) -> tuple[Any, ...]:
 def first_to_go(pods: Sequence[Object], count: int, neighbours: Callable[[Object], int]) -> list[Object]:
     """The count pods that a scale-down deletes."""
     return sorted(pods, key=lambda pod: deletion_rank(pod, neighbours(pod)))[:count]
+
+
+def by_node(pod: Object) -> tuple[str, ...]:
+    """Indexes pods by spec.nodeName."""
+    return (pod["spec"]["nodeName"],) if pod["spec"].get("nodeName") else ()

@@ -95,11 +95,6 @@ def of_node(lookup: Lookup, node: Object, old: Object | None) -> Iterator[Key]:
         yield from map(key_of, lookup.listed(pods.RESOURCE, index="node", value=node["metadata"]["name"]))
 
 
-def by_node(pod: Object) -> tuple[str, ...]:
-    """Indexes pods by spec.nodeName."""
-    return (pod["spec"]["nodeName"],) if pod["spec"].get("nodeName") else ()
-
-
 def by_name(obj: Object) -> tuple[str, ...]:
     """Indexes cluster-scoped objects by name."""
     return (obj["metadata"]["name"],)
@@ -112,7 +107,7 @@ def controller(config: Config) -> Controller:
         service_account="pod-garbage-collector",
         reconcile=partial(reconcile, config),
         watches=(
-            Watch(pods.RESOURCE, keys=partial(of_pod, config), indexes={"node": by_node}),
+            Watch(pods.RESOURCE, keys=partial(of_pod, config), indexes={"node": podinfo.by_node}),
             Watch(nodes.RESOURCE, keys=of_node, indexes={"name": by_name}),
         ),
         rules=(

@@ -1,0 +1,154 @@
+"""Watches over nodes: a node whose Lease stops moving becomes Unknown, and nodes that are not well get taints.
+
+The Lease's time is the node's own clock's; what counts here is when this process last saw it move, on its own clock.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from pynetes.apis.coordination import leases
+from pynetes.apis.core import nodes, pods
+from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.controllers import _conditions as conditions
+from pynetes.controllers import _pods as podinfo
+from pynetes.controllers._config import Config
+from pynetes.machinery import time
+from pynetes.machinery.meta import Key, Object, is_deleting
+
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+#: Condition → status → the NoSchedule taint it stands for.
+_TAINTS = {
+    "Ready": {"False": NOT_READY, "Unknown": UNREACHABLE},
+    "MemoryPressure": {"True": "node.kubernetes.io/memory-pressure"},
+    "DiskPressure": {"True": "node.kubernetes.io/disk-pressure"},
+    "PIDPressure": {"True": "node.kubernetes.io/pid-pressure"},
+    "NetworkUnavailable": {"True": "node.kubernetes.io/network-unavailable"},
+}
+_OURS = frozenset(key for table in _TAINTS.values() for key in table.values()) | {UNSCHEDULABLE}
+_LEASES = "kube-node-lease"
+_NEVER = ("NodeStatusNeverUpdated", "Kubelet never posted node status.")
+_STOPPED = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
+
+
+def wanted_taints(node: Object, now: datetime) -> list[Object]:
+    """The taints that the node should have: ours as its conditions say, others untouched."""
+    old: Sequence[Object] = node["spec"].get("taints") or ()
+    keys = [
+        table[condition["status"]]
+        for kind, table in _TAINTS.items()
+        if (condition := conditions.find(node, kind)) and condition["status"] in table
+    ]
+    if node["spec"].get("unschedulable"):
+        keys.append(UNSCHEDULABLE)
+    ours = [(key, "NoSchedule") for key in keys] + [
+        (key, "NoExecute") for key in keys if key in (NOT_READY, UNREACHABLE)
+    ]
+    kept = [taint for taint in old if taint["key"] not in _OURS or (taint["key"], taint["effect"]) in ours]
+    have = {(taint["key"], taint["effect"]) for taint in kept}
+    added = [
+        {"key": key, "effect": effect} | ({"timeAdded": time.rfc3339(now)} if effect == "NoExecute" else {})
+        for key, effect in ours
+        if (key, effect) not in have
+    ]
+    return [*kept, *added]
+
+
+def silenced(node: Object, now: datetime) -> list[Object] | None:
+    """The conditions of a node that has gone silent; None when they say so already."""
+    old = (node.get("status") or {}).get("conditions") or []
+    new = list(old)
+    for kind in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure"):
+        current = conditions.among(new, kind)
+        if current is not None and current["status"] == "Unknown":
+            continue
+        reason, message = _NEVER if current is None else _STOPPED
+        beat = (current or {}).get("lastHeartbeatTime")  # kept: that we write is no sign of life
+        stamps = {"lastHeartbeatTime": beat} if beat else {}
+        new = conditions.put(new, kind, "Unknown", reason, message, now, **stamps)
+    return None if new == old else new
+
+
+class Lifecycle:
+    """When each node was last heard of."""
+
+    def __init__(self, config: Config) -> None:
+        self._grace = config.node_monitor_grace_period
+        #: Node → (what its Lease and status said, when we saw that first).
+        self._heard: dict[str, tuple[tuple[str, ...], datetime]] = {}
+
+    async def reconcile(self, ctx: Context, key: Key) -> timedelta | None:
+        node = await ctx.cached(nodes.RESOURCE, key)
+        if node is None:
+            self._heard.pop(key.name, None)
+            return None
+        left = self._silent_in(node, await ctx.cached(leases.RESOURCE, Key(_LEASES, key.name)), ctx.now())
+        if left <= timedelta():
+            node = await self._mark(ctx, node)
+        taints = wanted_taints(node, ctx.now())
+        if taints != (node["spec"].get("taints") or []):
+            metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
+            await ctx.patch(nodes.RESOURCE, key, {"metadata": metadata, "spec": {"taints": taints}})
+        return left if left > timedelta() else None
+
+    def _silent_in(self, node: Object, lease: Object | None, now: datetime) -> timedelta:
+        """How long until the node counts as silent; only what changes since we look counts as a sign of life."""
+        ready = conditions.find(node, "Ready") or {}
+        signs = (str((lease or {}).get("spec", {}).get("renewTime")), str(ready.get("lastHeartbeatTime")))
+        known = self._heard.get(node["metadata"]["name"])
+        if known is None or known[0] != signs:
+            known = self._heard[node["metadata"]["name"]] = (signs, now)
+        return known[1] + self._grace - now
+
+    async def _mark(self, ctx: Context, node: Object) -> Object:
+        told = silenced(node, ctx.now())
+        if told is None:
+            return node
+        status = (node.get("status") or {}) | {"conditions": told}
+        was_ready = conditions.is_true(node, "Ready")
+        node = await ctx.update_status(nodes.RESOURCE, node | {"status": status})
+        if was_ready:
+            name = node["metadata"]["name"]
+            ctx.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+            for pod in ctx.listed(pods.RESOURCE, index="node", value=name):
+                await _unready(ctx, pod)
+        return node
+
+
+async def _unready(ctx: Context, pod: Object) -> None:
+    """A pod on a silent node is not ready: Services must not send to it."""
+    if not podinfo.is_ready(pod) or is_deleting(pod):
+        return
+    old = pod["status"]["conditions"]
+    told = conditions.put(old, "Ready", "False", "NodeNotReady", "", ctx.now())
+    await ctx.update_status(pods.RESOURCE, pod | {"status": pod["status"] | {"conditions": told}})
+    ctx.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+
+def of_lease(_lookup: Lookup, lease: Object, _old: Object | None) -> Iterator[Key]:
+    """A node's Lease wakes the node."""
+    if lease["metadata"]["namespace"] == _LEASES:
+        yield Key("", lease["metadata"]["name"])
+
+
+def controller(config: Config) -> Controller:
+    """The controller with this grace period."""
+    lifecycle = Lifecycle(config)
+    return Controller(
+        name="node-lifecycle-controller",
+        service_account="node-controller",
+        reconcile=partial(Lifecycle.reconcile, lifecycle),
+        watches=(
+            Watch(nodes.RESOURCE),
+            Watch(leases.RESOURCE, keys=of_lease),
+            Watch(pods.RESOURCE, keys=lambda *_: (), indexes={"node": podinfo.by_node}),
+        ),
+        rules=(
+            Rule("nodes", "delete,get,list,patch,update,watch"),
+            Rule("nodes/status,pods/status", "patch,update"),
+            Rule("pods", "delete,get,list,watch"),
+            Rule("events,events.events.k8s.io", "create,patch,update"),
+        ),
+    )
