@@ -5,8 +5,9 @@ from datetime import datetime
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints.options import WriteOptions
 from pynetes.apiserver.http import Request
-from pynetes.machinery import errors
+from pynetes.machinery import apply, managedfields, schema
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema.types import Type
 
 
 def default_manager(request: Request) -> str:
@@ -17,14 +18,37 @@ def default_manager(request: Request) -> str:
 
 def on_create(scope: Scope, obj: Object, *, manager: str, now: datetime) -> None:
     """A new object belongs to its creator."""
-    obj["metadata"].pop("managedFields", None)
+    managedfields.update(None, obj, type_=_type(scope), manager=manager, now=now, reset=_reset(scope))
 
 
-def on_update(scope: Scope, new: Object, old: Object, *, manager: str, now: datetime) -> None:
+def on_update(scope: Scope, new: Object, old: Object, *, manager: str, now: datetime, subresource: str = "") -> None:
     """What changed belongs to the writer."""
-    new["metadata"].pop("managedFields", None)
+    subresource = subresource or scope.subresource
+    reset = _reset(scope)
+    managedfields.update(old, new, type_=_type(scope), manager=manager, now=now, subresource=subresource, reset=reset)
 
 
 def applied(scope: Scope, old: Object | None, config: Object, *, options: WriteOptions, now: datetime) -> Object:
     """The object with an applied configuration merged in. Raises StatusError 409 on conflicts."""
-    raise errors.failure(415, "UnsupportedMediaType", "server-side apply is not supported")
+    result = apply.apply(
+        old,
+        config,
+        type_=_type(scope),
+        manager=options.manager,
+        now=now,
+        force=options.force,
+        subresource=scope.subresource,
+        reset=_reset(scope),
+    )
+    return result.obj if result.changed or old is None else old
+
+
+def _type(scope: Scope) -> Type:
+    return schema.of(scope.resource, scope.version).type
+
+
+def _reset(scope: Scope) -> tuple[tuple[str, ...], ...]:
+    """What this endpoint does not write, and so nobody owns through it."""
+    if scope.subresource == "status":
+        return (("f:spec",), ("f:metadata", "f:labels"))
+    return (("f:status",),) if "status" in scope.resource.subresources else ()

@@ -14,7 +14,7 @@ from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
 from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import errors, field, schema
+from pynetes.machinery import errors, field, patch, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
@@ -87,8 +87,6 @@ def parse(body: bytes, media: str) -> Any:
 
 def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
     """The object with the patch applied. Raises StatusError 422 when it does not fit."""
-    from pynetes.machinery import patch
-
     try:
         if media == JSON_PATCH:
             return patch.json_patch(old, document)
@@ -114,8 +112,14 @@ async def _apply(
     decode.check_kind(applied, scope.resource.kind, scope.api_version)
     objectmeta.check_identity(scope.resource, applied, namespace=scope.namespace, name=scope.name)
 
+    unknown = scope.decode(applied)
+    if unknown:
+        decode.report(unknown, scope, options, request.warnings)
+
     async def wish(old: Object) -> Object:
-        return ownership.applied(scope, old, applied, options=options, now=api.clock.now())
+        new = ownership.applied(scope, old, applied, options=options, now=api.clock.now())
+        scope.default(new)
+        return new
 
     update = Update(api, request, scope, options, options.manager, wish, owned=True)
     try:
@@ -128,6 +132,8 @@ async def _apply(
         detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(scope.resource.plural, scope.resource.group, scope.name, detail)
     fresh = ownership.applied(scope, None, applied, options=options, now=api.clock.now())
+    scope.decode(fresh)
+    scope.default(fresh)
     return await create.create(
         api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
     )

@@ -34,7 +34,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
                 new["metadata"][name] = wanted["metadata"][name]
         return new
 
-    update = Update(api, request, whole, options, manager, wish)
+    update = Update(api, request, whole, options, manager, wish, subresource="scale")
     stored = await update.dry_run() if options.dry_run else (await update.store()).copy()
     return rendering.plain(request, accepted, scale_of(scope, whole.shown(stored)))
 

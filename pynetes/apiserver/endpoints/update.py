@@ -63,6 +63,8 @@ class Update:
     wish: Wish
     #: Whether ownership was settled by `wish` (server-side apply).
     owned: bool = False
+    #: What managedFields say was written; the scale subresource writes through the whole object.
+    subresource: str = ""
     allocation: Allocation | None = None
     _attributes: Attributes | None = None
 
@@ -80,7 +82,8 @@ class Update:
         objectmeta.carry_over(new, old)
         self._prepare(new, old)
         if not self.owned:
-            ownership.on_update(scope, new, old, manager=self.manager, now=self.api.clock.now())
+            now = self.api.clock.now()
+            ownership.on_update(scope, new, old, manager=self.manager, now=now, subresource=self.subresource)
         self._bump_generation(new, old)
         await self._validate(new, old)
         await self._allocate()
