@@ -87,6 +87,8 @@ def _size(text: str) -> int:
 def dns_label(text: str) -> list[str]:
     """RFC 1123 label, 63 characters: namespaces, containers, volumes."""
     errors = [too_long(63)] if _size(text) > 63 else []
+    if "." in text:
+        return [*errors, "must not contain dots"]
     return errors if _dns_label(text) else [*errors, _LABEL_TEXT]
 
 

@@ -1,13 +1,172 @@
-"""What a pod may not be."""
+"""What a pod may not be, and which of its fields may change."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from pynetes.machinery import field
+from pynetes.apis.core import _container_validation, _volume_validation
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 
+Errors = Iterator[field.Error]
 
-def validate_pod(new: Object, old: Object | None) -> Iterator[field.Error]:
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_MUTABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+
+def validate_pod(new: Object, old: Object | None) -> Errors:
     """Mistakes of a pod, or of a change to it."""
     spec = new.get("spec") or {}
-    if not spec.get("containers"):
-        yield field.required("spec.containers")
+    if old is not None:
+        yield from _validate_update(spec, old.get("spec") or {})
+        return
+    yield from validate_spec(spec, "spec")
+    if spec.get("ephemeralContainers"):
+        yield field.forbidden("spec.ephemeralContainers", "cannot be set on create")
+
+
+def validate_template(template: Object | None, path: str) -> Errors:
+    """Mistakes of a pod template."""
+    template = template or {}
+    metadata = template.get("metadata") or {}
+    yield from validation.label_map(metadata.get("labels"), f"{path}.metadata.labels")
+    for key in metadata.get("annotations") or ():
+        yield from validation.checked(key, f"{path}.metadata.annotations", names.qualified_name)
+    spec = template.get("spec") or {}
+    yield from validate_spec(spec, f"{path}.spec")
+    if spec.get("ephemeralContainers"):
+        yield field.forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
+
+
+def validate_spec(spec: Object, path: str) -> Errors:
+    """Mistakes of a pod spec."""
+    volumes = spec.get("volumes") or []
+    yield from _volume_validation.validate_volumes(volumes, f"{path}.volumes")
+    yield from _container_validation.validate_containers(spec, path)
+    yield from validation.one_of(spec.get("restartPolicy"), f"{path}.restartPolicy", ("Always", "OnFailure", "Never"))
+    yield from validation.one_of(spec.get("dnsPolicy"), f"{path}.dnsPolicy", _DNS_POLICIES)
+    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
+        if spec.get("dnsConfig") is None:
+            yield field.required(f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
+        else:
+            detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+            yield field.required(f"{path}.dnsConfig.nameservers", detail)
+    yield from validation.label_map(spec.get("nodeSelector"), f"{path}.nodeSelector")
+    yield from _host_rules(spec, path)
+    for name, rule in (
+        ("serviceAccountName", names.dns_subdomain),
+        ("nodeName", names.dns_subdomain),
+        ("hostname", names.dns_label),
+        ("subdomain", names.dns_label),
+        ("priorityClassName", names.dns_subdomain),
+        ("runtimeClassName", names.dns_subdomain),
+    ):
+        if spec.get(name):
+            yield from validation.checked(spec[name], f"{path}.{name}", rule)
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= deadline <= 2**31 - 1:
+        detail = "must be between 1 and 2147483647, inclusive"
+        yield field.invalid(f"{path}.activeDeadlineSeconds", deadline, detail)
+    yield from validation.non_negative(
+        spec.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds"
+    )
+    yield from validate_tolerations(spec.get("tolerations"), f"{path}.tolerations")
+    yield from _spread(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints")
+    yield from _aliases(spec.get("hostAliases"), f"{path}.hostAliases")
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        place = f"{path}.readinessGates[{index}].conditionType"
+        yield from validation.checked(gate.get("conditionType", ""), place, names.qualified_name)
+
+
+def _host_rules(spec: Object, path: str) -> Errors:
+    if spec.get("hostUsers") is False:
+        for name, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+            if spec.get(name):
+                yield field.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
+    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
+        yield field.invalid(
+            f"{path}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
+        )
+
+
+def validate_tolerations(tolerations: Any, path: str) -> Errors:
+    """Mistakes of tolerations."""
+    for index, item in enumerate(tolerations or ()):
+        place = f"{path}[{index}]"
+        key, operator, value = item.get("key", ""), item.get("operator", ""), item.get("value", "")
+        if key:
+            yield from validation.checked(key, f"{place}.key", names.qualified_name)
+        elif operator != "Exists":
+            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            yield field.invalid(f"{place}.operator", operator, detail)
+        effect = item.get("effect", "")
+        if item.get("tolerationSeconds") is not None and effect != "NoExecute":
+            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            yield field.invalid(f"{place}.effect", effect, detail)
+        if operator in ("Equal", ""):
+            yield from validation.checked(value, f"{place}.operator", names.label_value)
+        elif operator == "Exists":
+            if value:
+                yield field.invalid(f"{place}.operator", value, "value must be empty when `operator` is 'Exists'")
+        else:
+            yield field.not_supported(f"{place}.operator", operator, ("Equal", "Exists"))
+        if effect:
+            yield from validation.one_of(effect, f"{place}.effect", _EFFECTS)
+
+
+def _spread(constraints: Any, path: str) -> Errors:
+    for index, item in enumerate(constraints or ()):
+        place = f"{path}[{index}]"
+        if item.get("maxSkew", 0) <= 0:
+            yield field.invalid(f"{place}.maxSkew", item.get("maxSkew", 0), "must be greater than zero")
+        if not item.get("topologyKey"):
+            yield field.required(f"{place}.topologyKey", "can not be empty")
+        allowed = ("DoNotSchedule", "ScheduleAnyway")
+        if item.get("whenUnsatisfiable", "") not in allowed:
+            yield field.not_supported(f"{place}.whenUnsatisfiable", item.get("whenUnsatisfiable", ""), allowed)
+        yield from validation.label_selector(item.get("labelSelector"), f"{place}.labelSelector")
+
+
+def _aliases(aliases: Any, path: str) -> Errors:
+    for index, item in enumerate(aliases or ()):
+        yield from validation.checked(item.get("ip", ""), f"{path}[{index}].ip", names.ip)
+        for number, host in enumerate(item.get("hostnames") or ()):
+            yield from validation.checked(host, f"{path}[{index}].hostnames[{number}]", names.dns_subdomain)
+
+
+def _validate_update(new: Object, old: Object) -> Errors:
+    """Only images, a shorter deadline, more tolerations and fewer scheduling gates may change."""
+    kept = _fixed_part(new) == _fixed_part(old)
+    for name in ("containers", "initContainers"):
+        for index, container in enumerate(new.get(name) or ()):
+            if not container.get("image"):
+                yield field.required(f"spec.{name}[{index}].image")
+    if not kept:
+        yield field.forbidden("spec", _MUTABLE)
+    before, after = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
+    if before is not None and after is None:
+        yield field.invalid("spec.activeDeadlineSeconds", None, "must not update from a positive integer to nil value")
+    elif before is not None and after is not None and after > before:
+        detail = f"must be less than or equal to previous value {before}"
+        yield field.invalid("spec.activeDeadlineSeconds", after, detail)
+    tolerations = new.get("tolerations") or []
+    if any(item not in tolerations for item in old.get("tolerations") or () if not item.get("tolerationSeconds")):
+        yield field.forbidden(
+            "spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"
+        )
+
+
+def _fixed_part(spec: Object) -> Object:
+    loose = ("activeDeadlineSeconds", "tolerations", "containers", "initContainers", "schedulingGates")
+    fixed = {name: value for name, value in spec.items() if name not in loose}
+    if spec.get("schedulingGates") is not None:
+        # A gated pod may still be narrowed down to nodes.
+        fixed.pop("nodeSelector", None)
+        fixed.pop("affinity", None)
+    for name in ("containers", "initContainers"):
+        fixed[name] = [{**item, "image": ""} for item in spec.get(name) or ()]
+    return fixed

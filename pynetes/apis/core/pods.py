@@ -32,6 +32,8 @@ def prepare(pod: Object, old: Object | None) -> None:
         pod["status"] = old.get("status") or {}
         return
     spec = pod.get("spec") or {}
+    if spec.get("terminationGracePeriodSeconds", 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     pod["status"] = {"phase": "Pending", "qosClass": _qos.qos_class(spec)}
     if spec.get("schedulingGates"):
         pod["status"]["conditions"] = [
