@@ -11,6 +11,7 @@ from pynetes.kubelet import env, podspec
 from pynetes.kubelet.volumes import atomic, mounts, sources, subpath
 from pynetes.kubelet.volumes.sources import Inputs, VolumeFailure
 from pynetes.machinery import quantity
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 
@@ -60,7 +61,7 @@ class Volumes:
         for volume in pod["spec"].get("volumes") or ():
             try:
                 await self._make(pod, volume, inputs)
-            except (VolumeFailure, OSError) as failure:
+            except (VolumeFailure, StatusError, OSError) as failure:
                 raise VolumeFailure(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}') from failure
 
     async def unmount(self, uid: str) -> None:
