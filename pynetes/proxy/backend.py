@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pynetes.proxy import iptables, kernel, nftables
+from pynetes.proxy.kernel import Note
 from pynetes.proxy.model import Forward
 from pynetes.proxy.nftables import Settings
 from pynetes.proxy.rules import Rules, State
@@ -23,8 +24,10 @@ class Backend(Protocol):
     async def start(self, changes: Changes) -> str:
         """Replace whatever an earlier process left by these forwards; says what was done."""
 
-    async def sync(self, changes: Changes) -> str:
-        """Bring changes into the kernel; says what was done. Raises KernelError, having changed nothing."""
+    async def sync(self, changes: Changes, *, cause: int) -> str:
+        """Bring changes into the kernel; says what was done. Raises KernelError, having changed nothing.
+
+        cause is the revision of the newest object behind the changes."""
 
     async def present(self) -> bool:
         """Whether our tables are still there."""
@@ -44,13 +47,13 @@ class Nftables:
         self._state = State()
         difference = self._state.update(self._render(changes))
         lines = [*nftables.base(self.family, self.settings), *nftables.script(self.family, difference)]
-        return await self._run(lines, f"replace table with {len(changes)} service ports")
+        return await self._run(lines, Note(f"replace the table by one of {len(changes)} service ports"))
 
-    async def sync(self, changes: Changes) -> str:
+    async def sync(self, changes: Changes, *, cause: int) -> str:
         difference = self._state.update(self._render(changes))
         if not difference:
             return ""
-        return await self._run(nftables.script(self.family, difference), f"sync {len(changes)} service ports")
+        return await self._run(nftables.script(self.family, difference), _note(changes, cause))
 
     async def present(self) -> bool:
         try:
@@ -61,14 +64,14 @@ class Nftables:
 
     async def cleanup(self) -> None:
         t = nftables.table(self.family)
-        await kernel.run(NFT, f"add table {t}\ndelete table {t}\n", what="remove table")
+        await kernel.run(NFT, f"add table {t}\ndelete table {t}\n", note=Note("remove the table"))
 
     def _render(self, changes: Changes) -> Mapping[str, Rules | None]:
         return {_owner(key): nftables.render(new, self.settings) if new else None for key, (_, new) in changes.items()}
 
-    async def _run(self, lines: Iterable[str], what: str) -> str:
-        await kernel.run(NFT, "\n".join([*lines, ""]), what=what)
-        return what
+    async def _run(self, lines: Iterable[str], note: Note) -> str:
+        await kernel.run(NFT, "\n".join([*lines, ""]), note=note)
+        return note.action
 
 
 class Iptables:
@@ -91,17 +94,17 @@ class Iptables:
         self._state = State()
         difference = self._state.update(self._render(changes))
         text = iptables.full(self.family, self.settings, difference, await self._save())
-        what = f"replace chains with {len(changes)} service ports"
-        await kernel.run(self._restore, text, what=what)
-        return what
+        note = Note(f"replace the chains by those of {len(changes)} service ports")
+        await kernel.run(self._restore, text, note=note)
+        return note.action
 
-    async def sync(self, changes: Changes) -> str:
+    async def sync(self, changes: Changes, *, cause: int) -> str:
         difference = self._state.update(self._render(changes))
         if not difference:
             return ""
-        what = f"sync {len(changes)} service ports"
-        await kernel.run(self._restore, iptables.script(difference), what=what)
-        return what
+        note = _note(changes, cause)
+        await kernel.run(self._restore, iptables.script(difference), note=note)
+        return note.action
 
     async def present(self) -> bool:
         try:
@@ -112,13 +115,19 @@ class Iptables:
 
     async def cleanup(self) -> None:
         if text := iptables.removal(await self._save()):
-            await kernel.run(self._restore, text, what="remove chains")
+            await kernel.run(self._restore, text, note=Note("remove the chains"))
 
     def _render(self, changes: Changes) -> Mapping[str, Rules | None]:
         return {_owner(key): iptables.render(new, self.settings) if new else None for key, (_, new) in changes.items()}
 
 
 MODES: Mapping[str, type[Nftables] | type[Iptables]] = {"nftables": Nftables, "iptables": Iptables}
+
+
+def _note(changes: Changes, cause: int) -> Note:
+    names = sorted({f"{key.namespace}/{key.service}" for key in changes})
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return Note(f"sync {shown}", f"services {names[0]}" if len(names) == 1 else "", cause)
 
 
 def _owner(key: PortKey) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pynetes.component.tracing import RECORDER, Interaction, now
 
@@ -10,12 +11,20 @@ from pynetes.component.tracing import RECORDER, Interaction, now
 PATH = 17
 
 
+class Note(NamedTuple):
+    """What is recorded of a transaction: what was done, to which Service if it is one, and which revision caused it."""
+
+    action: str
+    object: str = ""
+    cause: int = 0
+
+
 class KernelError(Exception):
     """A program refused what it was given; the message carries its own words."""
 
 
-async def run(argv: Sequence[str], given: str = "", *, what: str = "") -> str:
-    """Run a program to its end and return its output. what, if given, is noted as an interaction ("sync: 3 changed").
+async def run(argv: Sequence[str], given: str = "", *, note: Note | None = None) -> str:
+    """Run a program to its end and return its output; with a note, it is recorded as an interaction.
 
     Raises KernelError when it fails or is not installed."""
     started = time.perf_counter()
@@ -26,13 +35,17 @@ async def run(argv: Sequence[str], given: str = "", *, what: str = "") -> str:
         error = str(failure)
         raise
     finally:
-        if what:
-            seconds = time.perf_counter() - started
-            RECORDER.record(
-                Interaction(
-                    path=PATH, at=now(), source="kube-proxy", target=argv[0], action=what, seconds=seconds, error=error
-                )
-            )
+        if note:
+            _record(note, argv[0], time.perf_counter() - started, error)
+
+
+def _record(note: Note, target: str, seconds: float, error: str) -> None:
+    RECORDER.record(
+        Interaction(
+            path=PATH, at=now(), source="kube-proxy", target=target, action=note.action, object=note.object,
+            seconds=seconds, error=error, cause=note.cause,
+        )
+    )  # fmt: skip
 
 
 async def _run(argv: Sequence[str], given: str) -> str:

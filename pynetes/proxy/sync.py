@@ -106,7 +106,7 @@ class Proxier:
         SERVICE_CHANGES.inc(label, by=len(changes))
         started = self.clock.monotonic()
         try:
-            done = await self._backends[family].sync(changes)
+            done = await self._backends[family].sync(changes, cause=self.tracker.revision)
         except kernel.KernelError as error:
             FAILURES.inc(label)
             _LOG.warning(logs.fact("the difference was refused, sending everything", family=label, error=error))

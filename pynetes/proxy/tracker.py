@@ -32,6 +32,8 @@ class Tracker:
 
     def __init__(self, node: str) -> None:
         self.node = node
+        #: The newest revision of any object that was heard of.
+        self.revision = 0
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
         self._owner: dict[Key, Key] = {}
@@ -46,6 +48,7 @@ class Tracker:
     def set_service(self, service: Object) -> None:
         """A Service was added or changed."""
         key = key_of(service)
+        self._heard(service)
         self._services[key] = service
         self._dirty[key] = None
 
@@ -61,6 +64,7 @@ class Tracker:
         owner = Key(key.namespace, name) if name and model.HEADLESS_LABEL not in labels else None
         if owner != self._owner.get(key):
             self.delete_slice(key)
+        self._heard(each)
         if owner is not None:
             self._owner[key] = owner
             self._slices.setdefault(owner, {})[key.name] = each
@@ -97,6 +101,9 @@ class Tracker:
     def all(self) -> Changes:
         """Every forward as if it were new, for a table that has to be made from nothing."""
         return {port: (None, each) for ports in self.forwards.values() for port, each in ports.items()}
+
+    def _heard(self, obj: Object) -> None:
+        self.revision = max(self.revision, int(obj["metadata"].get("resourceVersion") or 0))
 
     def _compute(self, key: Key, service: Object) -> dict[PortKey, Forward]:
         slices = self._slices.get(key, {}).values()

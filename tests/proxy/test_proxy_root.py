@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from pynetes.component.clock import SystemClock
+from pynetes.component.tracing import RECORDER
 from pynetes.machinery.meta import Key, Object
 from pynetes.proxy import backend, kernel
 from pynetes.proxy.nftables import Settings
@@ -191,6 +192,16 @@ async def test_rules_that_somebody_flushed_are_made_again(node: Node) -> None:
     await kernel.run(["nft", "flush", "ruleset"])
     await node.put(ends("pod2"))
     assert ask("pod3", VIP, 80)[0] == "pod2"
+
+
+async def test_a_transaction_is_recorded_with_its_service_and_cause(node: Node) -> None:
+    """One interaction, so that what an EndpointSlice's write set in motion can be told."""
+    await node.put(web())
+    ends_of_web = ends("pod1")
+    ends_of_web["metadata"]["resourceVersion"] = "42"
+    await node.put(ends_of_web)
+    last = RECORDER.ring[-1]
+    assert (last.path, last.object, last.cause, last.error) == (17, "services default/web", 42, "")
 
 
 async def test_two_services_on_one_external_address(node: Node) -> None:

@@ -29,7 +29,7 @@ class Kernel:
     async def start(self, changes: Changes) -> str:
         return self._told("start", changes)
 
-    async def sync(self, changes: Changes) -> str:
+    async def sync(self, changes: Changes, *, cause: int) -> str:
         return self._told("sync", changes)
 
     async def present(self) -> bool:
