@@ -51,9 +51,18 @@ async def down(cluster: Cluster) -> list[str]:
     return done
 
 
-async def reset(cluster: Cluster) -> list[str]:
-    """Stop everything and remove the cluster's files."""
+def kept_logs(cluster: Cluster) -> Path:
+    """Where the logs of a cluster that could not be made are kept."""
+    return Path("/var/log/pynetes") / cluster.name
+
+
+async def reset(cluster: Cluster, *, keep_logs: bool = False) -> list[str]:
+    """Stop everything and remove the cluster's files; keep_logs moves the logs out first."""
     done = await down(cluster)
+    shutil.rmtree(kept_logs(cluster), ignore_errors=True)
+    if keep_logs and cluster.logs.is_dir():
+        kept_logs(cluster).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(cluster.logs, kept_logs(cluster))
     if not cluster.data_dir or (cluster.state / "cluster.json").exists():
         await asyncio.to_thread(shutil.rmtree, cluster.state, ignore_errors=True)
         done.append(str(cluster.state))

@@ -33,6 +33,8 @@ ADMINS: Object = {
 }
 READY_WITHIN = 120.0
 STEP = 0.05
+#: A process that ended this often while it was waited for will not come up by itself.
+HOPELESS = 5
 
 
 class Progress(Protocol):
@@ -78,7 +80,7 @@ async def up(cluster: Cluster, progress: Progress) -> Bringup:
                     group.create_task(_run(phase, bringup, progress))
     except* RemedyError as errors:
         if not existed:
-            await teardown.reset(cluster)
+            await teardown.reset(cluster, keep_logs=True)
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
@@ -178,15 +180,22 @@ async def _administrators(bringup: Bringup) -> str:
 
 
 async def _ready(cluster: Cluster, name: str) -> bool:
+    """Whether the process is ready. Raises ClusterError when it ends again and again."""
     status = await _running(cluster)
-    return status is not None and any(item["name"] == name and item["ready"] for item in status["processes"])
+    found = next((item for item in (status or {"processes": []})["processes"] if item["name"] == name), None)
+    if found and found["restarts"] >= HOPELESS and not found["ready"]:
+        raise await _why(cluster, name)
+    return bool(found and found["ready"])
 
 
 async def _why(cluster: Cluster, name: str) -> ClusterError:
-    status = await _running(cluster) or {"processes": []}
-    why = next((item["why"] for item in status["processes"] if item["name"] == name), "the supervisor does not run")
+    """What the process said last, since its log may soon be gone."""
     log = cluster.logs / f"{name}.log"
-    return ClusterError(f"{name} did not become ready: {why}", f"read {log}")
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    said = lines[-1] if lines else "it said nothing"
+    return ClusterError(
+        f"{name} did not become ready: {said}", f"read {log}, or {teardown.kept_logs(cluster)}/{log.name}"
+    )
 
 
 async def _until(
