@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from types import TracebackType
 
 from pynetes import apis
@@ -40,20 +41,17 @@ class Api:
             resource = apis.by_kind(obj["apiVersion"], obj["kind"])
             if resource is None:
                 raise ClusterError(f"no built-in kind is {obj['apiVersion']} {obj['kind']}")
-            try:
-                async with asyncio.timeout(within):
-                    await self._applied(resource, obj)
-            except TimeoutError:
-                raise ClusterError(f"{obj['kind']} {key_of(obj)} could not be applied within {within:.0f} s") from None
+            await self._applied(resource, obj, monotonic() + within)
 
-    async def _applied(self, resource: Resource, obj: Object) -> None:
+    async def _applied(self, resource: Resource, obj: Object, deadline: float) -> None:
         while True:
             try:
                 await self._client.patch(resource, key_of(obj), obj, kind="apply", field_manager=MANAGER, force=True)
                 return
             except (StatusError, Unreachable) as error:
-                if isinstance(error, StatusError) and error.code in (400, 404, 422):
-                    raise ClusterError(f"{obj['kind']} {key_of(obj)}: {error}") from None
+                hopeless = isinstance(error, StatusError) and error.code in (400, 422)
+                if hopeless or monotonic() > deadline:
+                    raise ClusterError(f"{obj['kind']} {key_of(obj)} could not be applied: {error}") from None
                 await asyncio.sleep(AGAIN)
 
     async def pod_cidrs(self, names: Sequence[str], *, within: float) -> dict[str, str]:
