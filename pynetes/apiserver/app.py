@@ -22,7 +22,7 @@ from pynetes.apiserver.authz import union as authz
 from pynetes.apiserver.bootstrap import Bootstrap
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.discovery import Discovery
-from pynetes.apiserver.endpoints import dispatch
+from pynetes.apiserver.endpoints import connect, dispatch
 from pynetes.apiserver.filters import chain
 from pynetes.apiserver.filters.authentication import Authenticate
 from pynetes.apiserver.filters.authorization import Authorize
@@ -82,7 +82,9 @@ class APIServer(Server):
             Authorize(authorizer),
             Timeout(config.request_timeout),
         )
-        super().__init__(chain.build(filters, dispatch.build(api, others, {})), clock=clock)
+        super().__init__(
+            chain.build(filters, dispatch.build(api, others, connect.build(context, api.chain, config))), clock=clock
+        )
 
     async def run(self, *, tls: TLS | None = None, ready: "asyncio.Event | None" = None) -> None:
         """Serve until cancelled; sets `ready` once everything answers."""

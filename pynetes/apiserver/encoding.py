@@ -16,7 +16,8 @@ from pynetes.apiserver.http import JSON, YAML, Request
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object
 
-LISTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+LISTED = f"application/json, application/yaml, {PROTOBUF}"
 #: Clients for people, whom upstream answers with indented JSON.
 _PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _META = "meta.k8s.io"
@@ -109,10 +110,22 @@ def load(request: Request) -> Object:
         obj = load_json(request.body)
     elif media in (YAML, "application/x-yaml"):
         obj = load_yaml(request.body)
+    elif media == PROTOBUF:
+        obj = _load_protobuf(request.body)
     else:
         text = f"the body of the request was in an unknown format - accepted media types include: {LISTED}"
         raise errors.failure(415, "UnsupportedMediaType", text)
     return obj
+
+
+def _load_protobuf(body: bytes) -> Object:
+    # Only clients of a certain kind send it, and its decoders are compiled on first use.
+    from pynetes.machinery import protobuf
+
+    try:
+        return protobuf.decode(body)
+    except protobuf.Malformed as error:
+        raise errors.bad_request(str(error)) from None
 
 
 def load_json(body: bytes) -> Object:

@@ -5,9 +5,7 @@ server validates fields (the PATCH operation's fieldValidation parameter).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 
@@ -17,7 +15,7 @@ from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.served import Served
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
-from pynetes.machinery.schema import definitions
+from pynetes.machinery.schema import openapi as definitions
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _METHODS = {
@@ -32,52 +30,6 @@ _PATCHES = (
 _WRITES = ("create", "update", "patch")
 _LIST = ("allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion",
          "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch")  # fmt: skip
-_QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
-_INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
-_TYPES: dict[str, Object] = {
-    _QUANTITY: {"type": "string"},
-    _INT_OR_STRING: {"type": "string", "format": "int-or-string"},
-}
-V2_MEDIA = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-
-
-@cache
-def schemas() -> dict[str, Object]:
-    """Every built-in definition as OpenAPI has it: references to components, no null types."""
-    return {name: _cleaned(schema) | _TYPES.get(name, {}) for name, schema in definitions.described().items()}
-
-
-def _cleaned(schema: Any) -> Any:
-    """The JSON Schema package says null where Go allows it and lists kinds as enums; OpenAPI does not."""
-    if not isinstance(schema, dict):
-        return schema
-    out: Object = {}
-    for name, value in schema.items():
-        match name:
-            case "$ref":
-                out[name] = f"#/components/schemas/{value.rpartition('/')[2]}"
-            case "type":
-                out[name] = next(kind for kind in value if kind != "null") if isinstance(value, list) else value
-            case "properties":
-                out[name] = {member: _property(member, inner) for member, inner in value.items()}
-            case "items" | "additionalProperties":
-                out[name] = _cleaned(value)
-            case "oneOf" | "anyOf" | "$schema" | "additionalProperties":
-                continue
-            case _:
-                out[name] = value
-    return out
-
-
-def _property(member: str, inner: Any) -> Any:
-    found = _cleaned(inner)
-    if member in ("apiVersion", "kind") and isinstance(found, dict):
-        found.pop("enum", None)
-    if isinstance(found, dict) and "$ref" in found and len(found) > 1:
-        # A reference with a description beside it: OpenAPI 3.0 ignores the rest unless it is wrapped.
-        reference = found.pop("$ref")
-        found = {**found, "allOf": [{"$ref": reference}]}
-    return found
 
 
 class OpenAPI:
@@ -148,21 +100,22 @@ class OpenAPI:
     def _v3(self, target: str) -> Object:
         found = dict(self._group_versions()).get(target)
         if found is None:
-            return _head() | {"paths": _plain_paths(target), "components": {"schemas": _closure([_returned(target)])}}
+            return _head() | {
+                "paths": _plain_paths(target),
+                "components": {"schemas": definitions.v3_schemas([_returned(target)])},
+            }
         group, version = found
         resources = self._served.of_version(group, version)
         paths: Object = {}
-        roots: list[str] = []
         custom: Object = {}
         for resource in resources:
             paths |= paths_of(resource, group, version)
             name = definition_of(resource, version)
             if resource.schema is not None:
                 custom[name] = custom_schema(resource, version)
-            roots += [name, f"{name}List"]
-        roots += [f"{_META}.Status", f"{_META}.DeleteOptions", f"{_META}.Patch", "io.k8s.api.autoscaling.v1.Scale"]
-        roots += [f"{_META}.ObjectMeta", "io.k8s.api.policy.v1.Eviction"]
-        return _head() | {"paths": paths, "components": {"schemas": _closure(roots) | custom}}
+        roots = [*definitions.names_of(group, version), f"{_META}.ObjectMeta", f"{_META}.Patch"]
+        roots += ["io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.policy.v1.Eviction"]
+        return _head() | {"paths": paths, "components": {"schemas": definitions.v3_schemas(roots) | custom}}
 
     def _v2(self) -> Object:
         paths: Object = {}
@@ -172,22 +125,9 @@ class OpenAPI:
                 paths |= paths_of(resource, group, version)
                 if resource.schema is not None:
                     found[definition_of(resource, version)] = custom_schema(resource, version)
-        text = orjson.dumps(schemas() | found).replace(b"#/components/schemas/", b"#/definitions/")
-        converted: Object = {name: _second(schema) for name, schema in orjson.loads(text).items()}
+        custom = orjson.loads(orjson.dumps(found).replace(b"#/components/schemas/", b"#/definitions/"))
         head = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": pynetes.KUBERNETES_VERSION}}
-        return head | {"paths": _v2_paths(paths), "definitions": converted}
-
-
-def _second(schema: Any) -> Any:
-    """OpenAPI v2 has no allOf around a reference."""
-    if isinstance(schema, list):
-        return [_second(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out = {name: _second(value) for name, value in schema.items()}
-    if "allOf" in out and len(out["allOf"]) == 1 and "$ref" in out["allOf"][0]:
-        out |= out.pop("allOf")[0]
-    return out
+        return head | {"paths": _v2_paths(paths), "definitions": definitions.v2_definitions() | custom}
 
 
 def _v2_paths(paths: Object) -> Object:
@@ -220,9 +160,9 @@ def _hash(body: bytes) -> str:
 
 def definition_of(resource: Resource, version: str) -> str:
     """The name of a kind's definition: io.k8s.api.core.v1.Pod; for custom kinds the group reversed."""
-    name = definitions.kinds().get((resource.group, version, resource.kind))
-    if name is not None and resource.schema is None:
-        return definitions.PREFIX + name
+    name = definitions.definition_name(resource.group, version, resource.kind)
+    if name and resource.schema is None:
+        return name
     return f"{'.'.join(reversed(resource.group.split('.')))}.{version}.{resource.kind}"
 
 
@@ -237,28 +177,6 @@ def custom_schema(resource: Resource, version: str) -> Object:
     }
     gvk = {"group": resource.group, "kind": resource.kind, "version": version}
     return {**found, "type": "object", "properties": properties, "x-kubernetes-group-version-kind": [gvk]}
-
-
-def _closure(roots: Iterable[str]) -> Object:
-    """The definitions and all that they refer to."""
-    known, found, waiting = schemas(), {}, list(roots)
-    while waiting:
-        name = waiting.pop()
-        if name in known and name not in found:
-            found[name] = known[name]
-            waiting += _references(known[name])
-    return dict(sorted(found.items()))
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        if isinstance(reference := schema.get("$ref"), str):
-            yield reference.rpartition("/")[2]
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
 
 
 def paths_of(resource: Resource, group: str, version: str) -> Object:
@@ -283,8 +201,7 @@ def paths_of(resource: Resource, group: str, version: str) -> Object:
     for name in resource.subresources:
         about = discovery.sub(resource, name)
         kind = (about.group, about.version, about.kind) if about.kind else own
-        known = definitions.kinds().get(kind)
-        target = definitions.PREFIX + known if about.kind and known else body
+        target = (definitions.definition_name(*kind) if about.kind else "") or body
         _add(paths, f"{one}/{name}", resource, list(about.verbs), kind, target)
     return paths
 

@@ -11,10 +11,15 @@ from pynetes.apiserver.endpoints.update import after_delete
 from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import errors, field, time
 from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
 from pynetes.storage.entry import Entry
 
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
 POLICIES = {"Orphan": _ORPHAN, "Foreground": _FOREGROUND, "Background": ""}
+_ORPHANED_PODS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    " or set propagationPolicy=Orphan to suppress this warning"
+)
 #: Kinds whose DELETE answers with the object instead of a Status, as upstream's ReturnDeletedObject.
 RETURNED = frozenset(
     {
@@ -141,6 +146,7 @@ class Deletion:
 
     async def run(self) -> tuple[Object, bool]:
         """The object, and whether it is gone (else it is only marked)."""
+        self._default_propagation()
         store = self.api.store(self.scope.resource)
         while True:
             entry = await store.read(self.scope.key)
@@ -159,6 +165,15 @@ class Deletion:
                 if error.reason != "Conflict" or self.options.version:
                     raise
 
+    def _default_propagation(self) -> None:
+        """Jobs orphan their pods unless told otherwise, for compatibility with clients older than propagation."""
+        resource = self.scope.resource
+        if (resource.group, resource.plural) != ("batch", "jobs") or self.options.propagation:
+            return
+        self.options.propagation = "Orphan"
+        if self.request is not None and _ORPHANED_PODS not in self.request.warnings:
+            self.request.warnings.append(_ORPHANED_PODS)
+
     async def _admitted(self, entry: Entry) -> None:
         if self.request is None:
             return
@@ -170,21 +185,24 @@ class Deletion:
     def _check(self, obj: Object) -> None:
         """Preconditions. Raises StatusError 409."""
         resource, metadata = self.scope.resource, obj["metadata"]
-        for wanted, name, shown in (
-            (self.options.uid, "uid", "UID"),
-            (self.options.version, "resourceVersion", "ResourceVersion"),
+        for wanted, name, shown, fate in (
+            (self.options.uid, "uid", "UID", "deleted and then recreated"),
+            (self.options.version, "resourceVersion", "ResourceVersion", "modified"),
         ):
-            if wanted and wanted != metadata.get(name):
-                found = metadata.get(name)
-                detail = f"Precondition failed: {shown} in precondition: {wanted}, {shown} in object meta: {found}"
-                raise errors.conflict(resource.plural, resource.group, self.scope.name, detail)
+            found = metadata.get(name)
+            if wanted and wanted != found:
+                detail = (
+                    f"the {shown} in the precondition ({wanted}) does not match the {shown} in record ({found})."
+                    f" The object might have been {fate}"
+                )
+                raise errors.conflict(resource.kind, resource.group, self.scope.name, detail)
 
     def _marked(self, obj: Object) -> Object | None:
         """The object as it waits for its end; None if nothing holds it."""
         metadata = obj["metadata"]
         grace = self._grace(obj)
         finalizers = self._finalizers(metadata.get("finalizers") or [])
-        spec_finalizers = self.scope.resource.plural == "namespaces" and (obj.get("spec") or {}).get("finalizers")
+        spec_finalizers = _is_namespace(self.scope.resource) and (obj.get("spec") or {}).get("finalizers")
         if not finalizers and not spec_finalizers and not grace:
             return None
         if finalizers:
@@ -207,10 +225,11 @@ class Deletion:
                 metadata["deletionGracePeriodSeconds"] = grace
             return
         metadata["deletionTimestamp"] = time.rfc3339(now + timedelta(seconds=grace))
-        metadata["deletionGracePeriodSeconds"] = grace
+        if not _is_namespace(self.scope.resource):
+            metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
             metadata["generation"] += 1
-        if self.scope.resource.plural == "namespaces" and not self.scope.resource.group:
+        if _is_namespace(self.scope.resource):
             obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
 
     def _grace(self, obj: Object) -> int:
@@ -222,7 +241,8 @@ class Deletion:
         if default == 0:
             # The kind says that this object has nothing to wind down: a pod that no node runs.
             return 0
-        wanted = default if self.options.grace is None else max(self.options.grace, 0)
+        # A negative period means the shortest there is.
+        wanted = default if self.options.grace is None else self.options.grace if self.options.grace >= 0 else 1
         before: int | None = obj["metadata"].get("deletionGracePeriodSeconds")
         if obj["metadata"].get("deletionTimestamp") and before is not None:
             return before if self.options.grace is None else min(wanted, before)
@@ -244,9 +264,12 @@ class Deletion:
             if obj["metadata"]["resourceVersion"] != str(revision):
                 raise errors.conflict(self.scope.resource.plural, self.scope.resource.group, self.scope.name)
 
-        gone = await self.api.store(self.scope.resource).delete(self.scope.key, unchanged)
-        await after_delete(self.api, self.scope.resource, gone.copy())
-        return gone.copy()
+        removed = await self.api.store(self.scope.resource).delete(self.scope.key, unchanged)
+        gone = removed.copy()
+        await after_delete(self.api, self.scope.resource, gone)
+        if self.scope.resource.grace is not None:
+            self._stamp(gone, 0)
+        return gone
 
     async def _mark(self, entry: Entry, marked: Object) -> Object:
         revision = entry.revision
@@ -258,3 +281,8 @@ class Deletion:
 
         stored = await self.api.store(self.scope.resource).update(self.scope.key, change)
         return stored.copy()
+
+
+def _is_namespace(resource: Resource) -> bool:
+    """Namespaces wait for finalizers of their own, in spec, which the namespace controller takes away."""
+    return resource.plural == "namespaces" and not resource.group

@@ -11,7 +11,7 @@ from pynetes.machinery.meta import Object
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
-    """Answer with the list of what was deleted, as upstream does."""
+    """Answer with the list of what was deleted, as it was before, as upstream does."""
     accepted = encoding.negotiate(request)
     options = parse(request)
     listed = parse_list(request, scope)
@@ -20,10 +20,10 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     for entry in entries:
         one = Scope(scope.resource, scope.version, "", entry.key.namespace, entry.key.name)
         try:
-            obj, _ = await Deletion(api, request, one, options).run()
+            await Deletion(api, request, one, options).run()
         except StatusError as error:
             if error.code != 404:
                 raise
             continue
-        deleted.append(scope.shown(obj))
+        deleted.append(scope.shown(entry.copy()))
     return rendering.plain(request, accepted, rendering.list_of(scope, deleted, metadata))

@@ -33,6 +33,13 @@ def not_found() -> Response:
     return text_response("404 page not found\n", 404)
 
 
+def unknown() -> errors.StatusError:
+    """404 for a resource or subresource that a known group does not have."""
+    error = errors.failure(404, "NotFound", "the server could not find the requested resource")
+    error.status["details"] = {}
+    return error
+
+
 def not_allowed() -> errors.StatusError:
     """405."""
     text = "the server does not allow this method on the requested resource"
@@ -50,12 +57,14 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             return await others(request)
         resource = api.served.find(info.api_group, info.api_version, info.resource)
         if resource is None:
+            if info.api_group in api.served.group_versions():
+                raise unknown()
             return not_found()
         namespace = info.namespace if resource.namespaced else ""
         scope = Scope(resource, info.api_version, info.subresource, namespace, info.name if info.named else "")
         if info.subresource or not resource.stored:
             return await _special(api, request, scope, connect)
-        verb = VERBS.get(info.verb)
+        verb = VERBS.get(info.verb) if request.method != "HEAD" else None
         if verb is None or info.verb not in resource.verbs or not _placed(info, scope):
             raise not_allowed()
         return await verb(api, request, scope)
@@ -77,7 +86,7 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
     """Subresources, and reviews that are answered and not stored."""
     resource, verb = scope.resource, request.info.verb
     if scope.subresource and scope.subresource not in resource.subresources:
-        return not_found()
+        raise unknown()
     handler = subresource.find(scope, verb)
     if handler is not None:
         return await subresource.handle(api, request, scope, handler)

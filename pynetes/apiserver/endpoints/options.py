@@ -213,7 +213,7 @@ def write_options(request: Request, kind: str) -> WriteOptions:
     if any(not char.isprintable() for char in manager):
         problems.append(field.invalid("fieldManager", manager, "should only contain printable characters"))
     if validation not in ("", "Ignore", "Warn", "Strict"):
-        problems.append(field.not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+        problems.append(field.not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
     if problems:
         raise errors.invalid(kind, "meta.k8s.io", "", problems)
     return WriteOptions(bool(dry), manager, validation or "Warn", request.flag("force"))

@@ -30,6 +30,7 @@ CREATE_ON_UPDATE = frozenset(
         ("", "endpoints"),
         ("", "events"),
         ("", "limitranges"),
+        ("node.k8s.io", "runtimeclasses"),
         ("coordination.k8s.io", "leases"),
         ("events.k8s.io", "events"),
         ("rbac.authorization.k8s.io", "clusterroles"),
@@ -44,6 +45,7 @@ CONDITIONAL = frozenset(
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("apiregistration.k8s.io", "apiservices"),
         ("coordination.k8s.io", "leases"),
+        ("policy", "poddisruptionbudgets"),
     }
 )
 
@@ -222,14 +224,18 @@ def check_preconditions(scope: Scope, new: Object, old: Object) -> None:
     resource = scope.resource
     uid = new["metadata"].get("uid")
     if uid and uid != old["metadata"].get("uid"):
-        detail = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata'].get('uid')}"
+        place = f"Code: 4, Key: {resource.storage_key(scope.key)}, ResourceVersion: 0, AdditionalErrorMsg: "
+        found = f"UID in precondition: {uid}, UID in object meta: {old['metadata'].get('uid')}"
+        detail = f"StorageError: invalid object, {place}Precondition failed: {found}"
         raise errors.conflict(resource.plural, resource.group, scope.name, detail)
     version = new["metadata"].get("resourceVersion")
+    if version == "0":
+        version = ""
     if version and version != old["metadata"]["resourceVersion"]:
         raise errors.conflict(resource.plural, resource.group, scope.name)
     if not version and ((resource.group, resource.plural) in CONDITIONAL or resource.schema is not None):
         problem = field.invalid("metadata.resourceVersion", 0, "must be specified for an update")
-        raise errors.invalid(resource.kind, resource.group, scope.name, [problem])
+        raise errors.invalid(resource.plural, resource.group, scope.name, [problem])
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
