@@ -86,6 +86,8 @@ class Resource:
     prepare_status: Prepare | None = None
     validate: Validate | None = None
     validate_status: Validate | None = None
+    #: Whether create keeps the status it is given, as for nodes, which kubelets register with theirs.
+    created_with_status: bool = False
     #: Paths such as spec.selector that may not change after create.
     immutable: tuple[str, ...] = ()
     columns: tuple[Column, ...] = (Column.AGE,)

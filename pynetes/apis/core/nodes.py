@@ -76,6 +76,7 @@ RESOURCE = Resource(
     storage_prefix="minions",
     subresources=("proxy", "status"),
     generation=False,
+    created_with_status=True,
     fields={"spec.unschedulable": _unschedulable},
     default=default,
     prepare=prepare,

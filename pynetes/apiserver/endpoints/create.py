@@ -105,7 +105,7 @@ def _complete(api: Api, scope: Scope, obj: Object) -> None:
         if not prefix:
             validation.on_create(scope, obj)
         metadata["name"] = objectmeta.generated_name(prefix or "")
-    if "status" in resource.subresources:
+    if "status" in resource.subresources and not resource.created_with_status:
         reset_status(scope, obj)
     if resource.prepare is not None:
         resource.prepare(obj, None)
