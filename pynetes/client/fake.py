@@ -25,10 +25,11 @@ from pynetes.client.rest import Client
 from pynetes.client.transport import Answer, Call, Stream
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.tracing import Identity
-from pynetes.machinery import errors, fields, jsonpath, labels
+from pynetes.machinery import errors, fields, jsonpath, labels, schema
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, key_of
+from pynetes.machinery.patch import strategic_merge
 from pynetes.machinery.resource import Resource
 
 
@@ -154,7 +155,7 @@ class FakeAPI:
             return self._update("update", target, lambda _: body, body["metadata"].get("resourceVersion"))
         if call.method == "PATCH":
             kind = call.headers.get("Content-Type", "")
-            return self._update("patch", target, lambda obj: patched(obj, body, kind), None)
+            return self._update("patch", target, lambda obj: patched(target.resource, obj, body, kind), None)
         return self._delete(target, body or {}, query)
 
     def _maybe_fail(self, verb: str, resource: Resource) -> None:
@@ -301,10 +302,12 @@ def resource_of(obj: Object) -> Resource:
     return resource
 
 
-def patched(obj: Object, patch: Any, content_type: str) -> Object:
-    """The object after a patch; strategic and apply patches merge here as merge patches do."""
+def patched(resource: Resource, obj: Object, patch: Any, content_type: str) -> Object:
+    """The object after a patch; apply patches merge here as merge patches do."""
     if content_type.startswith("application/json-patch"):
         raise errors.bad_request("the fake API knows no JSON patch")
+    if content_type.startswith("application/strategic-merge-patch"):
+        return strategic_merge(obj, patch, schema.of(resource).type)
     merged: Object = _merged(obj, patch)
     return merged
 

@@ -118,7 +118,11 @@ def difference(old: Object, new: Object) -> Object:
     for name, value in new.items():
         if name == "conditions":
             before = {one["type"]: one for one in old.get("conditions") or ()}
-            changed = [one for one in value if one["type"] in OWNED and not _same(one, before.get(one["type"]))]
+            changed = [
+                {**dict.fromkeys(before.get(one["type"], {})), **one}
+                for one in value
+                if one["type"] in OWNED and not _same(one, before.get(one["type"]))
+            ]
             if changed:
                 change[name] = changed
         elif name in ("podIPs", "hostIPs") and old.get(name) and old[name] != value:

@@ -10,6 +10,7 @@ A status is fetched only for what changed; a container that has exited is never 
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from pynetes.component.clock import Clock
@@ -36,6 +37,9 @@ class Pleg:
         self.relisted = 0.0
         self._owners: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        #: Exits of containers that nobody has seen yet: they ended sooner than they were listed.
+        self._early: deque[str] = deque(maxlen=256)
+        self._group: asyncio.TaskGroup | None = None
         self._streaming = False
 
     def get(self, uid: str) -> PodRuntime:
@@ -45,7 +49,8 @@ class Pleg:
     async def run(self, endpoint: str) -> None:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(endpoint, group))
+            self._group = group
+            group.create_task(self._listen(endpoint))
             while True:
                 await self._clock.sleep(RELIST_WITH_EVENTS if self._streaming else RELIST)
                 try:
@@ -78,6 +83,9 @@ class Pleg:
             newest = listed[0][0]
             for one in (*containers, *(sandbox for sandbox, _ in listed)):
                 self._owners[one.id] = uid
+                if one.id in self._early:
+                    self._early.remove(one.id)
+                    self._follow(one.id)
             fresh = self.pods[uid] = PodRuntime(
                 uid=uid,
                 namespace=newest.metadata.namespace,
@@ -109,15 +117,20 @@ class Pleg:
             name = listed.labels.get(state.CONTAINER_NAME) or listed.metadata.name
             return Container(id=listed.id, name=name, sandbox=listed.pod_sandbox_id, state=State.EXITED)
 
-    async def _listen(self, endpoint: str, group: asyncio.TaskGroup) -> None:
+    async def _listen(self, endpoint: str) -> None:
         while True:
             async for container_id in events.exits(endpoint):
                 self._streaming = True
-                uid = self._owners.get(container_id)
-                if uid:
-                    group.create_task(self._follow_exit(uid, container_id))
+                if container_id in self._owners:
+                    self._follow(container_id)
+                elif container_id:
+                    self._early.append(container_id)
             self._streaming = False
             await self._clock.sleep(5.0)
+
+    def _follow(self, container_id: str) -> None:
+        if self._group:
+            self._group.create_task(self._follow_exit(self._owners[container_id], container_id))
 
     async def _follow_exit(self, uid: str, container_id: str) -> None:
         """The event may be ahead of what CRI answers."""
