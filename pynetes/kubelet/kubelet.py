@@ -45,9 +45,17 @@ MOST_IMAGES = 50
 class Kubelet:
     """The running kubelet; `run` it."""
 
-    def __init__(self, config: Config, *, clock: Clock | None = None, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        client: Client | None = None,
+        cgroups: Cgroups | None = None,
+    ) -> None:
         self.config = config
         self._client = client
+        self._cgroups = cgroups or Cgroups(config.cgroup_root)
         self.clock = clock or SystemClock()
         self.name = config.hostname_override or socket.gethostname().lower()
         self.workers: dict[str, Worker] = {}
@@ -144,7 +152,7 @@ class Kubelet:
             volumes=Volumes(root),
             tokens=Tokens(token, clock),
             references=References(client, clock, group, self._wake),
-            cgroups=Cgroups(config.cgroup_root),
+            cgroups=self._cgroups,
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),
             statuses=StatusManager(client, clock, group, self._object_gone),
             events=events,

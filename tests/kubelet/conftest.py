@@ -36,6 +36,8 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
     finally:
         _stop(node, process)
         subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
+        for group in sorted(Path("/sys/fs/cgroup").glob("*/pynetes-kubelet-test/**/"), reverse=True):
+            group.rmdir()
         for folder in (base, node.state):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 from pynetes.apis.core import events, nodes, pods, serviceaccounts
 from pynetes.client.fake import FakeAPI
 from pynetes.component import tasks
+from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
 from pynetes.kubelet.kubelet import Kubelet
 from pynetes.machinery.meta import Key, Object
@@ -106,7 +107,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(endpoint: str, root: Path, api: FakeAPI | None = None, **options: Any) -> AsyncIterator[Rig]:
+async def running(
+    endpoint: str, root: Path, api: FakeAPI | None = None, *, cgroups: Cgroups | None = None, **options: Any
+) -> AsyncIterator[Rig]:
     """A kubelet until the block ends; its node is Ready."""
     api = api or FakeAPI()
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
@@ -123,7 +126,7 @@ async def running(endpoint: str, root: Path, api: FakeAPI | None = None, **optio
         anonymous_auth=True,
         **options,
     )
-    kubelet = Kubelet(config, client=api.client(component="kubelet"))
+    kubelet = Kubelet(config, client=api.client(component="kubelet"), cgroups=cgroups)
     rig = Rig(kubelet, api)
     async with tasks.Group() as group:
         group.start(kubelet.run())
