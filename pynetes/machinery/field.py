@@ -70,3 +70,8 @@ def too_many(path: str, count: int, limit: int) -> Error:
 def type_invalid(path: str, value: Any, detail: str) -> Error:
     """The value has the wrong JSON type."""
     return Error("FieldValueTypeInvalid", path, f"Invalid value: {quote(value)}: {detail}")
+
+
+def listed(choices: Sequence[str]) -> str:
+    """Choices as messages name them: "a", "b"."""
+    return ", ".join(quote(choice) for choice in choices)

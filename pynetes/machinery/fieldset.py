@@ -150,6 +150,9 @@ def items_by_element(type_: Type, items: list[Any]) -> dict[str, Any]:
     return found
 
 
+_ABSENT: Any = object()
+
+
 # --- the fields of one object
 
 
@@ -182,10 +185,38 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
                 _collect(type_.items or ANY, item, (*path, element), found)
 
 
+def trie_of_new(type_: Type, empty: Any, new: Any) -> Object:
+    """FieldsV1 of what a create writes, the same as encode(compare(...).written), in a fraction of the time.
+
+    empty is what the type has when nothing is set; what equals it was not written.
+    """
+    node: Object = {}
+    if isinstance(new, dict):
+        before = empty if isinstance(empty, dict) else {}
+        for name in sorted(new):
+            value = new[name]
+            if name in before:
+                if before[name] == value:
+                    continue
+                below = _trie_of_value(member_type(type_, name), before[name], value)
+            else:
+                below = _trie_of_value(member_type(type_, name), _ABSENT, value)
+            node[f"f:{name}"] = below
+        return node
+    named = {item_element(type_, item, index): item for index, item in enumerate(new)}
+    for element in sorted(named):
+        node[element] = _trie_of_value(type_.items or ANY, _ABSENT, named[element])
+    return node
+
+
+def _trie_of_value(type_: Type, empty: Any, value: Any) -> Object:
+    if not value or not granular(type_, value):
+        return {}
+    below = trie_of_new(type_, empty, value)
+    return {".": {}, **below} if empty is _ABSENT and below else below
+
+
 # --- the difference between two
-
-
-_ABSENT = object()
 
 
 def compare(type_: Type, old: Any, new: Any) -> Difference:

@@ -14,28 +14,23 @@ from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import decode
 from pynetes.machinery.schema.types import Type
 
+_SERVER_METADATA = (
+    "f:name",
+    "f:namespace",
+    "f:creationTimestamp",
+    "f:selfLink",
+    "f:uid",
+    "f:clusterName",
+    "f:generation",
+    "f:managedFields",
+    "f:resourceVersion",
+)
 #: Fields that the server keeps itself, and nobody owns.
 _SERVER_OWNED: frozenset[Path] = frozenset(
-    {
-        ("f:apiVersion",),
-        ("f:kind",),
-        ("f:metadata",),
-        *(
-            ("f:metadata", f"f:{name}")
-            for name in (
-                "name",
-                "namespace",
-                "creationTimestamp",
-                "selfLink",
-                "uid",
-                "clusterName",
-                "generation",
-                "managedFields",
-                "resourceVersion",
-            )
-        ),
-    }
+    {("f:apiVersion",), ("f:kind",), ("f:metadata",), *(("f:metadata", name) for name in _SERVER_METADATA)}
 )
+#: What each type has when nothing is set; read only.
+_EMPTY: dict[Type, Object] = {}
 #: Owner of all that was there before the first apply, when nobody was recorded.
 BEFORE_FIRST_APPLY = "before-first-apply"
 #: Distinct updaters beyond this are merged into one, so that the list cannot grow without end.
@@ -125,10 +120,12 @@ def update(
     A client that sends managedFields: [] or [{}] clears the record; anything else it sends there counts for nothing.
     reset are path prefixes that the endpoint does not write: ("f:status",) for the main one.
     """
-    managers = {} if _cleared(new) and old is not None else read(old)
+    if old is None:
+        _record_create(new, type_, Manager(manager, "Update", new.get("apiVersion", ""), subresource), now, reset)
+        return
+    managers = {} if _cleared(new) else read(old)
     version = new.get("apiVersion", "")
-    before = old if old is not None else empty_of(type_)
-    difference = fieldset.compare(type_, _bare(before), _bare(new))
+    difference = fieldset.compare(type_, _bare(old), _bare(new))
     written, removed = owned(difference.written, reset), difference.removed
     release(managers, written | removed)
     if written:
@@ -138,6 +135,38 @@ def update(
         managers[self] = Entry(paths, version, time.rfc3339(now))
     _merge_old_updaters(managers)
     write(new, managers)
+
+
+def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, reset: Iterable[Path]) -> None:
+    """The only entry of a new object. Every create pays for this, so it never makes a set of paths."""
+    try:
+        fields = fieldset.trie_of_new(type_, _EMPTY.setdefault(type_, empty_of(type_)), _bare(obj))
+    except fieldset.BadList:
+        fields = fieldset.encode(fieldset.compare(type_, empty_of(type_), _bare(obj)).written)
+    for path in reset:
+        if len(path) == 1:
+            fields.pop(path[0], None)
+    for name in ("f:apiVersion", "f:kind"):
+        fields.pop(name, None)
+    metadata = fields.get("f:metadata")
+    if metadata is not None:
+        for name in _SERVER_METADATA:
+            metadata.pop(name, None)
+        if not metadata:
+            del fields["f:metadata"]
+    obj["metadata"].pop("managedFields", None)
+    if fields:
+        entry: Object = {
+            "manager": manager.name,
+            "operation": "Update",
+            "apiVersion": manager.api_version,
+            "time": time.rfc3339(now),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fields,
+        }
+        if manager.subresource:
+            entry["subresource"] = manager.subresource
+        obj["metadata"]["managedFields"] = [entry]
 
 
 def _cleared(obj: Object) -> bool:

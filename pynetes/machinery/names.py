@@ -27,9 +27,9 @@ def regex_error(message: str, pattern: str, *examples: str) -> str:
     return f"{message} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
-def too_long(limit: int) -> str:
+def too_long(limit: int, unit: str = "bytes") -> str:
     """The text for a name above its limit."""
-    return f"must be no more than {limit} bytes"
+    return f"must be no more than {limit} {unit}"
 
 
 _LABEL_TEXT = regex_error(
@@ -86,7 +86,7 @@ def _size(text: str) -> int:
 
 def dns_label(text: str) -> list[str]:
     """RFC 1123 label, 63 characters: namespaces, containers, volumes."""
-    errors = [too_long(63)] if _size(text) > 63 else []
+    errors = [too_long(63, "characters")] if _size(text) > 63 else []
     if "." in text:
         return [*errors, "must not contain dots"]
     return errors if _dns_label(text) else [*errors, _LABEL_TEXT]
@@ -94,13 +94,13 @@ def dns_label(text: str) -> list[str]:
 
 def dns_subdomain(text: str) -> list[str]:
     """RFC 1123 subdomain, 253 characters: most object names."""
-    errors = [too_long(253)] if _size(text) > 253 else []
+    errors = [too_long(253, "characters")] if _size(text) > 253 else []
     return errors if _subdomain(text) else [*errors, _SUBDOMAIN_TEXT]
 
 
 def dns1035_label(text: str) -> list[str]:
     """RFC 1035 label, 63 characters: services."""
-    errors = [too_long(63)] if _size(text) > 63 else []
+    errors = [too_long(63, "characters")] if _size(text) > 63 else []
     return errors if _dns1035(text) else [*errors, _DNS1035_TEXT]
 
 
@@ -162,7 +162,7 @@ def env_var_name(text: str) -> list[str]:
 
 def port_name(text: str) -> list[str]:
     """An IANA service name: at most 15 characters."""
-    errors = [too_long(15)] if _size(text) > 15 else []
+    errors = [too_long(15, "characters")] if _size(text) > 15 else []
     if not re.fullmatch("[-a-z0-9]+", text):
         errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", text):

@@ -1,8 +1,10 @@
 """DaemonSet: one pod on every node that fits."""
 
-from pynetes.apis.apps import _workload
+from collections.abc import Iterator
+
+from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.core import _pod_defaults
-from pynetes.machinery import cells
+from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -40,6 +42,19 @@ def prepare(new: Object, old: Object | None) -> None:
 
 _reset = _workload.reset_status(dict.fromkeys(_EMPTY, 0))
 
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Counts, strategy, selector and template."""
+    spec = new["spec"]
+    yield from _validation.counts(spec, "minReadySeconds", "revisionHistoryLimit")
+    yield from _validation.selector_and_template(spec, "daemonset")
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "RollingUpdate":
+        yield from _validation.rolling(strategy.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate")
+    elif strategy.get("type") != "OnDelete":
+        yield field.not_supported("spec.updateStrategy.type", strategy.get("type"), ("RollingUpdate", "OnDelete"))
+
+
 RESOURCE = Resource(
     group="apps",
     versions=("v1",),
@@ -64,4 +79,5 @@ RESOURCE = Resource(
         _workload.IMAGES,
         _workload.SELECTOR,
     ),
+    validate=validate,
 )

@@ -1,7 +1,10 @@
 """Deployment: replicas of a pod, replaced step by step when the template changes."""
 
-from pynetes.apis.apps import _workload
+from collections.abc import Iterator
+
+from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.core import _pod_defaults
+from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
@@ -20,6 +23,25 @@ def default(obj: Object) -> None:
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("progressDeadlineSeconds", 600)
     _pod_defaults.default_template(spec.get("template"))
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Counts, strategy, selector and template."""
+    spec = new["spec"]
+    yield from _validation.counts(spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
+    yield from _validation.selector_and_template(spec, "deployment")
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate") is not None:
+        detail = "may not be specified when strategy `type` is 'Recreate'"
+        yield field.forbidden("spec.strategy.rollingUpdate", detail)
+    elif strategy.get("type") == "RollingUpdate":
+        yield from _validation.rolling(strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate")
+    elif strategy.get("type") != "Recreate":
+        yield field.not_supported("spec.strategy.type", strategy.get("type"), ("Recreate", "RollingUpdate"))
+    deadline = spec.get("progressDeadlineSeconds")
+    yield from validation.non_negative(deadline, "spec.progressDeadlineSeconds")
+    if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
+        yield field.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
 RESOURCE = Resource(
@@ -44,4 +66,5 @@ RESOURCE = Resource(
         _workload.IMAGES,
         _workload.SELECTOR,
     ),
+    validate=validate,
 )

@@ -1,7 +1,10 @@
 """ReplicaSet: a number of pods kept running from one template."""
 
-from pynetes.apis.apps import _workload
+from collections.abc import Iterator
+
+from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.core import _pod_defaults
+from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
@@ -11,6 +14,12 @@ def default(obj: Object) -> None:
     if (spec := obj.get("spec")) is not None:
         spec.setdefault("replicas", 1)
         _pod_defaults.default_template(spec.get("template"))
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Counts, selector and template."""
+    yield from _validation.counts(new["spec"], "replicas", "minReadySeconds")
+    yield from _validation.selector_and_template(new["spec"], "ReplicaSet")
 
 
 RESOURCE = Resource(
@@ -27,4 +36,5 @@ RESOURCE = Resource(
     prepare_status=_workload.keep_spec,
     immutable=("spec.selector",),
     columns=(*_workload.REPLICAS, Column.AGE, _workload.CONTAINERS, _workload.IMAGES, _workload.SELECTOR),
+    validate=validate,
 )

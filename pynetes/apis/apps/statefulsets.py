@@ -1,7 +1,10 @@
 """StatefulSet: numbered pods, each with a name and storage of its own."""
 
-from pynetes.apis.apps import _workload
+from collections.abc import Iterator
+
+from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.core import _pod_defaults
+from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
@@ -31,6 +34,42 @@ def default(obj: Object) -> None:
         claim["status"] = {"phase": "Pending", **(claim.get("status") or {})}
 
 
+_MUTABLE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Order, strategy, selector and template; most of the spec is fixed once it exists."""
+    spec = new["spec"]
+    if spec.get("podManagementPolicy") not in ("OrderedReady", "Parallel"):
+        detail = "must be 'OrderedReady' or 'Parallel'"
+        yield field.invalid("spec.podManagementPolicy", spec.get("podManagementPolicy"), detail)
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") not in ("RollingUpdate", "OnDelete"):
+        shown = {"Type": strategy.get("type", ""), "RollingUpdate": strategy.get("rollingUpdate")}
+        yield field.invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    for name in ("whenDeleted", "whenScaled"):
+        path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
+        yield from validation.one_of(retention.get(name), path, ("Retain", "Delete"))
+    yield from validation.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
+    yield from _validation.counts(spec, "replicas", "minReadySeconds")
+    yield from _validation.selector_and_template(spec, "statefulset")
+    if old is not None and any(
+        spec.get(name) != old["spec"].get(name) for name in {*spec, *old["spec"]} if name not in _MUTABLE
+    ):
+        *most, last = (f"'{name}'" for name in _MUTABLE)
+        detail = f"updates to statefulset spec for fields other than {', '.join(most)} and {last} are forbidden"
+        yield field.forbidden("spec", detail)
+
+
 RESOURCE = Resource(
     group="apps",
     versions=("v1",),
@@ -44,4 +83,5 @@ RESOURCE = Resource(
     prepare=_workload.reset_status({"replicas": 0, "availableReplicas": 0}),
     prepare_status=_workload.keep_spec,
     columns=(Column("Ready", _workload.ready_of_desired), Column.AGE, _workload.CONTAINERS, _workload.IMAGES),
+    validate=validate,
 )

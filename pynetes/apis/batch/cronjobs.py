@@ -1,10 +1,13 @@
 """CronJob: Jobs on a schedule."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
+from pynetes.apis.batch import jobs
 from pynetes.apis.core import _pod_defaults
-from pynetes.machinery import cells
+from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -31,6 +34,38 @@ def _suspended(obj: Object, _: datetime) -> str:
     return str(bool(obj["spec"].get("suspend")))
 
 
+_NAME_LIMIT = 52
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Schedule, policies and the Job in it."""
+    spec = new["spec"]
+    name = new["metadata"].get("name", "")
+    if old is None and len(name) > _NAME_LIMIT:
+        yield field.invalid("metadata.name", name, f"must be no more than {_NAME_LIMIT} characters")
+    yield from _schedule(spec.get("schedule", ""), "spec.schedule")
+    yield from validation.non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+    zone = spec.get("timeZone")
+    if zone is not None and zone not in zoneinfo.available_timezones():
+        yield field.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+    yield from validation.one_of(
+        spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace")
+    )
+    for limit in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        yield from validation.non_negative(spec.get(limit), f"spec.{limit}")
+    yield from jobs.validate_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec")
+
+
+def _schedule(text: str, path: str) -> Iterator[field.Error]:
+    if not text:
+        yield field.required(path)
+    elif "TZ=" in text:
+        yield field.invalid(path, text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+    elif not text.startswith("@") and len(fields := text.split()) != 5:
+        detail = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
+        yield field.invalid(path, text, detail)
+
+
 RESOURCE = Resource(
     group="batch",
     versions=("v1",),
@@ -53,4 +88,5 @@ RESOURCE = Resource(
         Column("Images", cells.images(_TEMPLATE), wide=True),
         Column("Selector", cells.selector(".spec.jobTemplate.spec.selector"), wide=True),
     ),
+    validate=validate,
 )

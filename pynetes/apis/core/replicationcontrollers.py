@@ -1,8 +1,10 @@
 """ReplicationController: the older ReplicaSet, with a plain map for selector."""
 
-from pynetes.apis.apps import _workload
-from pynetes.apis.core import _pod_defaults
-from pynetes.machinery import cells
+from collections.abc import Iterator
+
+from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.core import _pod_defaults, _pod_validation
+from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
@@ -20,6 +22,24 @@ def default(obj: Object) -> None:
             obj["metadata"]["labels"] = dict(found)
     spec.setdefault("replicas", 1)
     _pod_defaults.default_template(spec.get("template"))
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Counts, selector and template."""
+    spec = new["spec"]
+    yield from _validation.counts(spec, "replicas", "minReadySeconds")
+    if not spec.get("selector"):
+        yield field.required("spec.selector")
+    template = spec.get("template")
+    if template is None:
+        yield field.required("spec.template")
+        return
+    given = (template.get("metadata") or {}).get("labels") or {}
+    if any(given.get(key) != value for key, value in (spec.get("selector") or {}).items()):
+        detail = "`selector` does not match template `labels`"
+        yield field.invalid("spec.template.metadata.labels", given, detail)
+    yield from _pod_validation.validate_template(template, "spec.template")
+    yield from _validation.restart_policy(template, ("Always",))
 
 
 RESOURCE = Resource(
@@ -43,4 +63,5 @@ RESOURCE = Resource(
         _workload.IMAGES,
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
+    validate=validate,
 )

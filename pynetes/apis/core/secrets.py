@@ -1,9 +1,13 @@
 """Secret: keys with bytes, kept from casual view."""
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
-from pynetes.machinery import cells
+import orjson
+
+from pynetes.apis.core import _data_validation
+from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -17,6 +21,40 @@ def default(obj: Object) -> None:
         data.update({name: base64.b64encode(text.encode()).decode() for name, text in texts.items()})
 
 
+#: Type → the keys it cannot do without.
+_KEYS = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+}
+_JSON_KEYS = (".dockercfg", ".dockerconfigjson")
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Keys, size, what the type demands, and an immutable one stays as it is."""
+    yield from _data_validation.validate_data(new, old, text=(), binary=("data",))
+    kind, data = new.get("type"), new.get("data") or {}
+    for key in _KEYS.get(kind or "", ()):
+        if key not in data:
+            yield field.required(f"data[{key}]")
+        elif key in _JSON_KEYS:
+            try:
+                orjson.loads(base64.b64decode(data[key]))
+            except orjson.JSONDecodeError:
+                start = base64.b64decode(data[key])[:1].decode(errors="replace")
+                detail = f"invalid character '{start}' looking for beginning of value"
+                yield field.invalid(f"data[{key}]", "<secret contents redacted>", detail)
+    if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
+        yield field.required("data[username]")
+        yield field.required("data[password]")
+    annotations = new["metadata"].get("annotations") or {}
+    if kind == "kubernetes.io/service-account-token" and not annotations.get("kubernetes.io/service-account.name"):
+        yield field.required("metadata.annotations[kubernetes.io/service-account.name]")
+    if old is not None and old.get("type") != kind:
+        yield field.invalid("type", kind, "field is immutable")
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -26,4 +64,5 @@ RESOURCE = Resource(
     default=default,
     fields={"type": ".type"},
     columns=(Column("Type", ".type"), Column("Data", cells.count(".data")), Column.AGE),
+    validate=validate,
 )
