@@ -60,9 +60,12 @@ class Objects(Protocol):
         mutate: Callable[[Object], Object],
         *,
         revision: str = "",
+        respecified: bool = True,
         dry_run: bool = False,
     ) -> Object:
         """Read, change (mutate gets a copy and may raise StatusError), store; again on a conflict.
+
+        A changed spec moves metadata.generation, unless respecified is False: what the system fills in is no new wish.
 
         With revision, the object must still be at that resourceVersion. An object whose deletion was waiting only for
         what the change has removed (finalizers) goes. Raises StatusError NotFound, Conflict."""

@@ -73,6 +73,7 @@ class Stored:
         mutate: Callable[[Object], Object],
         *,
         revision: str = "",
+        respecified: bool = True,
         dry_run: bool = False,
     ) -> Object:
         """Read, change, store; again on a conflict unless a revision was demanded."""
@@ -82,7 +83,7 @@ class Stored:
                 raise errors.conflict(resource.plural, resource.group, key.name)
             before = orjson.dumps(spec_of(obj))
             new = mutate(obj)
-            if resource.generation and orjson.dumps(spec_of(new)) != before:
+            if respecified and resource.generation and orjson.dumps(spec_of(new)) != before:
                 new["metadata"]["generation"] = (new["metadata"].get("generation") or 0) + 1
             return new
 

@@ -96,6 +96,7 @@ class FakeObjects:
         mutate: Callable[[Object], Object],
         *,
         revision: str = "",
+        respecified: bool = True,
         dry_run: bool = False,
     ) -> Object:
         current = self.get(resource, key)

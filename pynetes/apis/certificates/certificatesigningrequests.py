@@ -1,9 +1,10 @@
 """CertificateSigningRequest: a request for a certificate. Who asks is written by the API server."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pynetes.apis.apps import _workload
-from pynetes.machinery import cells, time
+from pynetes.machinery import cells, field, time
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -31,6 +32,15 @@ def _duration(obj: Object, _: datetime) -> str:
     return time.human(timedelta(seconds=seconds)) if seconds is not None else "<none>"
 
 
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Approval has a subresource of its own, with rights of its own; status may not bring it in."""
+    before = {item["type"] for item in ((old or {}).get("status") or {}).get("conditions") or ()}
+    for item in (new.get("status") or {}).get("conditions") or ():
+        if item["type"] in ("Approved", "Denied") and item["type"] not in before:
+            text = f"updates may not add a condition of type {field.quote(item['type'])}"
+            yield field.forbidden("status.conditions", text)
+
+
 RESOURCE = Resource(
     group="certificates.k8s.io",
     versions=("v1",),
@@ -43,6 +53,7 @@ RESOURCE = Resource(
     default=default,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
+    validate_status=validate_status,
     fields={"spec.signerName": ".spec.signerName"},
     columns=(
         Column.AGE,

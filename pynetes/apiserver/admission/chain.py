@@ -13,6 +13,7 @@ from pynetes.apiserver.admission.default_toleration_seconds import DefaultTolera
 from pynetes.apiserver.admission.limit_ranger import LimitRanger
 from pynetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pynetes.apiserver.admission.node_restriction import NodeRestriction
+from pynetes.apiserver.admission.pod_security import PodSecurity
 from pynetes.apiserver.admission.priority import Priority
 from pynetes.apiserver.admission.resource_quota import ResourceQuota
 from pynetes.apiserver.admission.runtime_class import RuntimeClass
@@ -32,6 +33,7 @@ ORDER: tuple[type[Plugin], ...] = (
     ServiceAccount,
     NodeRestriction,
     TaintNodesByCondition,
+    PodSecurity,
     Priority,
     DefaultTolerationSeconds,
     DefaultStorageClass,
@@ -51,7 +53,6 @@ ELSEWHERE = frozenset(
     {
         "MutatingAdmissionPolicy",
         "MutatingAdmissionWebhook",
-        "PodSecurity",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",
     }

@@ -103,7 +103,7 @@ def _minimum(name: str, bound: str, kind: str, requests: Quantities, limits: Qua
         return
     if quantity(requests[name]) < least:
         yield f"{text}, but request is {requests[name]}"
-    if name in limits and quantity(limits[name]) < least:
+    elif name in limits and quantity(limits[name]) < least:
         yield f"{text}, but limit is {limits[name]}"
 
 
@@ -114,7 +114,7 @@ def _maximum(name: str, bound: str, kind: str, requests: Quantities, limits: Qua
         return
     if most < quantity(limits[name]):
         yield f"{text}, but limit is {limits[name]}"
-    if name in requests and most < quantity(requests[name]):
+    elif name in requests and most < quantity(requests[name]):
         yield f"{text}, but request is {requests[name]}"
 
 

@@ -14,6 +14,7 @@ from pynetes.apiserver.authn.user import (
     AUTHENTICATED,
     MASTERS,
     NODE_PREFIX,
+    NODES,
     SERVICE_ACCOUNTS,
     UNAUTHENTICATED,
     User,
@@ -86,7 +87,7 @@ class Impersonation:
             if len(self._worked) >= REMEMBERED:
                 self._worked.clear()
             self._worked[key] = mode
-            return _impersonated(who, requestor)
+            return _impersonated(who, requestor, mode)
         assert first is not None
         raise first
 
@@ -103,6 +104,7 @@ class Impersonation:
 
 
 LEGACY = "legacy"
+NODE_MODES = ("associated-node", "arbitrary-node")
 
 
 def _modes(who: Wanted, requestor: User) -> Iterator[str]:
@@ -140,7 +142,7 @@ def _questions(mode: str, who: Wanted, requestor: User) -> Iterator[Attributes]:
         )
 
     account = _account(who)
-    if mode in ("associated-node", "arbitrary-node"):
+    if mode in NODE_MODES:
         name = who.name.removeprefix(NODE_PREFIX)
         yield ask("nodes", "*" if mode == "associated-node" else name)
     elif account:
@@ -156,9 +158,11 @@ def _questions(mode: str, who: Wanted, requestor: User) -> Iterator[Attributes]:
         yield ask("uids", who.uid, group=AUTHENTICATION)
 
 
-def _impersonated(who: Wanted, requestor: User) -> User:
+def _impersonated(who: Wanted, requestor: User, mode: str) -> User:
     groups = who.groups
     account = _account(who)
+    if mode in NODE_MODES:
+        groups = (NODES,)
     if account and not groups:
         groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{account[0]}")
     if who.name == ANONYMOUS:

@@ -32,7 +32,9 @@ async def create(ctx: Context, call: Call) -> Answer:
     )
     await call.admit(attributes)
     now = time.rfc3339(ctx.clock.now())
-    await ctx.objects.update(pods.RESOURCE, key, lambda pod: bound(pod, binding, now), dry_run=call.dry_run)
+    await ctx.objects.update(
+        pods.RESOURCE, key, lambda pod: bound(pod, binding, now), respecified=False, dry_run=call.dry_run
+    )
     return Answer(201, SUCCESS)
 
 

@@ -12,7 +12,7 @@ from pynetes.apis.core import namespaces, pods
 from pynetes.apiserver.admission.attributes import UPDATE, Attributes
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.registry.call import Answer, Call, Handler
-from pynetes.machinery import errors, field, time
+from pynetes.machinery import errors, field, schema, time
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import parse as quantity
 from pynetes.machinery.resource import Resource
@@ -77,11 +77,11 @@ def _grafted(part: Part, stored: Object, body: Object, ctx: Context) -> Object:
     if "status" in stored:
         new["status"] = dict(stored["status"])
     part.graft(new, body, time.rfc3339(ctx.clock.now()))
+    schema.of(part.resource).decode(new)
+    schema.of(part.resource).default(new)
     found = list(part.problems(new, stored))
     if found:
         raise errors.invalid(part.resource.kind, part.resource.group, stored["metadata"]["name"], found)
-    if new["spec"] != stored.get("spec") and "generation" in stored["metadata"]:
-        new["metadata"]["generation"] = stored["metadata"]["generation"] + 1
     return new
 
 
@@ -167,9 +167,9 @@ def _resized(container: Object, wanted: Object | None) -> Object:
 def _resize_problems(new: Object, old: Object) -> Iterator[field.Error]:
     if (old.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         yield field.forbidden("", "Pod running has finished and may not be resized")
-    before, after = qos(old["spec"]), qos(new["spec"])
-    if before != after:
-        yield field.invalid("spec", after, "Pod QOS Class may not change as a result of resizing")
+    before = qos(old["spec"])
+    if before != qos(new["spec"]):
+        yield field.invalid("spec", before, "Pod QOS Class may not change as a result of resizing")
 
 
 def qos(spec: Object) -> str:
