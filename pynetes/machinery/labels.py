@@ -188,7 +188,7 @@ class _Parser:
                 raise ValueError(f"found '{token}', expected: ',', ')' or identifier")
         if expects_value:
             values.append("")
-        return tuple(dict.fromkeys(values))
+        return tuple(sorted(set(values)))
 
 
 def _is_word(token: str) -> bool:
