@@ -3,7 +3,7 @@
 import asyncio
 
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import nodes, pods
+from pynetes.apis.core import events, nodes, pods, serviceaccounts
 from pynetes.client.rest import Client
 from pynetes.machinery.meta import Key, Object
 from pynetes.testing.cluster import Cluster
@@ -48,3 +48,23 @@ async def test_it_serves_https(cluster: Cluster) -> None:
             assert names == ["node-1", "node-2"]
         finally:
             await client.close()
+
+
+async def test_events_are_found_by_the_object_they_are_about(cluster: Cluster) -> None:
+    """What `kubectl describe` asks for: the events of one pod, among them where it was scheduled to."""
+    async with asyncio.timeout(20):
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"namespace": "default", "name": "web"},
+            "spec": {"containers": [{"name": "c", "image": "busybox"}]},
+        }
+        while not (await cluster.client.list(serviceaccounts.RESOURCE, namespace="default")).items:
+            await asyncio.sleep(0.01)
+        made = await cluster.client.create(pods.RESOURCE, pod)
+        about = f"involvedObject.name=web,involvedObject.uid={made['metadata']['uid']}"
+        while not (
+            found := await cluster.client.list(events.RESOURCE, namespace="default", field_selector=about)
+        ).items:
+            await asyncio.sleep(0.01)
+        assert found.items[0]["reason"] == "Scheduled"

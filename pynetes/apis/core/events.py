@@ -10,6 +10,6 @@ RESOURCE = Resource(
     plural="events",
     short_names=("ev",),
     generation=False,
-    fields=_events.CORE_FIELDS,
+    fields=_events.FIELDS,
     columns=_events.COLUMNS,
 )
