@@ -54,7 +54,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         letter = _LETTERS.get(record.levelno, "I")
-        at = f"{self.formatTime(record, '%m%d %H:%M:%S')}.{int(record.msecs * 1000) % 1000000:06d}"
+        at = f"{self.formatTime(record, '%m%d %H:%M:%S')}.{int(record.created % 1 * 1_000_000):06d}"
         name = record.name.removeprefix("pynetes.")
         line = f"{letter}{at} {self._component} {name}] {record.getMessage()}"
         if record.exc_info and record.exc_info[0]:
