@@ -267,9 +267,13 @@ class Worker:
             grace = _probe_grace(pod, kill)
             await stop.container(ctx, pod, runtime, kill.container, grace=grace, message=kill.message)
         if actions.create_sandbox:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(start.mount(ctx, pod))
-                group.create_task(start.sandbox(ctx, pod, actions.attempt))
+            # Beside each other, since each takes its time; a failed mount must not cancel a sandbox half-made.
+            results = await asyncio.gather(
+                start.mount(ctx, pod), start.sandbox(ctx, pod, actions.attempt), return_exceptions=True
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
             runtime = await ctx.pleg.refresh(self.uid)
         return await self._start(allowed, runtime)
 
