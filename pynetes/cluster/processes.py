@@ -124,6 +124,8 @@ def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Pr
             f"--kubelet-client-certificate={kubelet.certificate}",
             f"--kubelet-client-key={kubelet.key}",
             f"--kubelet-certificate-authority={ca.certificate}",
+            # Names of nodes in namespaces resolve nowhere.
+            "--kubelet-preferred-address-types=InternalIP,Hostname",
             f"--service-account-key-file={accounts.certificate}",
             f"--service-account-signing-key-file={accounts.key}",
             f"--service-account-issuer=https://kubernetes.default.svc.{cluster.domain}",
