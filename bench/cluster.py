@@ -74,10 +74,13 @@ def api_server_ready() -> float:
 def _answers(port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as plain:
-        with context.wrap_socket(plain) as connection:
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            return connection.recv(100).startswith(b"HTTP/1.1 200")
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=1) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return connection.recv(100).startswith(b"HTTP/1.1 200")
     return False
 
 
