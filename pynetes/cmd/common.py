@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from pynetes.cluster import config
@@ -42,6 +42,14 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
+
+
+def columns(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as kubectl prints them: columns as wide as their widest cell, never wrapped or cut."""
+    listed = [list(row) for row in rows]
+    widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]))]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in listed)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def told(error: RemedyError) -> int:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from pynetes.cluster import tools
 from pynetes.cluster.config import Cluster
@@ -47,12 +45,8 @@ async def _show(cluster: Cluster, names: list[str], *, as_json: bool) -> int:
         listed = [path._asdict() | dataclasses.asdict(rows.get(path.number, observed.Row())) for path in registry.PATHS]
         print(orjson.dumps(listed).decode())
         return 0
-    table = Table(box=None, pad_edge=False, header_style="")
-    for title in ("#", "PATH", "PROTOCOL", "REQUESTS", "LAST", "P50", "P99", "ERRORS", "IDENTITY"):
-        table.add_column(title)
-    for path in registry.PATHS:
-        table.add_row(*_row(path, rows.get(path.number)))
-    Console(highlight=False, soft_wrap=True).print(table)
+    titles = ("#", "PATH", "PROTOCOL", "REQUESTS", "LAST", "P50", "P99", "ERRORS", "IDENTITY")
+    print(common.columns([titles, *(_row(path, rows.get(path.number)) for path in registry.PATHS)]))
     return 0
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from pynetes.cluster import supervisor
 from pynetes.cmd import common
@@ -34,11 +32,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(status: Object) -> None:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for title in ("NAME", "PID", "READY", "RESTARTS", "AGE", "WHY NOT"):
-        table.add_column(title)
+    rows = [("NAME", "PID", "READY", "RESTARTS", "AGE", "WHY NOT")]
     for item in status["processes"]:
-        ready = "yes" if item["ready"] else "no"
-        why = "" if item["ready"] and not item["why"] else item["why"]
-        table.add_row(item["name"], str(item["pid"]), ready, str(item["restarts"]), f"{item['seconds']:.0f}s", why)
-    Console(highlight=False, soft_wrap=True).print(table)
+        ready, age = "yes" if item["ready"] else "no", f"{item['seconds']:.0f}s"
+        rows.append((item["name"], str(item["pid"]), ready, str(item["restarts"]), age, item["why"]))
+    print(common.columns(rows))

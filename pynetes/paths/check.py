@@ -44,7 +44,7 @@ async def run(scene: Scene, checks: Sequence[Check], wanted: Sequence[registry.P
     for path in wanted:
         check = next((check for check in checks if path.number in check.numbers), None)
         if check is None:
-            absent = f"{path.source} or {path.target} is not part of this cluster yet"
+            absent = "not there yet: one of its ends is not part of this cluster"
             outcomes.append(Outcome(path, None, absent, 0.0))
             continue
         if check not in done:

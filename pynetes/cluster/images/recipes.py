@@ -46,6 +46,18 @@ def busybox() -> Iterator[Entry]:
     yield Entry("tmp", mode=0o1777)
     yield Entry("root", mode=0o700)
     yield Entry("var/www")
+    yield from _name_service()
+
+
+def _name_service() -> Iterator[Entry]:
+    """What a static glibc program still loads when it resolves a name; without it wget and nslookup crash."""
+    yield Entry("etc/nsswitch.conf", data=b"hosts: files dns\n", mode=0o644)
+    for name in ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2", "libc.so.6"):
+        for folder in sorted(Path("/lib").glob("*-linux-gnu*")):
+            if (folder / name).exists():
+                yield Entry(f"lib/{folder.name}/{name}", source=(folder / name).resolve())
+    for loader in (*Path("/lib64").glob("ld-linux*"), *Path("/lib").glob("ld-linux*")):
+        yield Entry(str(loader), source=loader.resolve())
 
 
 def pynetes_base() -> list[Entry]:

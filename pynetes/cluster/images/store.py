@@ -21,6 +21,7 @@ def pack(folder: Path) -> dict[str, Path]:
     """All images by name, packed into the folder unless they are there. Takes seconds the first time."""
     folder.mkdir(parents=True, exist_ok=True)
     busybox = _stamp([recipes.busybox_binary()])
+    userland = _stamp([recipes.busybox_binary(), *Path("/lib").glob("*/libc.so.6")])
     own = _stamp(path for path in Path(pynetes.__file__).parent.rglob("*.*") if path.suffix != ".pyc")
     base = hashlib.sha256(interpreter.fingerprint().encode()).hexdigest()[:12] + busybox
     return {
@@ -32,8 +33,8 @@ def pack(folder: Path) -> dict[str, Path]:
         ),
         recipes.BUSYBOX: _image(
             folder,
-            f"busybox-{busybox}",
-            {f"busybox-{busybox}": recipes.busybox},
+            f"busybox-{userland}",
+            {f"busybox-{userland}": recipes.busybox},
             Image(name=recipes.BUSYBOX, layers=(), command=("sh",), env=ENV),
         ),
         recipes.PYNETES: _image(
