@@ -21,6 +21,7 @@ from pynetes.apiserver.authn.service_account import Issuer
 from pynetes.apiserver.authz import union as authz
 from pynetes.apiserver.bootstrap import Bootstrap
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.crd.definitions import Definitions
 from pynetes.apiserver.discovery import Discovery
 from pynetes.apiserver.endpoints import connect, dispatch
 from pynetes.apiserver.filters import chain
@@ -71,6 +72,7 @@ class APIServer(Server):
         self.config, self.api, self.cacher, self.stored = config, api, cacher, stored
         self.checks = Checks()
         self.bootstrap = Bootstrap(config, stored, self.checks)
+        self.definitions = Definitions(api, stored)
         others = nonresource.build(
             config, served, self.checks, Discovery(served, f"{config.advertise_address}:{config.secure_port}"),
             OpenAPI(served), authentication,
@@ -106,6 +108,8 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
         tasks = [group.create_task(server.cacher.run())]
         try:
             await server.cacher.ready()
+            await server.definitions.load()
+            tasks.append(group.create_task(server.definitions.follow()))
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
                 await server.listen(group, host=host, port=port, tls=tls)

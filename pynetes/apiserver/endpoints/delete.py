@@ -16,6 +16,7 @@ from pynetes.storage.entry import Entry
 
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
 POLICIES = {"Orphan": _ORPHAN, "Foreground": _FOREGROUND, "Background": ""}
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _ORPHANED_PODS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
     " or set propagationPolicy=Orphan to suppress this warning"
@@ -251,6 +252,9 @@ class Deletion:
     def _finalizers(self, have: list[str]) -> list[str]:
         """What propagation adds and takes away."""
         policy = self.options.propagation
+        if self.scope.resource.plural == "customresourcedefinitions" and CLEANUP not in have:
+            # The definition outlives its objects, which are deleted before this finalizer goes.
+            have = [*have, CLEANUP]
         if not policy:
             return have
         kept = [finalizer for finalizer in have if finalizer not in (_ORPHAN, _FOREGROUND)]

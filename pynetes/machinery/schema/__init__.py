@@ -15,7 +15,8 @@ from functools import cache
 from pynetes.machinery import errors, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
-from pynetes.machinery.schema import decode, definitions, types
+from pynetes.machinery.schema import custom, decode, definitions, types
+from pynetes.machinery.schema.custom import CustomSchema
 from pynetes.machinery.schema.inspect import WrongType, inspect
 from pynetes.machinery.schema.types import Type
 
@@ -74,9 +75,11 @@ def _of(resource: Resource, version: str) -> Schema:
     return Schema(resource, version, types.named(name))
 
 
-def of(resource: Resource, version: str = "") -> Schema:
+def of(resource: Resource, version: str = "") -> "Schema | CustomSchema":
     """The schema of a kind; version "" means the preferred one. LookupError if the kind has none."""
     version = version or resource.version
+    if resource.schema is not None:
+        return custom.of(resource, version)
     return _of(resource, version)
 
 

@@ -1,0 +1,145 @@
+"""Schemas of custom resources: structural OpenAPI v3 as a CustomResourceDefinition has it.
+
+Pruning, defaulting and value validation walk the schema itself; patches and apply read the Type made of it. metadata is
+decoded as every object's is.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pynetes.machinery import field
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
+from pynetes.machinery.schema import decode, types
+from pynetes.machinery.schema.inspect import inspect
+from pynetes.machinery.schema.types import ANY, METADATA, Field, Type
+from pynetes.machinery.schema.values import problems
+
+_OWN = ("apiVersion", "kind", "metadata")
+PRESERVE, EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
+
+
+class CustomSchema:
+    """Answers what Schema answers, for one version of a custom resource."""
+
+    def __init__(self, resource: Resource, version: str, source: Mapping[str, Any]) -> None:
+        self.resource = resource
+        self.version = version
+        self._source = source
+        self.type = type_of(source)
+        self.type.fields |= {
+            "apiVersion": Field(Type("string")),
+            "kind": Field(Type("string")),
+            "metadata": Field(types.named(METADATA)),
+        }
+
+    def decode(self, obj: Object) -> list[str]:
+        """Drop what the schema does not know and nulls that it does not allow; the paths of what is gone."""
+        own = {name: obj.pop(name) for name in _OWN if name in obj}
+        unknown = prune(self._source, obj, "")
+        metadata = own.get("metadata")
+        if isinstance(metadata, dict):
+            unknown += [f"metadata.{path}" for path in inspect(types.named(METADATA), metadata)]
+            own["metadata"] = decode.decoder_of(types.named(METADATA))(metadata)
+        rest = dict(obj)
+        obj.clear()
+        obj |= {name: own[name] for name in ("kind", "apiVersion", "metadata") if name in own} | rest
+        return unknown
+
+    def prune(self, obj: Object) -> list[str]:
+        """The same as decode."""
+        return self.decode(obj)
+
+    def default(self, obj: Object) -> None:
+        """The schema's defaults, where nothing is set."""
+        default(self._source, obj)
+
+    def validate(self, obj: Object) -> Iterator[field.Error]:
+        """Every value that the schema forbids."""
+        shown = {name: value for name, value in obj.items() if name not in _OWN}
+        yield from problems(self._source, shown, "")
+
+
+_KEPT: dict[tuple[str, str, str], CustomSchema] = {}
+
+
+def of(resource: Resource, version: str) -> CustomSchema:
+    """The schema, kept until the definition changes (which makes a new record)."""
+    key = (resource.group, resource.plural, version)
+    kept = _KEPT.get(key)
+    if kept is None or kept.resource is not resource:
+        source = (resource.schema or {}).get(version) or {"type": "object", PRESERVE: True}
+        kept = _KEPT[key] = CustomSchema(resource, version, source)
+    return kept
+
+
+def type_of(schema: Mapping[str, Any]) -> Type:
+    """The Type that patches and apply walk."""
+    kind = schema.get("type")
+    if kind == "object" or "properties" in schema:
+        inner = schema.get("additionalProperties")
+        if isinstance(inner, dict) and not schema.get("properties"):
+            found = Type("map")
+            found.items = type_of(inner)
+        else:
+            found = Type("object")
+            found.fields = {name: Field(type_of(member)) for name, member in (schema.get("properties") or {}).items()}
+            found.preserve = bool(schema.get(PRESERVE))
+        found.atomic = schema.get("x-kubernetes-map-type") == "atomic"
+        return found
+    if kind == "array":
+        found = Type("array")
+        found.items = type_of(schema.get("items") or {})
+        found.list_type = schema.get("x-kubernetes-list-type") or "atomic"
+        found.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
+        return found
+    return Type(str(kind)) if kind in ("string", "integer", "number", "boolean") else ANY
+
+
+def prune(schema: Mapping[str, Any], value: Any, path: str) -> list[str]:
+    """Take out members that the schema does not name; nulls go where they are not allowed."""
+    if isinstance(value, list):
+        items = schema.get("items") or {PRESERVE: True}
+        return [gone for index, item in enumerate(value) for gone in prune(items, item, f"{path}[{index}]")]
+    if not isinstance(value, dict):
+        return []
+    properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+    gone: list[str] = []
+    for name in list(value):
+        place = f"{path}.{name}" if path else name
+        if schema.get(EMBEDDED) and name in _OWN:
+            continue
+        if name in properties:
+            gone += _member(properties[name], value, name, place)
+        elif isinstance(extra, dict):
+            gone += prune(extra, value[name], place)
+        elif not extra and not schema.get(PRESERVE) and (schema.get("type") == "object" or properties or not path):
+            del value[name]
+            gone.append(place)
+    return gone
+
+
+def _member(schema: Mapping[str, Any], holder: Object, name: str, place: str) -> list[str]:
+    if holder[name] is None and not schema.get("nullable") and "default" in schema:
+        del holder[name]
+        return []
+    return prune(schema, holder[name], place)
+
+
+def default(schema: Mapping[str, Any], value: Any) -> None:
+    """Fill in defaults, in place, outer ones first so that what they bring is completed too."""
+    if isinstance(value, list):
+        for item in value:
+            default(schema.get("items") or {}, item)
+    elif isinstance(value, dict):
+        for name, member in (schema.get("properties") or {}).items():
+            if name not in value and "default" in member:
+                value[name] = copy.deepcopy(member["default"])
+            if name in value:
+                default(member, value[name])
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            for name, inner in value.items():
+                if name not in (schema.get("properties") or {}):
+                    default(extra, inner)

@@ -1,0 +1,153 @@
+"""Value validation by an OpenAPI v3 schema, worded as upstream words it for custom resources."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pynetes.machinery import field
+
+_INT_OR_STRING = "x-kubernetes-int-or-string"
+_JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+
+
+def problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field.Error]:
+    """Every mistake in a value."""
+    if value is None:
+        if not schema.get("nullable") and schema.get("type"):
+            yield _wrong_type(path, "null", schema["type"])
+        return
+    if not _fits(schema, value):
+        yield _wrong_type(path, _JSON_NAMES.get(type(value), "value"), schema["type"])
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        shown = ", ".join(field.quote(choice) for choice in schema["enum"])
+        text = f"Unsupported value: {field.quote(value)}: supported values: {shown}"
+        yield field.Error("FieldValueNotSupported", path, text)
+    if isinstance(value, str):
+        yield from _text(schema, value, path)
+    elif isinstance(value, dict):
+        yield from _object(schema, value, path)
+    elif isinstance(value, list):
+        yield from _array(schema, value, path)
+    elif not isinstance(value, bool):
+        yield from _number(schema, value, path)
+    yield from _combined(schema, value, path)
+
+
+def _wrong_type(path: str, found: str, wanted: str) -> field.Error:
+    text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
+    return field.Error("FieldValueTypeInvalid", path, text)
+
+
+def _fits(schema: Mapping[str, Any], value: Any) -> bool:
+    if schema.get(_INT_OR_STRING):
+        return isinstance(value, int | str) and not isinstance(value, bool)
+    match schema.get("type"):
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return not isinstance(value, bool) and (
+                isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            )
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "array":
+            return isinstance(value, list)
+        case "object":
+            return isinstance(value, dict)
+        case _:
+            return True
+
+
+def _invalid(path: str, value: Any, detail: str) -> field.Error:
+    return field.invalid(path, value, f"{path} in body {detail}")
+
+
+@lru_cache(maxsize=512)
+def _pattern(text: str) -> "re.Pattern[str]":
+    return re.compile(text)
+
+
+def _text(schema: Mapping[str, Any], value: str, path: str) -> Iterator[field.Error]:
+    if (limit := schema.get("maxLength")) is not None and len(value) > limit:
+        yield field.too_long(path, limit)
+    if (least := schema.get("minLength")) is not None and len(value) < least:
+        yield _invalid(path, value, f"should be at least {least} chars long")
+    if (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+        yield _invalid(path, value, f"should match '{pattern}'")
+
+
+def _number(schema: Mapping[str, Any], value: float, path: str) -> Iterator[field.Error]:
+    if (most := schema.get("maximum")) is not None:
+        if schema.get("exclusiveMaximum") and value >= most:
+            yield _invalid(path, value, f"should be less than {_plain(most)}")
+        elif value > most:
+            yield _invalid(path, value, f"should be less than or equal to {_plain(most)}")
+    if (least := schema.get("minimum")) is not None:
+        if schema.get("exclusiveMinimum") and value <= least:
+            yield _invalid(path, value, f"should be greater than {_plain(least)}")
+        elif value < least:
+            yield _invalid(path, value, f"should be greater than or equal to {_plain(least)}")
+    if (step := schema.get("multipleOf")) and value % step:
+        yield _invalid(path, value, f"should be a multiple of {_plain(step)}")
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() else str(number)
+
+
+def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iterator[field.Error]:
+    properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+    for name in schema.get("required") or ():
+        if name not in value:
+            yield field.required(_under(path, name))
+    if (most := schema.get("maxProperties")) is not None and len(value) > most:
+        yield field.too_many(path, len(value), most)
+    if (least := schema.get("minProperties")) is not None and len(value) < least:
+        yield _invalid(path, value, f"should have at least {least} properties")
+    for name, inner in value.items():
+        if name in properties:
+            yield from problems(properties[name], inner, _under(path, name))
+        elif isinstance(extra, dict):
+            yield from problems(extra, inner, _under(path, name))
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _array(schema: Mapping[str, Any], value: list[Any], path: str) -> Iterator[field.Error]:
+    if (most := schema.get("maxItems")) is not None and len(value) > most:
+        yield field.too_many(path, len(value), most)
+    if (least := schema.get("minItems")) is not None and len(value) < least:
+        yield _invalid(path, value, f"should have at least {least} items")
+    keys = schema.get("x-kubernetes-list-map-keys") or ()
+    seen: list[Any] = []
+    unique = schema.get("x-kubernetes-list-type") in ("set", "map") or schema.get("uniqueItems")
+    for index, item in enumerate(value):
+        yield from problems(schema.get("items") or {}, item, f"{path}[{index}]")
+        identity = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
+        if unique and identity in seen:
+            yield field.duplicate(f"{path}[{index}]", identity)
+        seen.append(identity)
+
+
+def _combined(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field.Error]:
+    for inner in schema.get("allOf") or ():
+        yield from problems(inner, value, path)
+    if (choices := schema.get("anyOf")) and not any(_good(choice, value, path) for choice in choices):
+        yield _invalid(path, value, "must validate at least one schema (anyOf)")
+    if choices := schema.get("oneOf"):
+        fitting = sum(_good(choice, value, path) for choice in choices)
+        if fitting != 1:
+            found = "Found none valid" if not fitting else f"Found {fitting} valid alternatives"
+            yield _invalid(path, value, f"must validate one and only one schema (oneOf). {found}")
+    if "not" in schema and _good(schema["not"], value, path):
+        yield _invalid(path, value, "must not validate the schema (not)")
+
+
+def _good(schema: Mapping[str, Any], value: Any, path: str) -> bool:
+    return next(problems(schema, value, path), None) is None
