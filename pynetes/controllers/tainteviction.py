@@ -6,28 +6,17 @@ from datetime import datetime, timedelta
 from pynetes.apis.core import nodes, pods
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
 from pynetes.controllers import _conditions as conditions
+from pynetes.controllers import _nodeaffinity as affinity
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery import time
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    """Whether one toleration is about this taint."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def evict_at(pod: Object, taints: Sequence[Object], now: datetime) -> datetime | None:
     """When the pod has to go; None when it may stay. The taints are the node's NoExecute ones."""
     deadlines: list[datetime] = []
     for taint in taints:
-        using = [each for each in pod["spec"].get("tolerations") or () if tolerates(each, taint)]
+        using = [each for each in pod["spec"].get("tolerations") or () if affinity.tolerates(each, taint)]
         if not using:
             return now
         limits = [each["tolerationSeconds"] for each in using if each.get("tolerationSeconds") is not None]
