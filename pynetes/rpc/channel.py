@@ -19,8 +19,6 @@ MAX_MESSAGE = 16 << 20
 
 RpcError = grpc.aio.AioRpcError
 StatusCode = grpc.StatusCode
-#: What reading from a stream answers when it has ended.
-EOF = grpc.aio.EOF
 
 
 class Tracing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
@@ -68,27 +66,6 @@ def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> 
         ),
         interceptors=(Tracing(path=path, source=source, target=target),),
     )
-
-
-def tcp_channel(address: str, *, ca: bytes = b"", certificate: bytes = b"", key: bytes = b"") -> grpc.aio.Channel:
-    """A channel to host:port, with TLS if a CA or certificate (PEM) is given: the host is verified, and shown ours."""
-    options = (
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
-        # A peer that vanished without a word is noticed after these, as upstream's etcd client does.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        # Channels with equal options share connections; after a renewal the new certificate must be shown.
-        ("grpc.use_local_subchannel_pool", 1),
-    )
-    if not (ca or certificate):
-        return grpc.aio.insecure_channel(address, options=options)
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=ca or None, private_key=key or None, certificate_chain=certificate or None
-    )
-    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 def _object(request: Any) -> str:

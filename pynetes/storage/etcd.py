@@ -5,14 +5,14 @@ ahead of events. Every call is an interaction of path 4, every change that a wat
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
 
 from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
 from pynetes.machinery.meta import Revision
-from pynetes.rpc.channel import RpcError, StatusCode
+from pynetes.rpc.connection import Code, RpcError
 from pynetes.rpc.etcd import rpc_pb2 as pb
 from pynetes.storage.backend import (
     Change,
@@ -24,7 +24,7 @@ from pynetes.storage.backend import (
     RevisionMismatch,
     Unavailable,
 )
-from pynetes.storage.etcd_channel import Credentials, EtcdChannel, Opened, describe
+from pynetes.storage.etcd_channel import Credentials, EtcdChannel
 from pynetes.storage.etcd_watch import follow, key_range
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: Seconds a call may take; a listing of everything is the longest.
 TIMEOUT = 10.0
 LIST_TIMEOUT = 60.0
+RANGE, TXN, COMPACT = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcdserverpb.KV/Compact"
+GRANT = "/etcdserverpb.Lease/LeaseGrant"
 #: Exists in no cluster; a linearizable read of it tells the revision and carries nothing.
 _NOTHING = b"\x00pynetes"
 
@@ -47,14 +49,14 @@ class EtcdBackend:
 
     async def get(self, key: str) -> KeyValue | None:
         request = pb.RangeRequest(key=key.encode())
-        answer = await self._call("get", key, lambda c: c.kv.Range(request, timeout=TIMEOUT))
+        answer = await self._call("get", key, RANGE, request, pb.RangeResponse)
         return _key_value(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: Revision | None = None) -> Page:
         first, end = key_range(prefix)
         first = max(first, start.encode())
         request = pb.RangeRequest(key=first, range_end=end, limit=limit, revision=revision or 0)
-        answer = await self._call("list", prefix, lambda c: c.kv.Range(request, timeout=LIST_TIMEOUT))
+        answer = await self._call("list", prefix, RANGE, request, pb.RangeResponse, timeout=LIST_TIMEOUT)
         items = [_key_value(kv) for kv in answer.kvs]
         return Page(items, Revision(answer.header.revision), answer.count - len(items))
 
@@ -86,25 +88,25 @@ class EtcdBackend:
     async def compact(self, revision: Revision) -> None:
         request = pb.CompactionRequest(revision=revision)
         try:
-            await self._call("compact", "", lambda c: c.kv.Compact(request, timeout=TIMEOUT))
+            await self._call("compact", "", COMPACT, request, pb.CompactionResponse)
         except Compacted:
             log.debug("revision %d is compacted already", revision)
 
     async def current_revision(self) -> Revision:
         request = pb.RangeRequest(key=_NOTHING, count_only=True)
-        answer = await self._call("revision", "", lambda c: c.kv.Range(request, timeout=TIMEOUT))
+        answer = await self._call("revision", "", RANGE, request, pb.RangeResponse)
         return Revision(answer.header.revision)
 
     async def grant_lease(self, seconds: int) -> LeaseID:
         request = pb.LeaseGrantRequest(TTL=seconds)
-        answer = await self._call("lease", "", lambda c: c.lease.LeaseGrant(request, timeout=TIMEOUT))
+        answer = await self._call("lease", "", GRANT, request, pb.LeaseGrantResponse)
         return int(answer.ID)
 
     async def close(self) -> None:
         await self._channel.close()
 
     async def _transact(self, action: str, key: str, request: Any) -> Any:
-        return await self._call(action, key, lambda c: c.kv.Txn(request, timeout=TIMEOUT))
+        return await self._call(action, key, TXN, request, pb.TxnResponse)
 
     async def _swap(self, action: str, key: str, expected: Revision, then: Any) -> Revision:
         name = key.encode()
@@ -116,15 +118,18 @@ class EtcdBackend:
             raise RevisionMismatch(_key_value(found[0]) if found else None)
         return Revision(answer.header.revision)
 
-    async def _call(self, action: str, key: str, run: Callable[[Opened], Awaitable[Any]]) -> Any:
+    async def _call(
+        self, action: str, key: str, method: str, request: Any, answer_type: Any, *, timeout: float = TIMEOUT
+    ) -> Any:
         started, problem, revision = perf_counter(), "", 0
         try:
-            answer = await self._channel.call(run)
+            data = await self._channel.call(lambda connection: connection.unary(method, request, timeout=timeout))
+            answer = answer_type.FromString(data)
             revision = answer.header.revision
             return answer
         except RpcError as error:
-            problem = describe(error)
-            if error.code() is StatusCode.OUT_OF_RANGE and "compacted" in problem:
+            problem = error.details
+            if error.code == Code.OUT_OF_RANGE and "compacted" in problem:
                 raise Compacted(Revision(0)) from error
             raise Unavailable(f"etcd: {problem}") from error
         except Unavailable as error:

@@ -5,30 +5,23 @@ was sent. A call that broke half-way is never repeated here: whether it was carr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from grpc.aio import Channel
 
 from pynetes.component.tracing import Identity
-from pynetes.rpc.channel import RpcError, StatusCode, tcp_channel
-from pynetes.rpc.etcd import rpc_pb2_grpc as stubs
+from pynetes.rpc.connection import Code, Connection, RpcError, connect
 from pynetes.storage.backend import Unavailable
 
 T = TypeVar("T")
 
-#: The services used, in the order of Opened's fields. Made once a channel: a stub makes every method it has.
-_STUBS: tuple[Any, ...] = (stubs.KVStub, stubs.WatchStub, stubs.LeaseStub)
-
 #: Seconds between two looks at the certificate files.
 LOOK = 1.0
-#: How gRPC's text begins when a call was never sent.
-_UNSENT = ("failed to connect", "connections to all backends failing", "name resolution", "dns resolution")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +33,22 @@ class Credentials:
     key: str = ""
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
-        """Changes when a file does, replaced or rewritten."""
+        """Changes when a file does, replaced or rewritten. Raises OSError."""
         found = (Path(path).stat() for path in (self.ca, self.certificate, self.key) if path)
         return tuple((stat.st_ino, stat.st_mtime_ns) for stat in found)
 
-    def open(self, address: str) -> Channel:
-        """A channel with what is in the files now. Raises Unavailable if they cannot be read."""
-        try:
-            ca, certificate, key = (
-                Path(path).read_bytes() if path else b"" for path in (self.ca, self.certificate, self.key)
-            )
-        except OSError as error:
-            raise Unavailable(f"etcd's TLS files: {error.strerror}: {error.filename}") from error
-        return tcp_channel(address, ca=ca, certificate=certificate, key=key)
+    def context(self) -> ssl.SSLContext:
+        """TLS with what is in the files now: the server and its host are verified, ours is shown. Raises OSError."""
+        context = ssl.create_default_context(cafile=self.ca or None)
+        context.set_alpn_protocols(["h2"])
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
 
     def identity(self) -> Identity:
         """Who we are to etcd."""
         if not self.certificate:
-            return Identity(rule="no TLS")
+            return Identity(rule="no client certificate")
         leaf = x509.load_pem_x509_certificate(Path(self.certificate).read_bytes())
         return Identity(
             subject=leaf.subject.rfc4514_string(),
@@ -67,126 +58,111 @@ class Credentials:
         )
 
 
-@dataclass(eq=False)
-class Opened:
-    """A channel in use. It is closed when it has been replaced and its last call has ended.
+@dataclass(frozen=True)
+class Member:
+    """Where one member of the etcd cluster serves clients."""
 
-    A watch therefore stays on the connection it has when certificates are renewed, as upstream's does."""
+    host: str
+    port: int
+    tls: bool
 
-    channel: Channel
-    identity: Identity
-    kv: Any
-    watch: Any
-    lease: Any
-    calls: int = 0
-    retired: bool = False
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 class EtcdChannel:
-    """Runs calls on a channel to whichever member answers."""
+    """Runs calls on a connection to whichever member answers.
+
+    A connection with the certificate of before is left to its calls when a renewed one replaces it, so that a watch
+    goes on undisturbed, as upstream's does."""
 
     def __init__(self, endpoints: Sequence[str], credentials: Credentials) -> None:
         if not endpoints:
             raise ValueError("etcd needs at least one endpoint (--etcd-servers)")
-        self._addresses = [_address(endpoint, credentials) for endpoint in endpoints]
+        self._members = [_member(endpoint, credentials) for endpoint in endpoints]
         self._credentials = credentials
-        self._member = 0
-        self._open: Opened | None = None
+        self._used = 0
+        self._open: Connection | None = None
+        self._replaced: list[Connection] = []
+        self._connecting = asyncio.Lock()
         self._stamp: tuple[tuple[int, int], ...] = ()
         self._looked = 0.0
+        #: Who we are to etcd on the connection in use.
+        self.identity: Identity | None = None
 
-    async def call(self, run: Callable[[Opened], Awaitable[T]]) -> T:
+    async def call(self, run: Callable[[Connection], Awaitable[T]]) -> T:
         """Make one call. Raises Unavailable when no member answers; other RpcErrors are the caller's."""
-        for attempt in range(len(self._addresses)):
-            member = self._member
+        for attempt in range(len(self._members) + 1):
+            used = self._used
             try:
-                async with self.using() as opened:
-                    return await run(opened)
+                return await run(await self.connection())
             except RpcError as error:
-                if error.code() not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
+                if error.code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
                     raise
-                self.fail_over(member)
-                if attempt + 1 == len(self._addresses) or not unsent(error):
-                    raise Unavailable(f"etcd at {self._addresses[member]}: {error.details()}") from error
+                self.fail_over(used)
+                if attempt == len(self._members) or not error.unsent:
+                    raise Unavailable(f"etcd at {self._members[used]}: {error.details}") from error
         raise AssertionError("there is at least one member")
 
-    @asynccontextmanager
-    async def using(self) -> AsyncIterator[Opened]:
-        """Hold the current channel; it stays open at least as long."""
-        opened = await self._current()
-        opened.calls += 1
-        try:
-            yield opened
-        finally:
-            opened.calls -= 1
-            if opened.retired and not opened.calls:
-                await opened.channel.close()
+    async def connection(self) -> Connection:
+        """The connection for new calls. Raises RpcError, Unavailable."""
+        now = asyncio.get_running_loop().time()
+        if self._open is not None and not self._open.closed and now - self._looked < LOOK:
+            return self._open
+        async with self._connecting:
+            if self._open is None or self._open.closed or now - self._looked >= LOOK:
+                self._looked = now
+                await self._refresh()
+            assert self._open is not None
+            return self._open
 
     @property
-    def identity(self) -> Identity | None:
-        """Who we are to etcd on the channel in use."""
-        return self._open.identity if self._open is not None else None
-
-    @property
-    def member(self) -> int:
+    def used(self) -> int:
         """Which member is used now."""
-        return self._member
+        return self._used
 
-    def fail_over(self, member: int) -> None:
+    def fail_over(self, used: int) -> None:
         """This member did not answer; use the next one, unless somebody has already moved on."""
-        if member == self._member and len(self._addresses) > 1:
-            self._member = (member + 1) % len(self._addresses)
-            self._looked = 0.0
-            self._stamp = ()
+        if used == self._used and len(self._members) > 1:
+            self._used = (used + 1) % len(self._members)
+            self._replace(None)
 
     async def close(self) -> None:
-        """Close the channel, and with it all calls."""
-        opened, self._open = self._open, None
-        if opened is not None:
-            opened.retired = True
-            await opened.channel.close()
+        """Close the connection, and with it all calls."""
+        self._replace(None)
+        for connection in self._replaced:
+            connection.close()
+        # The transports close in the next rounds of the loop.
+        await asyncio.sleep(0)
 
-    async def _current(self) -> Opened:
-        now = asyncio.get_running_loop().time()
-        if self._open is not None and now - self._looked < LOOK:
-            return self._open
-        self._looked = now
+    async def _refresh(self) -> None:
+        """Connect if there is no connection, or if the files have changed."""
+        usable = self._open is not None and not self._open.closed
         try:
             stamp = self._credentials.stamp()
-        except OSError as error:
-            if self._open is not None:  # between two steps of a renewal
-                return self._open
-            raise Unavailable(f"etcd's TLS files: {error.strerror}: {error.filename}") from error
-        if self._open is None or stamp != self._stamp:
-            await self._replace(stamp)
-        assert self._open is not None
-        return self._open
+            if usable and stamp == self._stamp:
+                return
+            member = self._members[self._used]
+            context = self._credentials.context() if member.tls else None
+            identity = self._credentials.identity()
+        except (OSError, ValueError) as error:
+            if usable:  # between two steps of a renewal
+                return
+            raise Unavailable(f"etcd's TLS files {self._credentials}: {error}") from error
+        self._replace(await connect(member.host, member.port, context))
+        self._stamp, self.identity = stamp, identity
 
-    async def _replace(self, stamp: tuple[tuple[int, int], ...]) -> None:
-        channel = self._credentials.open(self._addresses[self._member])
-        services = (stub(channel) for stub in _STUBS)
-        opened = Opened(channel, self._credentials.identity(), *services)
-        before, self._open, self._stamp = self._open, opened, stamp
-        if before is not None:
-            before.retired = True
-            if not before.calls:
-                await before.channel.close()
-
-
-def unsent(error: RpcError) -> bool:
-    """Whether the call provably never reached a server."""
-    return str(error.details() or "").lower().startswith(_UNSENT)
+    def _replace(self, connection: Connection | None) -> None:
+        before, self._open = self._open, connection
+        self._replaced = [each for each in self._replaced if not each.closed]
+        if before is not None and not before.retire():
+            self._replaced.append(before)
 
 
-def _address(endpoint: str, credentials: Credentials) -> str:
+def _member(endpoint: str, credentials: Credentials) -> Member:
     url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     if url.scheme == "https" and not credentials.ca:
         raise ValueError(f"etcd endpoint {endpoint} is https: give --etcd-cafile, --etcd-certfile and --etcd-keyfile")
     if url.scheme == "http" and credentials.certificate:
         raise ValueError(f"etcd endpoint {endpoint} is http, but certificates are given: write https")
-    return f"{url.hostname if ':' not in (url.hostname or '') else f'[{url.hostname}]'}:{url.port or 2379}"
-
-
-def describe(error: RpcError) -> str:
-    """An RpcError's own words."""
-    return str(error.details() or error.code())
+    return Member(url.hostname or "localhost", url.port or 2379, url.scheme == "https")

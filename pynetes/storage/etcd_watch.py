@@ -10,16 +10,17 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from pynetes.machinery.meta import Revision
-from pynetes.rpc.channel import EOF, RpcError
-from pynetes.rpc.etcd import kv_pb2 as pb_kv
+from pynetes.rpc.connection import Call, RpcError
+from pynetes.rpc.etcd import kv_pb2 as kv_pb
 from pynetes.rpc.etcd import rpc_pb2 as pb
 from pynetes.storage.backend import Change, Compacted, Unavailable
-from pynetes.storage.etcd_channel import EtcdChannel, describe
+from pynetes.storage.etcd_channel import EtcdChannel
 
 log = logging.getLogger(__name__)
 
 #: Seconds between attempts to connect again.
 RETRY = 0.2
+WATCH = "/etcdserverpb.Watch/Watch"
 _REQUIRE_LEADER = (("hasleader", "true"),)
 
 
@@ -34,29 +35,29 @@ def key_range(prefix: str) -> tuple[bytes, bytes]:
 async def follow(channel: EtcdChannel, prefix: str, after: Revision) -> AsyncGenerator[Sequence[Change], None]:
     """Changes with a greater revision, for ever. Raises Compacted."""
     position = after
+    first, end = key_range(prefix)
     while True:
-        member = channel.member
+        used = channel.used
+        create = pb.WatchCreateRequest(key=first, range_end=end, start_revision=position + 1)
         try:
-            async with channel.using() as opened:
-                stream = opened.watch.Watch(metadata=_REQUIRE_LEADER)
-                try:
-                    async for batch in _read(stream, prefix, position):
-                        position = batch[-1].modified
-                        yield batch
-                finally:
-                    stream.cancel()
+            connection = await channel.connection()
+            request = pb.WatchRequest(create_request=create)
+            call = await connection.start(WATCH, request, metadata=_REQUIRE_LEADER, more=True)
+            try:
+                async for batch in _read(call):
+                    position = batch[-1].modified
+                    yield batch
+            finally:
+                connection.cancel(call)
         except (RpcError, Unavailable) as error:
-            problem = describe(error) if isinstance(error, RpcError) else str(error)
-            log.info("the watch of etcd broke after revision %d: %s; resuming", position, problem)
-            channel.fail_over(member)
+            log.info("the watch of etcd broke after revision %d: %s; resuming", position, error)
+            channel.fail_over(used)
         await asyncio.sleep(RETRY)
 
 
-async def _read(stream: Any, prefix: str, after: Revision) -> AsyncGenerator[Sequence[Change], None]:
-    first, end = key_range(prefix)
-    create = pb.WatchCreateRequest(key=first, range_end=end, start_revision=after + 1)
-    await stream.write(pb.WatchRequest(create_request=create))
-    while (answer := await stream.read()) is not EOF:
+async def _read(call: Call) -> AsyncGenerator[Sequence[Change], None]:
+    while (data := await call.read()) is not None:
+        answer = pb.WatchResponse.FromString(data)
         if answer.canceled:
             if answer.compact_revision:
                 raise Compacted(Revision(answer.compact_revision))
@@ -68,5 +69,5 @@ async def _read(stream: Any, prefix: str, after: Revision) -> AsyncGenerator[Seq
 
 def _change(event: Any) -> Change:
     kv = event.kv
-    value = None if event.type == pb_kv.Event.DELETE else kv.value
+    value = None if event.type == kv_pb.Event.DELETE else kv.value
     return Change(kv.key.decode(), value, Revision(kv.create_revision), Revision(kv.mod_revision))

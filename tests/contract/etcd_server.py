@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,11 +48,12 @@ class EtcdServer:
         names: layout.Names = _NO_NAMES,
         issuer: issue.Issued | None = None,
         subject: str = "",
+        life: timedelta = issue.LEAF_LIFE,
     ) -> None:
         """Issue (again) a certificate."""
         server = names != _NO_NAMES
         wanted = layout.Leaf(stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=True, names=names)
-        issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC))
+        issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC), life=life)
         for suffix, pem in (("key", issued.key_pem), ("crt", issued.certificate_pem)):
             (self._folder / f"{stem}.{suffix}").write_bytes(pem)
 

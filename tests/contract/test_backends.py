@@ -157,6 +157,28 @@ async def test_concurrent_writers_lose_no_update(backend: Backend) -> None:
         assert [int(change.value or b"") for change in await take(changes, 80)] == list(range(1, 81))
 
 
+async def test_many_and_large_writes_at_once(backend: Backend) -> None:
+    """More calls than a connection has streams, and values larger than any window or frame."""
+    large = bytes(range(256)) * 4096
+    keys = [f"/registry/{number:04}" for number in range(600)]
+    start = await backend.create("/registry/start", b"")
+    await asyncio.gather(
+        *(backend.create(key, b"x") for key in keys), *(backend.create(f"/registry/large{n}", large) for n in range(4))
+    )
+    assert (await backend.get("/registry/large3") or (None, b""))[1] == large
+    async with backend.watch("", after=start) as changes:
+        assert len({change.key for change in await take(changes, 604)}) == 604
+
+
+async def test_a_cancelled_write_leaves_the_store_usable(backend: Backend) -> None:
+    """Whether it was carried out is open; the next ones are not disturbed."""
+    for number in range(20):
+        write = asyncio.ensure_future(backend.create(f"/registry/{number}", b""))
+        await asyncio.sleep(0)
+        write.cancel()
+    assert await backend.create("/registry/after", b"")
+
+
 async def test_compaction_forgets_the_past(backend: Backend) -> None:
     """Reading or watching before it raises Compacted; the present, and what was not overwritten, stays."""
     old = await backend.create("/registry/pods/default/old", b"old")

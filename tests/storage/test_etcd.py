@@ -1,7 +1,7 @@
 """The connection to etcd: who is refused and why, several members, renewal while serving, and what is recorded."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,19 +41,26 @@ async def refused(endpoint: str, credentials: Credentials) -> str:
 
 async def test_a_client_without_a_certificate_is_refused(etcd: EtcdServer) -> None:
     """etcd wants one."""
-    assert await refused(etcd.endpoint, etcd.credentials(""))
+    assert "bad certificate" in await refused(etcd.endpoint, etcd.credentials(""))
 
 
 async def test_a_client_of_another_authority_is_refused(etcd: EtcdServer) -> None:
     """The cluster's own CA means nothing to etcd."""
     etcd.certificate("stranger", issuer=issue.authority("kubernetes", datetime.now(UTC)))
-    assert await refused(etcd.endpoint, etcd.credentials("stranger"))
+    assert "bad certificate" in await refused(etcd.endpoint, etcd.credentials("stranger"))
+
+
+async def test_an_expired_client_is_refused(etcd: EtcdServer) -> None:
+    """etcd says that the certificate is bad, in TLS's own words."""
+    etcd.certificate("old", life=timedelta(seconds=-10))
+    assert "bad certificate" in await refused(etcd.endpoint, etcd.credentials("old"))
 
 
 async def test_a_server_of_another_authority_is_refused(etcd: EtcdServer, tmp_path: Path) -> None:
     """We verify etcd too."""
     (tmp_path / "other.crt").write_bytes(issue.authority("other", datetime.now(UTC)).certificate_pem)
-    assert await refused(etcd.endpoint, etcd.credentials(ca="other"))
+    text = "its certificate was refused: unable to get local issuer certificate"
+    assert text in await refused(etcd.endpoint, etcd.credentials(ca="other"))
 
 
 async def test_a_server_of_another_name_is_refused(etcd: EtcdServer) -> None:
@@ -62,7 +69,8 @@ async def test_a_server_of_another_name_is_refused(etcd: EtcdServer) -> None:
     await etcd.kill()
     with pytest.raises(TimeoutError):
         await etcd.start(patience=2)
-    assert await refused(etcd.endpoint, etcd.credentials())
+    text = "its certificate was refused: IP address mismatch, certificate is not valid for '127.0.0.1'"
+    assert text in await refused(etcd.endpoint, etcd.credentials())
 
 
 async def test_certificates_are_renewed_while_it_serves(etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch) -> None:
