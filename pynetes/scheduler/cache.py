@@ -4,6 +4,9 @@ A placed ("assumed") pod counts at once, long before the API server has confirme
 the room it takes. The watch confirms it; a failed binding takes it back.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pynetes.machinery.meta import Key, Object
 from pynetes.scheduler.columns import NodeColumns
 from pynetes.scheduler.pods import PodInfo
@@ -18,6 +21,7 @@ class Cache:
         #: Pods by the name of their node, also of nodes that are not (or no longer) known.
         self._by_node: dict[str, dict[Key, PodInfo]] = {}
         self._assumed: set[Key] = set()
+        self._nominated: dict[Key, tuple[str, PodInfo]] = {}
 
     def set_node(self, node: Object) -> None:
         """A node came or changed; pods that were seen on it before it are counted now."""
@@ -57,6 +61,34 @@ class Cache:
             del on_node[key]
             if not on_node:
                 del self._by_node[node]
+
+    def nominate(self, info: PodInfo, node: str) -> None:
+        """Room is being made for the pod on this node."""
+        self._nominated[info.key] = (node, info)
+
+    def nominated(self, key: Key) -> str:
+        """The node on which room is being made for a pod; "" is none."""
+        return self._nominated[key][0] if key in self._nominated else ""
+
+    def withdraw(self, key: Key) -> None:
+        """No room needs to be kept for the pod any more."""
+        self._nominated.pop(key, None)
+
+    @contextmanager
+    def reserved(self, info: PodInfo) -> Iterator[None]:
+        """Count the room that is being made for pods at least as important as info, for the time of the block."""
+        others = [
+            (node, other)
+            for key, (node, other) in self._nominated.items()
+            if key != info.key and other.priority >= info.priority and key not in self._placed
+        ]
+        for node, other in others:
+            self.nodes.add_pod(node, other)
+        try:
+            yield
+        finally:
+            for node, other in others:
+                self.nodes.remove_pod(node, other)
 
     def is_assumed(self, key: Key) -> bool:
         """Whether the pod was placed and is not confirmed yet."""

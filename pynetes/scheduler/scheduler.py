@@ -9,8 +9,9 @@ import random
 from collections.abc import Sequence
 
 from pynetes.apis.core import nodes, pods
+from pynetes.apis.policy import poddisruptionbudgets
 from pynetes.client.events import Recorder
-from pynetes.client.informer import InformerFactory
+from pynetes.client.informer import Informer, InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
@@ -20,11 +21,12 @@ from pynetes.component.tasks import Group
 from pynetes.component.tracing import CAUSE
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Object, is_deleting, key_of
-from pynetes.scheduler import framework, plugins
+from pynetes.machinery.meta import UID, Object, is_deleting, key_of
+from pynetes.scheduler import framework, plugins, preemption
 from pynetes.scheduler.cache import Cache
 from pynetes.scheduler.framework import Event, Fit, Plugin
 from pynetes.scheduler.pods import PodInfo, is_terminal
+from pynetes.scheduler.preemption import Nomination
 from pynetes.scheduler.queue import Queue, Queued
 
 NAME = "default-scheduler"
@@ -45,6 +47,9 @@ _SLI = REGISTRY.histogram(
     "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue.",
     "attempts",
     buckets=exponential(0.01, 2, 20),
+)
+_VICTIMS = REGISTRY.histogram(
+    "scheduler_preemption_victims", "Number of selected preemption victims", buckets=exponential(1, 2, 7)
 )
 
 
@@ -67,6 +72,7 @@ class Scheduler:
         self.queue = Queue(self._plugins, self._clock)
         self._recorder = Recorder(client, clock=self._clock)
         self._informers: InformerFactory | None = None
+        self._budgets: Informer | None = None
 
     async def run(self) -> None:
         """Follow nodes and pods, and schedule. Cancel it to stop."""
@@ -77,6 +83,7 @@ class Scheduler:
             known_pods = self._informers.informer(
                 pods.RESOURCE, field_selector="status.phase!=Succeeded,status.phase!=Failed"
             )
+            self._budgets = self._informers.informer(poddisruptionbudgets.RESOURCE)
             await self._informers.wait_synced()
             known_nodes.handle(self._node_changed)
             known_pods.handle(self._pod_changed)
@@ -104,6 +111,7 @@ class Scheduler:
         key, info = key_of(new), PodInfo(new)
         if gone or is_terminal(new):
             self.queue.remove(key)
+            self.cache.withdraw(key)
             self.cache.remove_pod(key)
             self.queue.happened(Event("pods", "delete"), new, old)
         elif info.node_name:
@@ -127,16 +135,19 @@ class Scheduler:
         started = self._clock.monotonic()
         revision = entry.info.pod["metadata"].get("resourceVersion") or ""
         CAUSE.set(int(revision) if revision.isdecimal() else 0)
-        result = framework.fit(self._plugins, entry.info, self.cache.nodes)
-        if len(result.rows):
-            node = self._choose(entry.info, result)
+        with self.cache.reserved(entry.info):
+            result = framework.fit(self._plugins, entry.info, self.cache.nodes)
+            node = self._choose(entry.info, result) if len(result.rows) else ""
+        if node:
+            self.cache.withdraw(entry.info.key)
             self.cache.assume(entry.info, node)
             _ALGORITHM.observe(self._clock.monotonic() - started)
             group.start(self._bind(entry, node), name="bind")
         else:
             _ATTEMPTS.inc("unschedulable", self._name)
             self.queue.unschedulable(entry, result.rejected_by or {plugin.name for plugin in self._plugins})
-            group.start(self._report(entry.info, "Unschedulable", result.message), name="report")
+            found = self._preemption(entry.info, result)
+            group.start(self._explain(entry.info, result.message, found), name="explain")
 
     def _choose(self, info: PodInfo, result: Fit) -> str:
         rows = framework.best(self._plugins, info, self.cache.nodes, result.rows)
@@ -172,19 +183,66 @@ class Scheduler:
         _LOG.warning(logs.fact("binding failed", object=entry.info.pod, node=node, error=error, again_in=delay))
         await self._report(entry.info, "SchedulerError", f"binding rejected: {error}")
 
-    async def _report(self, info: PodInfo, reason: str, message: str) -> None:
+    def _preemption(self, info: PodInfo, result: Fit) -> Nomination | str:
+        """Whose eviction makes room, or why none does; "" when there is nothing to say."""
+        if not result.total or self._waits_for_victims(info):
+            return ""
+        assert self._budgets is not None
+        with self.cache.reserved(info):
+            found = preemption.choose(self._plugins, info, self.cache.nodes, result, self._budgets.listed())
+        if isinstance(found, Nomination):
+            self.cache.nominate(info, found.node)
+            _VICTIMS.observe(len(found.victims))
+        return found
+
+    async def _explain(self, info: PodInfo, message: str, found: Nomination | str) -> None:
+        """No node fits: evict whom that helps, and tell the user."""
+        if isinstance(found, str):
+            suffix = f" preemption: {found}" if found else ""
+            await self._report(info, "Unschedulable", message + suffix)
+            return
+        for victim in found.victims:
+            await self._evict(victim, info)
+        await self._report(info, "Unschedulable", message, nominated=found.node)
+
+    def _waits_for_victims(self, info: PodInfo) -> bool:
+        """Whether room is being made for the pod already, by pods that are still on their way out."""
+        row = self.cache.nodes.rows.get(self.cache.nominated(info.key))
+        if row is None:
+            return False
+        pods_there = self.cache.nodes.pods[row].values()
+        return any(is_deleting(other.pod) and other.priority < info.priority for other in pods_there)
+
+    async def _evict(self, victim: PodInfo, preemptor: PodInfo) -> None:
+        message = f"{self._name}: preempting to accommodate a higher priority pod"
+        now = times.rfc3339(self._clock.now())
+        condition: Object = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+        patch = {"status": {"conditions": [{**condition, "message": message, "lastTransitionTime": now}]}}
+        try:
+            await self._client.patch(pods.RESOURCE, victim.key, patch, kind="strategic", subresource="status")
+            await self._client.delete(pods.RESOURCE, victim.key, uid=UID(victim.uid))
+        except (StatusError, Unreachable) as error:
+            _LOG.info(logs.fact("cannot preempt", object=victim.pod, error=error))
+            return
+        _LOG.info(logs.fact("pod preempted", object=victim.pod, by=preemptor.key))
+        text = f"Preempted by pod {preemptor.uid} on node {victim.node_name}"
+        self._recorder.event(victim.pod, "Normal", "Preempted", text, source=self._name, action="Preempting")
+
+    async def _report(self, info: PodInfo, reason: str, message: str, *, nominated: str = "") -> None:
         """Tell the user, in an event and in the pod's condition, why the pod has no node."""
         self._recorder.event(info.pod, "Warning", "FailedScheduling", message, source=self._name, action="Scheduling")
         condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
         present = (info.pod.get("status") or {}).get("conditions") or ()
-        if any(condition.items() <= known.items() for known in present):
+        if not nominated and any(condition.items() <= known.items() for known in present):
             return
         condition |= {"lastProbeTime": None, "lastTransitionTime": times.rfc3339(self._clock.now())}
         if generation := info.pod["metadata"].get("generation"):
             condition["observedGeneration"] = generation
         _LOG.info(logs.fact("pod not scheduled", object=info.pod, reason=message))
         try:
-            patch = {"status": {"conditions": [condition]}}
-            await self._client.patch(pods.RESOURCE, info.key, patch, kind="strategic", subresource="status")
+            status = {"conditions": [condition], **({"nominatedNodeName": nominated} if nominated else {})}
+            await self._client.patch(
+                pods.RESOURCE, info.key, {"status": status}, kind="strategic", subresource="status"
+            )
         except (StatusError, Unreachable) as error:
             _LOG.info(logs.fact("cannot write the PodScheduled condition", object=info.pod, error=error))

@@ -19,6 +19,8 @@ from types import TracebackType
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pynetes import controllers
+from pynetes.apis.core import nodes as node_kind
+from pynetes.apis.core import serviceaccounts
 from pynetes.apiserver import app, http
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.server import TLS
@@ -98,6 +100,12 @@ class Cluster:
             client = self.client_as(f"system:node:{name}", "system:nodes", component="kubelet")
             node = ScriptedNode(client, name, number, clock=self._clock, stages=self._stages)
             group.start(node.run(), name=name)
+
+        if run_controllers:
+            # Before, pods would be refused: their ServiceAccount is not there yet, or no node is free of taints.
+            await self.until(serviceaccounts.RESOURCE, Key("default", "default"), lambda _: True)
+            for number in range(1, self._nodes + 1):
+                await self.until(node_kind.RESOURCE, Key("", f"node-{number}"), _untainted)
 
     def client_as(self, user: str, *groups: str, component: str = "kubectl") -> Client:
         """A client in this process that is authenticated as a user, by a certificate like any other."""
@@ -187,6 +195,10 @@ class Cluster:
     def _kubeconfig(self, user: str, *groups: str) -> bytes:
         identity, ca = self._issue(user, groups), self._authority.certificate_pem
         return kubeconfig.build(cluster=NAME, server=self.url, ca=ca, user=user, identity=identity)
+
+
+def _untainted(node: Object) -> bool:
+    return not node["spec"].get("taints")
 
 
 def _named(key: Key) -> str:

@@ -45,7 +45,9 @@ async def test_match_fields_pick_a_node_by_name() -> None:
 async def test_node_selector_without_a_match_waits_for_the_label() -> None:
     """The reason names the selector, and labelling a node is the event that helps."""
     async with scheduling(node("n1"), pod("web", nodeSelector={"disk": "ssd"})) as world:
-        assert world.message("web") == "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+        assert world.message("web").startswith(
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+        )
         await world.put(node("n1", labels={"disk": "ssd"}))
         assert world.place("web") == "n1"
 
@@ -107,7 +109,7 @@ async def test_a_removed_taint_wakes_the_pod() -> None:
     taints = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
     async with scheduling(node("n1", taints=taints), pod("web")) as world:
         expected = "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."
-        assert world.message("web") == expected
+        assert world.message("web").startswith(expected)
         await world.put(node("n1"))
         assert world.place("web") == "n1"
 

@@ -37,7 +37,8 @@ async def test_the_message_counts_nodes_by_reason() -> None:
     async with scheduling(*cluster, pod("web", cpu="2", memory="64Gi")) as world:
         assert world.message("web") == (
             "0/4 nodes are available: 1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable, "
-            "2 Insufficient cpu, 2 Insufficient memory."
+            "2 Insufficient cpu, 2 Insufficient memory. preemption: 0/4 nodes are available: "
+            "4 Preemption is not helpful for scheduling."
         )
         (event,) = world.api.listed(events.RESOURCE)
         assert (event["type"], event["reason"]) == ("Warning", "FailedScheduling")
@@ -123,4 +124,7 @@ async def test_extended_resources() -> None:
 async def test_no_cpu_left_after_restart() -> None:
     """Pods that are on nodes when the scheduler starts count, whichever list arrives first."""
     async with scheduling(pod("old", cpu="3", nodeName="n1"), node("n1"), pod("web", cpu="2")) as world:
-        assert world.message("web") == "0/1 nodes are available: 1 Insufficient cpu."
+        assert world.message("web") == (
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod."
+        )

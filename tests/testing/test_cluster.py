@@ -3,7 +3,7 @@
 import asyncio
 
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import events, nodes, pods, serviceaccounts
+from pynetes.apis.core import events, nodes, pods
 from pynetes.client.rest import Client
 from pynetes.machinery.meta import Key, Object
 from pynetes.testing.cluster import Cluster
@@ -59,8 +59,6 @@ async def test_events_are_found_by_the_object_they_are_about(cluster: Cluster) -
             "metadata": {"namespace": "default", "name": "web"},
             "spec": {"containers": [{"name": "c", "image": "busybox"}]},
         }
-        while not (await cluster.client.list(serviceaccounts.RESOURCE, namespace="default")).items:
-            await asyncio.sleep(0.01)
         made = await cluster.client.create(pods.RESOURCE, pod)
         about = f"involvedObject.name=web,involvedObject.uid={made['metadata']['uid']}"
         while not (
