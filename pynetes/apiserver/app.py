@@ -38,6 +38,7 @@ from pynetes.apiserver.stored import Stored
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.storage.backend import Backend
+from pynetes.storage.backends import compact_regularly
 from pynetes.storage.cache import Cacher
 
 
@@ -110,6 +111,8 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             await server.cacher.ready()
             await server.definitions.load()
             tasks.append(group.create_task(server.definitions.follow()))
+            interval = server.config.etcd_compaction_interval
+            tasks.append(group.create_task(compact_regularly(server.api.backend, server.clock, interval)))
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
                 await server.listen(group, host=host, port=port, tls=tls)

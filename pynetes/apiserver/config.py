@@ -90,6 +90,9 @@ class Config:
     etcd_cafile: str = option("--etcd-cafile", "", "PEM bundle that verifies etcd's certificate.")
     etcd_certfile: str = option("--etcd-certfile", "", "Certificate shown to etcd.")
     etcd_keyfile: str = option("--etcd-keyfile", "", "Key of --etcd-certfile.")
+    etcd_compaction_interval: float = option(
+        "--etcd-compaction-interval", 300.0, "Seconds between compactions of the store's history; 0 means none."
+    )
     data_dir: str = option("--data-dir", "", "Directory of the embedded store and generated files; memory if empty.")
     # Cluster
     service_cluster_ip_range: tuple[str, ...] = option(

@@ -11,6 +11,7 @@ the dataclass and never see argv or the environment.
 
 import argparse
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 def option(flag: str, default: Any, doc: str) -> Any:
-    """A dataclass field that is a flag. Supported types: str, int, float, bool, and tuple[str, ...] by commas."""
+    """A dataclass field that is a flag. Types: str, int, bool, float (durations too), tuple[str, ...] by commas."""
     return dataclasses.field(default=default, metadata={"flag": flag, "doc": doc})
 
 
@@ -45,7 +46,19 @@ def _add(parser: argparse.ArgumentParser, item: "dataclasses.Field[Any]", hint: 
         parser.add_argument(flag, dest=item.name, action=_Extend, help=text, metavar="LIST")
     else:
         plain = next((t for t in typing.get_args(hint) if t is not types.NoneType), hint)
-        parser.add_argument(flag, dest=item.name, type=plain, help=text, metavar=plain.__name__.upper())
+        read = _number if plain is float else plain
+        parser.add_argument(flag, dest=item.name, type=read, help=text, metavar=plain.__name__.upper())
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def _number(text: str) -> float:
+    """A number, or a Go duration such as 1m30s in seconds, as upstream's flags have them."""
+    parts = re.findall(r"([0-9.]+)(h|ms|m|s|us|µs|ns)", text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return float(text)
 
 
 def _boolean(text: str) -> bool:
