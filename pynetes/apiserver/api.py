@@ -64,7 +64,11 @@ class Scope:
 
     def shown(self, obj: Object) -> Object:
         """The object in the version of this scope."""
-        return convert(self.resource, obj, self.api_version)
+        if obj.get("apiVersion") == self.api_version:
+            return obj
+        shown = convert(self.resource, obj, self.api_version)
+        self.decode(shown)
+        return shown
 
 
 def convert(resource: Resource, obj: Object, to: str) -> Object:

@@ -80,7 +80,7 @@ def transform(
         listed: Object = {
             name: metadata[name] for name in ("resourceVersion", "continue", "remainingItemCount") if name in metadata
         }
-        return table.render(
+        made = table.render(
             scope.resource,
             objects,
             now=api.clock.now(),
@@ -89,6 +89,11 @@ def transform(
             headers=headers,
             version=accepted.version,
         )
+        for row in made["rows"]:
+            row.setdefault("object", None)
+        if not headers:
+            made["columnDefinitions"] = None
+        return made
     api_version = f"{_META}/{accepted.version}"
     if accepted.as_ == "PartialObjectMetadata":
         return partial(objects[0], api_version)

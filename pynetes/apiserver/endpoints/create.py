@@ -58,10 +58,11 @@ async def create(
     attributes = api.attributes(request, scope, CREATE, dry_run=options.dry_run)
     attributes.obj, attributes.options = obj, options.described("CreateOptions")
     attributes.name = obj["metadata"].get("name") or ""
+    if not applied:
+        # Before admission: what policies fill in belongs to nobody.
+        ownership.on_create(scope, obj, manager=manager, now=api.clock.now())
     await api.chain.admit(attributes)
     obj = attributes.obj
-    if not applied:
-        ownership.on_create(scope, obj, manager=manager, now=api.clock.now())
     _complete(api, scope, obj)
     attributes.name = obj["metadata"]["name"]
     validation.on_create(scope, obj)

@@ -12,7 +12,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with the object as of now, or as of any revision the client allows."""
     accepted = encoding.negotiate(request)
     if accepted.as_ == "PartialObjectMetadataList":
-        raise errors.failure(406, "NotAcceptable", "PartialObjectMetadataList may not be requested for a single object")
+        raise errors.failure(
+            406, "NotAcceptable", _shape("PartialObjectMetadataList", "is not a list", scope.resource.kind)
+        )
     entry = await read(api, scope, list_revision(request) if request.query_string else None)
     return rendering.one(api, request, scope, accepted, entry)
 
@@ -25,3 +27,7 @@ async def read(api: Api, scope: Scope, revision: int | None = None) -> Entry:
     if entry is None:
         raise scope.not_found()
     return entry
+
+
+def _shape(wanted: str, found: str, kind: str) -> str:
+    return f"you requested {wanted}, but the requested object {found} (*core.{kind})"

@@ -13,7 +13,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with a list whose resourceVersion is the revision it shows."""
     accepted = encoding.negotiate(request)
     if accepted.as_ == "PartialObjectMetadata":
-        raise errors.failure(406, "NotAcceptable", "PartialObjectMetadata may not be requested for a list")
+        kind = scope.resource.list_kind or f"{scope.resource.kind}List"
+        text = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind})"
+        raise errors.failure(406, "NotAcceptable", text)
     options = parse(request, scope)
     entries, metadata = await read(api, scope, options)
     return rendering.many(api, request, scope, accepted, entries, metadata)

@@ -35,7 +35,7 @@ class Token(NamedTuple):
                 raise ValueError
             return cls(int(document["rv"]), str(document["start"]))
         except (ValueError, KeyError, TypeError, binascii.Error):
-            raise errors.bad_request("continue key is not valid: illegal base64 data") from None
+            raise errors.bad_request("invalid continue token: continue key is not valid: illegal base64 data") from None
 
 
 @dataclass(slots=True)
@@ -60,8 +60,8 @@ def list_revision(request: Request) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
-        path = "resourceVersion"
-        raise invalid_options([field.invalid(path, text, f'strconv.ParseUint: parsing "{text}": invalid syntax')])
+        problem = field.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise errors.bad_request(f"invalid resource version: {problem}")
     return int(text)
 
 
@@ -81,7 +81,7 @@ def parse(request: Request, scope: Scope, *, watch: bool = False) -> ListOptions
     if problems:
         raise invalid_options(problems)
     label, selected = _selectors(request, scope.resource)
-    limit = integer(request, "limit") or 0
+    limit = max(integer(request, "limit") or 0, 0)
     revision = list_revision(request)
     match = request.param("resourceVersionMatch")
     exact = match == "Exact" or (not match and bool(limit) and bool(revision))
@@ -96,6 +96,8 @@ def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterato
     """What upstream's ValidateListOptions forbids."""
     match, revision = request.param("resourceVersionMatch"), request.param("resourceVersion")
     if watch:
+        if request.param("continue"):
+            yield field.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
         if initial is not None and not match:
             yield field.forbidden(
                 "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"

@@ -50,5 +50,7 @@ def _type(scope: Scope) -> Type:
 def _reset(scope: Scope) -> tuple[tuple[str, ...], ...]:
     """What this endpoint does not write, and so nobody owns through it."""
     if scope.subresource == "status":
-        return (("f:spec",), ("f:metadata", "f:labels"))
+        if scope.resource.schema is not None:
+            return (("f:spec",), ("f:metadata",))
+        return (("f:spec",), ("f:metadata", "f:labels")) if scope.resource.plural == "deployments" else (("f:spec",),)
     return (("f:status",),) if "status" in scope.resource.subresources else ()

@@ -96,10 +96,11 @@ def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
         return patch.strategic_merge(old, document, schema.of(scope.resource, scope.version).type)
     except patch.PatchError as error:
         if media == JSON_PATCH:
-            raise errors.failure(
-                422, "Invalid", "the server rejected our request due to an error in our request"
-            ) from None
-        raise errors.bad_request(str(error)) from None
+            rejected = errors.failure(422, "Invalid", "the server rejected our request due to an error in our request")
+            rejected.status["details"] = {}
+            raise rejected from None
+        # Upstream has no better word than an internal error for a strategic patch that does not fit.
+        raise errors.failure(500, "", str(error)) from None
 
 
 async def _apply(
@@ -109,7 +110,7 @@ async def _apply(
         problem = field.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     applied = encoding.load_yaml(request.body)
-    decode.check_kind(applied, scope.resource.kind, scope.api_version)
+    _check_applied(applied, scope)
     objectmeta.check_identity(scope.resource, applied, namespace=scope.namespace, name=scope.name)
 
     unknown = scope.decode(applied)
@@ -137,3 +138,19 @@ async def _apply(
     return await create.create(
         api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
     )
+
+
+def _check_applied(applied: Object, scope: Scope) -> None:
+    """An applied configuration says in full what it is. Raises StatusError 400."""
+    api_version, kind = applied.get("apiVersion") or "", applied.get("kind") or ""
+    if not api_version or kind != scope.resource.kind:
+        group_version = api_version if "/" in api_version else f"/{api_version}"
+        raise errors.bad_request(f"invalid object type: {group_version}, Kind={kind}")
+    if api_version != scope.api_version:
+        text = (
+            f"the API version in the data ({api_version}) does not match the expected API version ({scope.api_version})"
+        )
+        raise errors.bad_request(text)
+    if not (applied.get("metadata") or {}).get("name"):
+        text = f"the name of the object ({scope.name} based on URL) was undeterminable: name must be provided"
+        raise errors.bad_request(text)

@@ -35,7 +35,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         return new
 
     update = Update(api, request, whole, options, manager, wish, subresource="scale")
-    stored = await update.dry_run() if options.dry_run else (await update.store()).copy()
+    result = await update.dry_run() if options.dry_run else await update.store()
+    stored = result if isinstance(result, dict) else result.copy()
     return rendering.plain(request, accepted, scale_of(scope, whole.shown(stored)))
 
 

@@ -80,16 +80,20 @@ class Update:
         del self.request.warnings[:]
         new = await self.wish(encoding.load_json(encoding.dump(old, JSON)))
         check_preconditions(scope, new, old)
-        new = await self._admitted(new, old)
         objectmeta.carry_over(new, old)
         self._prepare(new, old)
         if not self.owned:
+            # Before admission: what policies fill in belongs to nobody.
             now = self.api.clock.now()
             ownership.on_update(scope, new, old, manager=self.manager, now=now, subresource=self.subresource)
+        new = await self._admitted(new, old)
         self._bump_generation(new, old)
         await self._validate(new, old)
         await self._allocate()
-        return scope.stored(new)
+        stored = scope.stored(new)
+        if is_finished(scope.resource, stored) and not self.options.dry_run:
+            raise Finished(stored)
+        return stored
 
     async def _admitted(self, new: Object, old: Object) -> Object:
         attributes = self.api.attributes(self.request, self.scope, UPDATE, dry_run=self.options.dry_run)
@@ -103,7 +107,7 @@ class Update:
     def _prepare(self, new: Object, old: Object) -> None:
         resource = self.scope.resource
         if self.scope.subresource == "status":
-            keep_all_but_status(new, old)
+            keep_all_but_status(resource, new, old)
             if resource.prepare_status is not None:
                 resource.prepare_status(new, old)
         else:
@@ -115,7 +119,11 @@ class Update:
     def _bump_generation(self, new: Object, old: Object) -> None:
         if self.scope.subresource == "status" or not self.scope.resource.generation:
             return
-        if spec_of(new) != spec_of(old):
+        changed = spec_of(new) != spec_of(old)
+        if self.scope.resource.plural == "deployments":
+            # Upstream counts annotations of a Deployment too, because rollbacks once were asked for in them.
+            changed = changed or new["metadata"].get("annotations") != old["metadata"].get("annotations")
+        if changed:
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     async def _allocate(self) -> None:
@@ -140,10 +148,13 @@ class Update:
         self._attributes.obj = new
         await self.api.chain.validate(self._attributes)
 
-    async def store(self) -> Entry:
-        """Carry it out."""
+    async def store(self) -> Entry | Object:
+        """Carry it out; the object itself is answered when it is gone with this update."""
+        store = self.api.store(self.scope.resource)
         try:
-            entry = await self.api.store(self.scope.resource).update(self.scope.key, self.run)
+            entry = await store.update(self.scope.key, self.run)
+        except Finished as finished:
+            return await self._finish(finished.obj)
         except BaseException:
             if self.allocation is not None:
                 await self.allocation.release()
@@ -151,8 +162,14 @@ class Update:
         strategy = self._strategy()
         if strategy is not None and self._attributes is not None:
             await strategy.after(self.api.context, self._attributes)
-        await complete_deletion(self.api, self.scope.resource, self.scope.key, entry.obj)
         return entry
+
+    async def _finish(self, obj: Object) -> Object:
+        """The update took away the last thing that the object's deletion waited for."""
+        resource, key = self.scope.resource, self.scope.key
+        await self.api.store(resource).delete(key)
+        await after_delete(self.api, resource, obj)
+        return obj
 
     async def dry_run(self) -> Object:
         """Everything but storing."""
@@ -160,16 +177,29 @@ class Update:
         return await self.run(stored.copy())
 
 
-async def complete_deletion(api: Api, resource: Resource, key: Key, obj: Object) -> None:
-    """An update that takes away the last thing a deleted object waits for removes it."""
+class Finished(Exception):
+    """An update leaves a deleted object with nothing more to wait for: it is removed instead of stored."""
+
+    def __init__(self, obj: Object) -> None:
+        super().__init__("the object's deletion is complete")
+        self.obj = obj
+
+
+def is_finished(resource: Resource, obj: Object) -> bool:
+    """Whether a deleted object waits for nothing any more."""
     metadata = obj["metadata"]
     if (
         not metadata.get("deletionTimestamp")
         or metadata.get("finalizers")
         or metadata.get("deletionGracePeriodSeconds")
     ):
-        return
-    if resource.plural == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
+        return False
+    return not (resource.plural == "namespaces" and (obj.get("spec") or {}).get("finalizers"))
+
+
+async def complete_deletion(api: Api, resource: Resource, key: Key, obj: Object) -> None:
+    """An update that takes away the last thing a deleted object waits for removes it."""
+    if not is_finished(resource, obj):
         return
     try:
         await api.store(resource).delete(key)
@@ -198,12 +228,15 @@ def keep(new: Object, old: Object, member: str) -> None:
         new.pop(member, None)
 
 
-def keep_all_but_status(new: Object, old: Object) -> None:
-    """A status write changes status, and what of metadata upstream lets it change (managedFields, resourceVersion)."""
-    metadata = {**old["metadata"]}
-    for name in ("managedFields", "resourceVersion"):
-        if name in new["metadata"]:
-            metadata[name] = new["metadata"][name]
+def keep_all_but_status(resource: Resource, new: Object, old: Object) -> None:
+    """A status write changes status and metadata, but of the latter not what upstream's strategies hold back."""
+    metadata = new["metadata"]
+    if resource.schema is not None:
+        metadata = {**old["metadata"]} | {n: metadata[n] for n in ("managedFields", "resourceVersion") if n in metadata}
+    elif resource.plural == "deployments":
+        keep(metadata, old["metadata"], "labels")
+    elif resource.plural == "pods":
+        keep(metadata, old["metadata"], "ownerReferences")
     status = new.get("status")
     new.clear()
     new.update(old)
@@ -268,4 +301,7 @@ async def finish(update: Update, accepted: Accepted) -> Response:
     api, request, scope = update.api, update.request, update.scope
     if update.options.dry_run:
         return rendering.obj(api, request, scope, accepted, await update.dry_run())
-    return rendering.one(api, request, scope, accepted, await update.store())
+    stored = await update.store()
+    if isinstance(stored, dict):
+        return rendering.obj(api, request, scope, accepted, stored)
+    return rendering.one(api, request, scope, accepted, stored)

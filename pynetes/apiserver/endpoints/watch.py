@@ -17,19 +17,22 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import Accepted
 from pynetes.apiserver.endpoints.options import ListOptions, parse
 from pynetes.apiserver.http import JSON, Request, Response
-from pynetes.machinery import errors
+from pynetes.machinery import errors, managedfields, schema
 from pynetes.machinery.meta import Object, Revision
 from pynetes.storage.entry import Entry
 from pynetes.storage.watch import CacheEvent, Watch
 
 #: Seconds between bookmarks.
 BOOKMARK = 60.0
+STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Begin the watch; a revision that is too old is an ERROR event, as upstream has it."""
     accepted = encoding.negotiate(request)
+    if accepted.media != JSON:
+        raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {STREAMS}")
     options = parse(request, scope, watch=True)
     frames = Frames(api, request, scope, accepted)
     try:
@@ -143,12 +146,15 @@ class Frames:
 
     def bookmark(self, revision: Revision, *, initial_events_end: bool = False) -> bytes:
         """The revision up to which everything has been sent."""
-        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if initial_events_end:
             metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-        shown: Object = {"kind": self.scope.resource.kind, "apiVersion": self.scope.api_version, "metadata": metadata}
+        shown: Object = {"kind": self.scope.resource.kind, "apiVersion": self.scope.api_version}
+        if self.scope.resource.schema is None:
+            # Upstream sends an object with nothing set, which has what its type always writes.
+            shown |= managedfields.empty_of(schema.of(self.scope.resource, self.scope.version).type)
+        shown["metadata"] = metadata
         if self.accepted.as_:
-            del metadata["creationTimestamp"]
             shown = self._transformed(shown) if self.accepted.as_ != "Table" else self._table_bookmark(metadata)
         return self._encode({"type": "BOOKMARK", "object": shown})
 
@@ -162,6 +168,4 @@ class Frames:
         }
 
     def _encode(self, event: Object) -> bytes:
-        if self.accepted.media == JSON:
-            return orjson.dumps(event) + b"\n"
-        return b"---\n" + encoding.dump(event, self.accepted.media)
+        return orjson.dumps(event) + b"\n"
