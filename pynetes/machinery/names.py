@@ -12,7 +12,7 @@ from typing import TypeAlias
 Rule: TypeAlias = Callable[[str], list[str]]
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _DNS1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
@@ -40,7 +40,7 @@ _LABEL_TEXT = regex_error(
 )
 _SUBDOMAIN_TEXT = regex_error(
     f"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and {_ALNUM_ENDS}",
-    _SUBDOMAIN,
+    SUBDOMAIN,
     "example.com",
 )
 _DNS1035_TEXT = regex_error(
@@ -73,7 +73,7 @@ _CONFIG_KEY_TEXT = regex_error(
 )
 
 _dns_label = re.compile(_DNS_LABEL).fullmatch
-_subdomain = re.compile(_SUBDOMAIN).fullmatch
+_subdomain = re.compile(SUBDOMAIN).fullmatch
 _dns1035 = re.compile(_DNS1035).fullmatch
 _qualified = re.compile(_QUALIFIED).fullmatch
 _config_key = re.compile(_CONFIG_KEY).fullmatch

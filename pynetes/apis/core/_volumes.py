@@ -1,8 +1,9 @@
 """Cells and defaults that PersistentVolume and PersistentVolumeClaim share."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from pynetes.machinery import cells, jsonpath
+from pynetes.machinery import cells, field, jsonpath, names, quantity, validation
 from pynetes.machinery.meta import Object
 
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
@@ -40,3 +41,29 @@ def attributes_class(obj: Object, _: datetime) -> str:
 def mode(obj: Object, _: datetime) -> str:
     """Filesystem or Block."""
     return str(obj["spec"].get("volumeMode") or "<unset>")
+
+
+_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+
+
+def validate_access(spec: Object) -> Iterator[field.Error]:
+    """Access modes, volume mode and class, which claim and volume both have."""
+    modes = spec.get("accessModes") or ()
+    if not modes:
+        yield field.required("spec.accessModes", "at least 1 access mode is required")
+    for given in modes:
+        yield from validation.one_of(given, "spec.accessModes", _MODES)
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        detail = "may not use ReadWriteOncePod with other access modes"
+        yield field.forbidden("spec.accessModes", detail)
+    yield from validation.one_of(spec.get("volumeMode"), "spec.volumeMode", ("Block", "Filesystem"))
+    if spec.get("storageClassName"):
+        yield from validation.checked(spec["storageClassName"], "spec.storageClassName", names.dns_subdomain)
+
+
+def validate_size(amount: str | None, path: str, item: str) -> Iterator[field.Error]:
+    """A size above zero."""
+    if amount is None:
+        yield field.required(path if not item else f"{path}[{item}]")
+    elif quantity.parse(amount).nanos <= 0:
+        yield field.invalid(f"{path}[{item}]", amount, "must be greater than zero")

@@ -1,8 +1,9 @@
 """Node: a machine that runs pods."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from pynetes.machinery import cells
+from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -66,6 +67,38 @@ def _unschedulable(obj: Object, _: datetime) -> str:
     return "true" if obj.get("spec", {}).get("unschedulable") else "false"
 
 
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Taints and pod ranges. Upstream looks for taints below metadata, and so do its messages."""
+    spec = new.get("spec") or {}
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(spec.get("taints") or ()):
+        path = f"metadata.taints[{index}]"
+        yield from validation.checked(taint.get("key", ""), f"{path}.key", names.qualified_name)
+        yield from validation.checked(taint.get("value", ""), f"{path}.value", names.label_value)
+        yield from validation.one_of(taint.get("effect"), f"{path}.effect", _EFFECTS)
+        pair = (taint.get("key", ""), taint.get("effect", ""))
+        if pair in seen:
+            shown = {
+                "Key": pair[0],
+                "Value": taint.get("value", ""),
+                "Effect": pair[1],
+                "TimeAdded": taint.get("timeAdded"),
+            }
+            error = field.duplicate(path, shown)
+            yield error._replace(message=f"{error.message}: taints must be unique by key and effect pair")
+        seen.add(pair)
+    cidrs = spec.get("podCIDRs") or []
+    for index, cidr in enumerate(cidrs):
+        yield from validation.checked(cidr, f"spec.podCIDRs[{index}]", names.cidr)
+    if len({":" in cidr for cidr in cidrs}) != len(cidrs):
+        yield field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family")
+    if old is not None and (before := (old.get("spec") or {}).get("podCIDRs")) and before != cidrs:
+        yield field.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -92,4 +125,5 @@ RESOURCE = Resource(
         Column("Kernel-Version", _info("kernelVersion", "<unknown>"), wide=True),
         Column("Container-Runtime", _info("containerRuntimeVersion", "<unknown>"), wide=True),
     ),
+    validate=validate,
 )

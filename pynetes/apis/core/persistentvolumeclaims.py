@@ -1,9 +1,11 @@
 """PersistentVolumeClaim: a request for storage."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _volumes
+from pynetes.machinery import field, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -41,6 +43,39 @@ def prepare(new: Object, old: Object | None) -> None:
         spec["dataSource"] = dict(source)
 
 
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Modes and size; afterwards only the size may grow, and only once bound."""
+    spec = new["spec"]
+    yield from _volumes.validate_access(spec)
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    yield from _volumes.validate_size(requests.get("storage"), "spec.resources", "storage")
+    if spec.get("selector") is not None:
+        yield from validation.label_selector(spec["selector"], "spec.selector")
+    if old is not None:
+        yield from _unchanged(new, old)
+
+
+def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
+    before, after = _fixed(old["spec"]), _fixed(new["spec"])
+    bound = (old.get("status") or {}).get("phase") == "Bound"
+    sizes = [((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0") for obj in (old, new)]
+    shrunk = quantity.parse(sizes[1]) < quantity.parse(sizes[0])
+    if not old["spec"].get("volumeName"):
+        before["volumeName"] = after.get("volumeName")
+        before["storageClassName"] = before.get("storageClassName") or after.get("storageClassName")
+    if before != after or (sizes[0] != sizes[1] and (shrunk or not bound)):
+        detail = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
+        yield field.forbidden("spec", detail)
+
+
+def _fixed(spec: Object) -> Object:
+    return {"volumeName": None, "storageClassName": None} | {
+        name: value for name, value in spec.items() if name not in ("resources", "volumeAttributesClassName")
+    }
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -62,4 +97,5 @@ RESOURCE = Resource(
         Column.AGE,
         Column("VolumeMode", _volumes.mode, wide=True),
     ),
+    validate=validate,
 )

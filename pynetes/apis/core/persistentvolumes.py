@@ -1,9 +1,11 @@
 """PersistentVolume: a piece of storage that claims can bind."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _pod_defaults, _volumes
+from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -27,6 +29,56 @@ _reset = _workload.reset_status({"phase": "Pending"})
 def _claim(obj: Object, _: datetime) -> str:
     claim = obj["spec"].get("claimRef")
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
+
+
+_PLAIN = (
+    "capacity",
+    "accessModes",
+    "claimRef",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "mountOptions",
+    "volumeMode",
+    "nodeAffinity",
+    "volumeAttributesClassName",
+)
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """One source, a size, known policies; the source never changes."""
+    spec = new["spec"]
+    modes = list(_volumes.validate_access(spec))
+    yield from (
+        error._replace(message="Required value") if error.reason == "FieldValueRequired" else error for error in modes
+    )
+    capacity = spec.get("capacity") or {}
+    if not capacity:
+        yield field.required("spec.capacity")
+    if set(capacity) != {"storage"}:
+        yield field.not_supported("spec.capacity", spec.get("capacity"), ("storage",))
+    else:
+        yield from _volumes.validate_size(capacity["storage"], "spec.capacity", "storage")
+    policy = spec.get("persistentVolumeReclaimPolicy")
+    yield from validation.one_of(policy, "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"))
+    sources = [name for name in spec if name not in _PLAIN]
+    if not sources:
+        yield field.required("spec", "must specify a volume type")
+    for name in sources[1:]:
+        yield field.forbidden(f"spec.{name}", "may not specify more than 1 volume type")
+    if policy == "Recycle" and (spec.get("hostPath") or {}).get("path") == "/":
+        detail = "may not be 'recycle' for a hostPath mount of '/'"
+        yield field.forbidden("spec.persistentVolumeReclaimPolicy", detail)
+    if (csi := spec.get("csi")) is not None:
+        for name in ("driver", "volumeHandle"):
+            if not csi.get(name):
+                yield field.required(f"spec.csi.{name}")
+    if "local" in sources and not spec.get("nodeAffinity"):
+        yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
+    if old is not None and any(
+        spec.get(name) != old["spec"].get(name) for name in {*sources, *old["spec"]} - {*_PLAIN}
+    ):
+        detail = "spec.persistentvolumesource is immutable after creation"
+        yield field.forbidden("spec.persistentvolumesource", detail)
 
 
 RESOURCE = Resource(
@@ -53,4 +105,5 @@ RESOURCE = Resource(
         Column.AGE,
         Column("VolumeMode", _volumes.mode, wide=True),
     ),
+    validate=validate,
 )

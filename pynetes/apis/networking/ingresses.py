@@ -1,8 +1,10 @@
 """Ingress: HTTP routes from outside to Services."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -34,6 +36,69 @@ def warnings(new: Object, old: Object | None) -> list[str]:
     return []
 
 
+_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+_WILDCARD = names.regex_error(
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower "
+    "case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+    rf"\*\.{names.SUBDOMAIN}",
+    "*.example.com",
+)
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A backend or rules, hosts that are names, paths that start with a slash."""
+    spec = new.get("spec") or {}
+    rules, backend = spec.get("rules"), spec.get("defaultBackend")
+    if not rules and backend is None:
+        yield field.invalid("spec", spec or None, "either `defaultBackend` or `rules` must be specified")
+    if backend is not None:
+        yield from _backend(backend, "spec.defaultBackend")
+    for index, rule in enumerate(rules or ()):
+        yield from _host(rule.get("host", ""), f"spec.rules[{index}].host")
+        for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
+            yield from _path(path, f"spec.rules[{index}].http.paths[{number}]")
+    if spec.get("ingressClassName"):
+        yield from validation.checked(spec["ingressClassName"], "spec.ingressClassName", names.dns_subdomain)
+
+
+def _host(host: str, path: str) -> Iterator[field.Error]:
+    if not host:
+        return
+    if not names.ip(host):
+        yield field.invalid(path, host, "must be a DNS name, not an IP address")
+    elif host.startswith("*"):
+        if not host.startswith("*.") or names.dns_subdomain(host[2:]):
+            yield field.invalid(path, host, _WILDCARD)
+    else:
+        yield from validation.checked(host, path, names.dns_subdomain)
+
+
+def _path(item: Object, path: str) -> Iterator[field.Error]:
+    kind, text = item.get("pathType"), item.get("path", "")
+    if not kind:
+        yield field.required(f"{path}.pathType", "pathType must be specified")
+    elif kind not in _PATH_TYPES:
+        yield field.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
+    elif kind != "ImplementationSpecific" or text:
+        if not text.startswith("/"):
+            yield field.invalid(f"{path}.path", text, "must be an absolute path")
+    yield from _backend(item.get("backend") or {}, f"{path}.backend")
+
+
+def _backend(backend: Object, path: str) -> Iterator[field.Error]:
+    service, resource = backend.get("service"), backend.get("resource")
+    if service is not None and resource is not None:
+        yield field.invalid(path, "", "cannot set both resource and service backends")
+    elif service is None and resource is None:
+        yield field.invalid(path, "", "resource or service backend is required")
+    elif service is not None:
+        if not service.get("name"):
+            yield field.required(f"{path}.service.name")
+        port = service.get("port") or {}
+        if not port.get("name") and not port.get("number"):
+            yield field.required(path, "port name or number is required")
+
+
 RESOURCE = Resource(
     group="networking.k8s.io",
     versions=("v1",),
@@ -52,4 +117,5 @@ RESOURCE = Resource(
         Column("Ports", _ports),
         Column.AGE,
     ),
+    validate=validate,
 )

@@ -1,6 +1,9 @@
 """NetworkPolicy: which traffic reaches and leaves pods."""
 
-from pynetes.machinery import cells
+import ipaddress
+from collections.abc import Iterator
+
+from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -17,6 +20,62 @@ def default(obj: Object) -> None:
         spec["policyTypes"] = ["Ingress", *(["Egress"] if "egress" in spec else [])]
 
 
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Selectors, peers and ports of each rule."""
+    spec = new.get("spec") or {}
+    yield from validation.label_selector(spec.get("podSelector"), "spec.podSelector")
+    for direction, peers in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            path = f"spec.{direction}[{index}]"
+            for number, port in enumerate(rule.get("ports") or ()):
+                yield from _port(port, f"{path}.ports[{number}]")
+            for number, peer in enumerate(rule.get(peers) or ()):
+                yield from _peer(peer, f"{path}.{peers}[{number}]")
+    types = spec.get("policyTypes") or ()
+    for index, kind in enumerate(types):
+        yield from validation.one_of(kind, f"spec.policyTypes[{index}]", ("Ingress", "Egress"))
+
+
+def _port(port: Object, path: str) -> Iterator[field.Error]:
+    yield from validation.one_of(port.get("protocol"), f"{path}.protocol", ("TCP", "UDP", "SCTP"), optional=True)
+    number, end = port.get("port"), port.get("endPort")
+    if number is not None:
+        yield from validation.port(number, f"{path}.port")
+    if end is None:
+        return
+    if number is None:
+        yield field.required(f"{path}.endPort", "must not be specified when `port` is not specified")
+    elif isinstance(number, str):
+        yield field.invalid(f"{path}.endPort", end, "must not be specified when `port` is non-numeric")
+    elif end < number:
+        yield field.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
+
+
+def _peer(peer: Object, path: str) -> Iterator[field.Error]:
+    if not peer:
+        yield field.required(path, "must specify a peer")
+    for name in ("podSelector", "namespaceSelector"):
+        yield from validation.label_selector(peer.get(name), f"{path}.{name}")
+    block = peer.get("ipBlock")
+    if block is None:
+        return
+    if len(peer) > 1:
+        yield field.forbidden(path, "may not specify both ipBlock and another peer")
+    cidr = block.get("cidr", "")
+    if texts := names.cidr(cidr):
+        yield from (field.invalid(f"{path}.ipBlock.cidr", cidr, text) for text in texts)
+        return
+    whole = ipaddress.ip_network(cidr, strict=False)
+    for index, inner in enumerate(block.get("except") or ()):
+        place = f"{path}.ipBlock.except[{index}]"
+        if texts := names.cidr(inner):
+            yield from (field.invalid(place, inner, text) for text in texts)
+            continue
+        part = ipaddress.ip_network(inner, strict=False)
+        if part.version != whole.version or part == whole or not part.subnet_of(whole):  # type: ignore[arg-type]
+            yield field.invalid(place, inner, "must be a strict subset of `cidr`")
+
+
 RESOURCE = Resource(
     group="networking.k8s.io",
     versions=("v1",),
@@ -25,4 +84,5 @@ RESOURCE = Resource(
     short_names=("netpol",),
     default=default,
     columns=(Column("Pod-Selector", cells.selector(".spec.podSelector")), Column.AGE),
+    validate=validate,
 )

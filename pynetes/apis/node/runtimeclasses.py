@@ -1,6 +1,16 @@
 """RuntimeClass: which container runtime runs a pod."""
 
+from collections.abc import Iterator
+
+from pynetes.machinery import field, names, validation
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A handler that a runtime can be configured with."""
+    yield from validation.checked(new.get("handler", ""), "handler", names.dns_label)
+
 
 RESOURCE = Resource(
     group="node.k8s.io",
@@ -11,4 +21,5 @@ RESOURCE = Resource(
     generation=False,
     immutable=("handler",),
     columns=(Column("Handler", ".handler"), Column.AGE),
+    validate=validate,
 )

@@ -1,8 +1,30 @@
 """PodDisruptionBudget: how many pods voluntary disruptions may take at once."""
 
+from collections.abc import Iterator
+
 from pynetes.apis.apps import _workload
-from pynetes.machinery import cells
+from pynetes.machinery import cells, field, validation
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A count or percentage, of either kind but not both."""
+    spec = new.get("spec") or {}
+    low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
+    if low is not None and high is not None:
+        shown = {
+            "MinAvailable": low,
+            "Selector": spec.get("selector"),
+            "MaxUnavailable": high,
+            "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy"),
+        }
+        yield field.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
+    for name, value in (("minAvailable", low), ("maxUnavailable", high)):
+        yield from validation.int_or_percent(value, f"spec.{name}")
+        yield from validation.at_most_hundred_percent(value, f"spec.{name}")
+    yield from validation.label_selector(spec.get("selector"), "spec.selector")
+
 
 RESOURCE = Resource(
     group="policy",
@@ -21,4 +43,5 @@ RESOURCE = Resource(
         Column("Allowed Disruptions", cells.path(".status.disruptionsAllowed", 0), type="integer"),
         Column.AGE,
     ),
+    validate=validate,
 )

@@ -12,5 +12,6 @@ RESOURCE = Resource(
     name_rule="path-segment",
     generation=False,
     default=_binding.default,
+    validate=_binding.validate,
     columns=_binding.COLUMNS,
 )

@@ -1,7 +1,19 @@
 """ClusterRole: rights everywhere, or for RoleBindings to grant in their namespace."""
 
-from pynetes.machinery import cells
+from collections.abc import Iterator
+
+from pynetes.apis.rbac import _rules
+from pynetes.machinery import cells, field, validation
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Each rule by itself, and the labels by which others are gathered in."""
+    yield from _rules.validate_rules(new, namespaced=False)
+    for index, selector in enumerate((new.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()):
+        yield from validation.label_selector(selector, f"aggregationRule.clusterRoleSelectors[{index}]")
+
 
 RESOURCE = Resource(
     group="rbac.authorization.k8s.io",
@@ -12,4 +24,5 @@ RESOURCE = Resource(
     name_rule="path-segment",
     generation=False,
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
+    validate=validate,
 )

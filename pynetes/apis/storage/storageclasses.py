@@ -1,6 +1,8 @@
 """StorageClass: how volumes of a kind are made."""
 
-from pynetes.machinery import cells
+from collections.abc import Iterator
+
+from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -15,6 +17,18 @@ def _default_mark(obj: Object) -> str:
     annotations = obj["metadata"].get("annotations") or {}
     marked = annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
     return f"{obj['metadata']['name']} (default)" if marked else obj["metadata"]["name"]
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A provisioner and known policies."""
+    provisioner = new.get("provisioner", "")
+    if not provisioner:
+        yield field.required("provisioner")
+    else:
+        yield from validation.checked(provisioner.lower(), "provisioner", names.qualified_name)
+    yield from validation.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
+    modes = ("Immediate", "WaitForFirstConsumer")
+    yield from validation.one_of(new.get("volumeBindingMode"), "volumeBindingMode", modes)
 
 
 RESOURCE = Resource(
@@ -35,4 +49,5 @@ RESOURCE = Resource(
         Column("AllowVolumeExpansion", cells.path(".allowVolumeExpansion", False)),
         Column.AGE,
     ),
+    validate=validate,
 )
