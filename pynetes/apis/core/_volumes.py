@@ -46,11 +46,11 @@ def mode(obj: Object, _: datetime) -> str:
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
 
-def validate_access(spec: Object) -> Iterator[field.Error]:
+def validate_access(spec: Object, *, missing: str = "at least 1 access mode is required") -> Iterator[field.Error]:
     """Access modes, volume mode and class, which claim and volume both have."""
     modes = spec.get("accessModes") or ()
     if not modes:
-        yield field.required("spec.accessModes", "at least 1 access mode is required")
+        yield field.required("spec.accessModes", missing)
     for given in modes:
         yield from validation.one_of(given, "spec.accessModes", _MODES)
     if "ReadWriteOncePod" in modes and len(modes) > 1:

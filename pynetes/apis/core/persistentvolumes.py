@@ -47,10 +47,7 @@ _PLAIN = (
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """One source, a size, known policies; the source never changes."""
     spec = new["spec"]
-    modes = list(_volumes.validate_access(spec))
-    yield from (
-        error._replace(message="Required value") if error.reason == "FieldValueRequired" else error for error in modes
-    )
+    yield from _volumes.validate_access(spec, missing="")
     capacity = spec.get("capacity") or {}
     if not capacity:
         yield field.required("spec.capacity")

@@ -69,6 +69,30 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _AFFINITY_LIMIT = 86400
 
 
+_reset = _workload.reset_status({"loadBalancer": {}})
+_EXTERNAL = ("NodePort", "LoadBalancer")
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """Reset the status; what only the old type needed goes with the type, unless the client set it anew."""
+    _reset(new, old)
+    if old is None:
+        return
+    before, after = old["spec"], new["spec"]
+    if before.get("type") in _EXTERNAL and after.get("type") not in _EXTERNAL:
+        _drop_unchanged(after, before, "externalTrafficPolicy", "healthCheckNodePort")
+        for port, previous in zip(after.get("ports") or (), before.get("ports") or (), strict=False):
+            _drop_unchanged(port, previous, "nodePort")
+    if before.get("type") == "LoadBalancer" and after.get("type") != "LoadBalancer":
+        _drop_unchanged(after, before, "allocateLoadBalancerNodePorts", "loadBalancerClass")
+
+
+def _drop_unchanged(new: Object, old: Object, *members: str) -> None:
+    for member in members:
+        if member in new and new[member] == old.get(member):
+            del new[member]
+
+
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Ports, type, addresses and policies; the allocators check the ranges."""
     spec = new["spec"]
@@ -171,7 +195,7 @@ RESOURCE = Resource(
     generation=False,
     fields={"spec.clusterIP": ".spec.clusterIP", "spec.type": ".spec.type"},
     default=default,
-    prepare=_workload.reset_status({"loadBalancer": {}}),
+    prepare=prepare,
     prepare_status=_workload.keep_spec,
     columns=(
         Column("Type", ".spec.type"),

@@ -38,8 +38,8 @@ def warnings(new: Object, old: Object | None) -> list[str]:
 
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _WILDCARD = names.regex_error(
-    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower "
-    "case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
     rf"\*\.{names.SUBDOMAIN}",
     "*.example.com",
 )
@@ -79,9 +79,8 @@ def _path(item: Object, path: str) -> Iterator[field.Error]:
         yield field.required(f"{path}.pathType", "pathType must be specified")
     elif kind not in _PATH_TYPES:
         yield field.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
-    elif kind != "ImplementationSpecific" or text:
-        if not text.startswith("/"):
-            yield field.invalid(f"{path}.path", text, "must be an absolute path")
+    elif (kind != "ImplementationSpecific" or text) and not text.startswith("/"):
+        yield field.invalid(f"{path}.path", text, "must be an absolute path")
     yield from _backend(item.get("backend") or {}, f"{path}.backend")
 
 

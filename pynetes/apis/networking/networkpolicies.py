@@ -48,7 +48,7 @@ def _port(port: Object, path: str) -> Iterator[field.Error]:
     elif isinstance(number, str):
         yield field.invalid(f"{path}.endPort", end, "must not be specified when `port` is non-numeric")
     elif end < number:
-        yield field.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
+        yield field.invalid(f"{path}.endPort", number, "must be greater than or equal to `port`")
 
 
 def _peer(peer: Object, path: str) -> Iterator[field.Error]:
