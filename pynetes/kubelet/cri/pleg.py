@@ -81,11 +81,11 @@ class Pleg:
             listed.sort(key=lambda pair: (pair[0].metadata.attempt, pair[0].created_at), reverse=True)
             containers = [await self._container(known, one) for _, inside in listed for one in inside]
             newest = listed[0][0]
-            for one in (*containers, *(sandbox for sandbox, _ in listed)):
-                self._owners[one.id] = uid
-                if one.id in self._early:
-                    self._early.remove(one.id)
-                    self._follow(one.id)
+            for seen in [*(one.id for one in containers), *(sandbox.id for sandbox, _ in listed)]:
+                self._owners[seen] = uid
+                if seen in self._early:
+                    self._early.remove(seen)
+                    self._follow(seen)
             fresh = self.pods[uid] = PodRuntime(
                 uid=uid,
                 namespace=newest.metadata.namespace,

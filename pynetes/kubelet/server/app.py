@@ -1,5 +1,6 @@
 """The routes of the kubelet's server."""
 
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
-from pynetes.component import serving, tls
+from pynetes.component import serving, tasks, tls
+from pynetes.component.clock import Clock
 from pynetes.component.health import Checks
 from pynetes.kubelet.server import auth, containerlogs, streams, summary
 
 if TYPE_CHECKING:
     from pynetes.kubelet.kubelet import Kubelet
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks at whether the certificate's files have changed.
+RENEW = 60.0
 
 
 @asynccontextmanager
@@ -33,19 +40,33 @@ async def serve(kubelet: "Kubelet", checks: Checks) -> AsyncIterator[int]:
     containerlogs.add(application, kubelet)
     streams.add(application, kubelet)
     summary.add(application, kubelet)
-    async with serving.serve(application, host=config.address, port=config.port, context=_context(kubelet)) as port:
+    context, renewed = _context(kubelet)
+    async with (
+        tasks.Group() as group,
+        serving.serve(application, host=config.address, port=config.port, context=context) as port,
+    ):
+        if renewed:
+            group.start(_renew(renewed, kubelet.clock))
         yield port
 
 
-def _context(kubelet: "Kubelet") -> ssl.SSLContext:
+async def _renew(certificate: tls.Reloading, clock: Clock) -> None:
+    """Read a renewed certificate without a restart."""
+    while True:
+        await clock.sleep(RENEW)
+        if certificate.refresh():
+            log.info("serving certificate read again")
+
+
+def _context(kubelet: "Kubelet") -> tuple[ssl.SSLContext, tls.Reloading | None]:
     config = kubelet.config
     if not config.tls_cert_file:
         context = tls.self_signed_context((kubelet.name,))
         if config.client_ca_file:
             context.load_verify_locations(config.client_ca_file)
             context.verify_mode = ssl.CERT_OPTIONAL
-        return context
+        return context, None
     authorities = Path(config.client_ca_file) if config.client_ca_file else None
-    return tls.server_context(
-        Path(config.tls_cert_file), Path(config.tls_private_key_file), client_ca=authorities
-    ).context
+    files = Path(config.tls_cert_file), Path(config.tls_private_key_file)
+    renewed = tls.server_context(*files, client_ca=authorities)
+    return renewed.context, renewed
