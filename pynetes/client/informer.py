@@ -141,9 +141,9 @@ class Informer:
         )
         before = self.revision
         async with watch as events:
+            self._delay = 0.0
             async for event in events:
                 self._apply(event)
-                self._delay = 0.0
         if self.revision == before:  # a server that closes at once must not be asked in a tight loop
             await self._back_off()
 

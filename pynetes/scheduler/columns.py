@@ -42,6 +42,10 @@ class NodeColumns:
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         #: Image name → row → bytes.
         self.images: dict[str, dict[int, int]] = {}
+        #: Row → the pods there that have terms of inter-pod affinity.
+        self.affine: dict[int, dict[Key, PodInfo]] = {}
+        #: Namespace → its labels.
+        self.namespaces: dict[str, dict[str, str]] = {}
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -135,6 +139,8 @@ class NodeColumns:
             column = self.column(resource)
             self.requested[row, column] += sign * value
         self.nonzero[row] += np.multiply(info.nonzero, sign)
+        if info.has_pod_affinity:
+            self._count_affine(row, info, sign)
         for port in info.host_ports:
             taken = self.ports.setdefault((port.protocol, port.port), {}).setdefault(row, [])
             if sign > 0:
@@ -143,6 +149,15 @@ class NodeColumns:
                 taken.remove(port.ip)
                 if not taken:
                     del self.ports[port.protocol, port.port][row]
+
+    def _count_affine(self, row: int, info: PodInfo, sign: int) -> None:
+        here = self.affine.setdefault(row, {})
+        if sign > 0:
+            here[info.key] = info
+        else:
+            here.pop(info.key, None)
+            if not here:
+                del self.affine[row]
 
     # What plugins ask for.
 

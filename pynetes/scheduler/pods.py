@@ -1,7 +1,7 @@
 """What the scheduler wants to know of a pod, worked out once per version of it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ class PodInfo:
     """A pod and what follows from its spec. CPU counts in thousandths, everything else in whole units."""
 
     pod: Object
+    #: What plugins work out of this version of the pod, under keys of their own.
+    compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def key(self) -> Key:
@@ -65,6 +67,12 @@ class PodInfo:
         """CPU and memory, with defaults where nothing is requested: for scores."""
         total = _total(self.spec, {"cpu": DEFAULT_CPU, "memory": DEFAULT_MEMORY})
         return total["cpu"], total["memory"]
+
+    @property
+    def has_pod_affinity(self) -> bool:
+        """Whether it has a say in what other pods may be near it."""
+        affinity = self.spec.get("affinity") or {}
+        return bool(affinity.get("podAffinity") or affinity.get("podAntiAffinity"))
 
     @cached_property
     def host_ports(self) -> tuple[HostPort, ...]:

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Sequence
 
-from pynetes.apis.core import nodes, pods
+from pynetes.apis.core import namespaces, nodes, pods
 from pynetes.apis.policy import poddisruptionbudgets
 from pynetes.client.events import Recorder
 from pynetes.client.informer import Informer, InformerFactory
@@ -84,7 +84,9 @@ class Scheduler:
                 pods.RESOURCE, field_selector="status.phase!=Succeeded,status.phase!=Failed"
             )
             self._budgets = self._informers.informer(poddisruptionbudgets.RESOURCE)
+            known_namespaces = self._informers.informer(namespaces.RESOURCE)
             await self._informers.wait_synced()
+            known_namespaces.handle(self._namespace_changed)
             known_nodes.handle(self._node_changed)
             known_pods.handle(self._pod_changed)
             group.start(self._flush(), name="flush")
@@ -99,6 +101,13 @@ class Scheduler:
         return f"not listed yet: {', '.join(missing)}" if missing else None
 
     # What happens in the cluster.
+
+    def _namespace_changed(self, new: Object, _old: Object | None, gone: bool) -> None:
+        name = new["metadata"]["name"]
+        if gone:
+            self.cache.nodes.namespaces.pop(name, None)
+        else:
+            self.cache.nodes.namespaces[name] = new["metadata"].get("labels") or {}
 
     def _node_changed(self, new: Object, old: Object | None, gone: bool) -> None:
         if gone:

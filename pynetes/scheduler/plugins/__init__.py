@@ -3,11 +3,13 @@
 from pynetes.scheduler.framework import Plugin
 from pynetes.scheduler.plugins import (
     image_locality,
+    inter_pod_affinity,
     node_affinity,
     node_name,
     node_ports,
     node_resources,
     node_unschedulable,
+    pod_topology_spread,
     scheduling_gates,
     taint_toleration,
 )
@@ -23,6 +25,8 @@ def default() -> tuple[Plugin, ...]:
         node_affinity.NodeAffinity(),
         node_ports.NodePorts(),
         node_resources.NodeResourcesFit(),
+        pod_topology_spread.PodTopologySpread(),
+        inter_pod_affinity.InterPodAffinity(),
         node_resources.NodeResourcesBalancedAllocation(),
         image_locality.ImageLocality(),
     )

@@ -22,16 +22,8 @@ class NodeAffinity(Plugin):
     wakes_on = (Event("nodes", "add"), Event("nodes", "update"))
 
     def filter_nodes(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
-        selector, required = pod.spec.get("nodeSelector"), _affinity(pod).get(_REQUIRED)
-        if not selector and not required:
-            return
-        matching = np.ones_like(nodes.alive)
-        for key, value in (selector or {}).items():
-            matching &= nodes.mask(nodes.labelled.get(key, {}).get(value, ()))
-        if required:
-            terms = [term_rows(nodes, term) for term in required.get("nodeSelectorTerms") or ()]
-            matching &= np.logical_or.reduce(terms) if terms else False
-        yield Rejection(~matching, _REASON, unresolvable=True)
+        if pod.spec.get("nodeSelector") or _affinity(pod).get(_REQUIRED):
+            yield Rejection(~required_rows(pod, nodes), _REASON, unresolvable=True)
 
     def score_nodes(self, pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
         preferred = _affinity(pod).get("preferredDuringSchedulingIgnoredDuringExecution")
@@ -51,6 +43,17 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 def _affinity(pod: PodInfo) -> Mapping[str, Any]:
     return (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+
+
+def required_rows(pod: PodInfo, nodes: NodeColumns) -> Mask:
+    """The rows that nodeSelector and required node affinity allow."""
+    matching: Mask = np.ones_like(nodes.alive)
+    for key, value in (pod.spec.get("nodeSelector") or {}).items():
+        matching &= nodes.mask(nodes.labelled.get(key, {}).get(value, ()))
+    if required := _affinity(pod).get(_REQUIRED):
+        terms = [term_rows(nodes, term) for term in required.get("nodeSelectorTerms") or ()]
+        matching &= np.logical_or.reduce(terms) if terms else False
+    return matching
 
 
 def term_rows(nodes: NodeColumns, term: Mapping[str, Any]) -> Mask:

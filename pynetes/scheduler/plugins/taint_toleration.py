@@ -27,7 +27,8 @@ def _matches(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
-def _untolerated(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def untolerated(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The node's first NoSchedule or NoExecute taint that nothing tolerates."""
     taints = (node.get("spec") or {}).get("taints") or ()
     hard = (taint for taint in taints if taint["effect"] in ("NoSchedule", "NoExecute"))
     return next((taint for taint in hard if not tolerates(tolerations, taint)), None)
@@ -41,7 +42,7 @@ class TaintToleration(Plugin):
         tolerations = pod.spec.get("tolerations") or ()
         found: dict[str, list[int]] = {}
         for row in np.flatnonzero(nodes.tainted & nodes.alive).tolist():
-            if taint := _untolerated(nodes.node(row), tolerations):
+            if taint := untolerated(nodes.node(row), tolerations):
                 reason = f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
                 found.setdefault(reason, []).append(row)
         for reason, rows in found.items():
@@ -55,7 +56,7 @@ class TaintToleration(Plugin):
         return normalised(counts, reverse=True) if counts.any() else None
 
     def hint(self, pod: PodInfo, event: Event, new: Object, old: Object | None) -> bool:
-        return _untolerated(new, pod.spec.get("tolerations") or ()) is None
+        return untolerated(new, pod.spec.get("tolerations") or ()) is None
 
 
 def _disliked(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> int:
