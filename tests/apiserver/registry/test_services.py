@@ -1,0 +1,189 @@
+"""Services: addresses and ports are given out once, kept over replacement, and given back."""
+
+import asyncio
+import copy
+from ipaddress import ip_network
+
+import pytest
+
+from pynetes.apis.core import services
+from pynetes.apis.networking import ipaddresses
+from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
+from pynetes.apiserver.objects import Context, Settings
+from pynetes.apiserver.registry.services import ServiceStrategy
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+from tests.apiserver.fakes import ADMIN, FakeObjects, context, obj
+
+PORT = {"port": 80, "protocol": "TCP", "targetPort": 80}
+
+
+@pytest.fixture
+def ctx() -> Context:
+    return context()
+
+
+@pytest.fixture
+def strategy() -> ServiceStrategy:
+    return ServiceStrategy()
+
+
+def service(name: str, **spec: object) -> Object:
+    return obj(services.RESOURCE, name, "shop", spec={"type": "ClusterIP", "ports": [dict(PORT)], **spec})
+
+
+def attributes(operation: str, new: Object | None, old: Object | None = None, *, dry_run: bool = False) -> Attributes:
+    return Attributes(
+        user=ADMIN, operation=operation, resource=services.RESOURCE, obj=new, old=old, dry_run=dry_run, namespace="shop"
+    )
+
+
+async def create(ctx: Context, strategy: ServiceStrategy, new: Object) -> Object:
+    """What the create verb does around storage."""
+    asked = attributes(CREATE, new)
+    await strategy.before(ctx, asked)
+    stored = await ctx.objects.create(services.RESOURCE, new)
+    await strategy.after(ctx, asked)
+    return stored
+
+
+def addresses(ctx: Context) -> set[str]:
+    return {found["metadata"]["name"] for found in ctx.objects.list(ipaddresses.RESOURCE)}
+
+
+async def test_address_and_families(ctx: Context, strategy: ServiceStrategy) -> None:
+    """A plain Service gets one address of the range, and says of which family."""
+    spec = (await create(ctx, strategy, service("web")))["spec"]
+    assert spec["clusterIPs"] == [spec["clusterIP"]]
+    assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
+    assert addresses(ctx) == {spec["clusterIP"]}
+
+
+async def test_concurrent_creates_in_a_small_range(strategy: ServiceStrategy) -> None:
+    """Every address is used, none twice, and then the range is full."""
+    settings = Settings(service_ranges=(ip_network("10.0.0.0/28"),))
+    ctx = context(settings=settings)
+    made = await asyncio.gather(*(create(ctx, strategy, service(f"s{n}")) for n in range(14)))
+    assert len({found["spec"]["clusterIP"] for found in made}) == 14
+    with pytest.raises(StatusError, match="range is full"):
+        await create(ctx, strategy, service("more"))
+
+
+@pytest.mark.parametrize("address", ["1.2.3.4", "10.96.0.0", "10.96.255.255", "fd00::1"])
+async def test_addresses_outside(ctx: Context, strategy: ServiceStrategy, address: str) -> None:
+    """Not of the range, or not usable for a host in it."""
+    with pytest.raises(StatusError) as caught:
+        await create(ctx, strategy, service("web", clusterIP=address))
+    assert caught.value.code == 422
+    assert addresses(ctx) == set()
+
+
+async def test_taken_address(ctx: Context, strategy: ServiceStrategy) -> None:
+    """The second one to ask for an address is refused, with upstream's words."""
+    await create(ctx, strategy, service("web", clusterIP="10.96.0.77"))
+    text = "failed to allocate IP 10.96.0.77: provided IP is already allocated"
+    with pytest.raises(StatusError, match=text):
+        await create(ctx, strategy, service("other", clusterIP="10.96.0.77"))
+
+
+async def test_failed_write_gives_everything_back(ctx: Context, strategy: ServiceStrategy) -> None:
+    """An address and a port taken for a write that failed are free again."""
+    new = service("web", type="NodePort", ports=[{**PORT, "nodePort": 30080}])
+    held = await strategy.before(ctx, attributes(CREATE, new))
+    assert held is not None
+    await held.release()
+    assert addresses(ctx) == set()
+    await create(ctx, strategy, service("other", type="NodePort", ports=[{**PORT, "nodePort": 30080}]))
+
+
+async def test_orphaned_address(ctx: Context, strategy: ServiceStrategy) -> None:
+    """An address whose Service never came is taken over after a minute, not before."""
+    await strategy.before(ctx, attributes(CREATE, service("lost", clusterIP="10.96.0.77")))
+    with pytest.raises(StatusError, match="already allocated"):
+        await create(ctx, strategy, service("web", clusterIP="10.96.0.77"))
+    ctx.clock.advance(61)  # type: ignore[attr-defined]
+    stored = await create(ctx, strategy, service("web", clusterIP="10.96.0.77"))
+    assert stored["spec"]["clusterIP"] == "10.96.0.77"
+
+
+async def test_dry_run_takes_nothing(ctx: Context, strategy: ServiceStrategy) -> None:
+    """A dry run shows an address and leaves none behind."""
+    new = service("web")
+    await strategy.before(ctx, attributes(CREATE, new, dry_run=True))
+    assert new["spec"]["clusterIP"]
+    assert addresses(ctx) == set()
+
+
+async def test_replacement_keeps_what_was_allocated(ctx: Context, strategy: ServiceStrategy) -> None:
+    """A PUT without addresses and ports keeps them."""
+    old = await create(ctx, strategy, service("web", type="NodePort"))
+    new = service("web", type="NodePort")
+    await strategy.before(ctx, attributes(UPDATE, new, old))
+    assert new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
+    assert new["spec"]["ports"][0]["nodePort"] == old["spec"]["ports"][0]["nodePort"]
+
+
+async def test_type_changes(ctx: Context, strategy: ServiceStrategy) -> None:
+    """ClusterIP → NodePort → ClusterIP → ExternalName takes and gives back what each needs."""
+    old = await create(ctx, strategy, service("web"))
+
+    async def update(old: Object, **spec: object) -> Object:
+        new = copy.deepcopy(old)
+        new["spec"] |= spec
+        asked = attributes(UPDATE, new, old)
+        await strategy.before(ctx, asked)
+        stored = await ctx.objects.update(services.RESOURCE, Key("shop", "web"), lambda _: new)
+        await strategy.after(ctx, asked)
+        return stored
+
+    opened = await update(old, type="NodePort")
+    assert opened["spec"]["ports"][0]["nodePort"] in range(30000, 32768)
+    closed = await update(opened, type="ClusterIP")
+    assert "nodePort" not in closed["spec"]["ports"][0]
+    assert addresses(ctx) == {old["spec"]["clusterIP"]}
+    named = await update(closed, type="ExternalName", externalName="a.example.com")
+    assert "clusterIP" not in named["spec"]
+    assert addresses(ctx) == set()
+
+
+async def test_delete_gives_back(ctx: Context, strategy: ServiceStrategy) -> None:
+    """Address and port of a deleted Service can be had again."""
+    ports = [{**PORT, "nodePort": 30080}]
+    old = await create(ctx, strategy, service("web", type="NodePort", clusterIP="10.96.0.77", ports=ports))
+    await ctx.objects.delete(services.RESOURCE, Key("shop", "web"))
+    await strategy.after(ctx, attributes(DELETE, None, old))
+    again = [{**PORT, "nodePort": 30080}]
+    await create(ctx, strategy, service("other", type="NodePort", clusterIP="10.96.0.77", ports=again))
+
+
+async def test_node_ports(ctx: Context, strategy: ServiceStrategy) -> None:
+    """A port is taken per protocol; TCP and UDP on one port share the number."""
+    both = [{**PORT, "name": "t", "port": 53}, {**PORT, "name": "u", "port": 53, "protocol": "UDP"}]
+    spec = (await create(ctx, strategy, service("dns", type="NodePort", ports=both)))["spec"]
+    number = spec["ports"][0]["nodePort"]
+    assert spec["ports"][1]["nodePort"] == number
+    with pytest.raises(StatusError, match="provided port is already allocated"):
+        await create(ctx, strategy, service("b", type="NodePort", ports=[{**PORT, "nodePort": number}]))
+    with pytest.raises(StatusError, match="The range of valid ports is 30000-32767"):
+        await create(ctx, strategy, service("c", type="NodePort", ports=[{**PORT, "nodePort": 80}]))
+
+
+async def test_headless(ctx: Context, strategy: ServiceStrategy) -> None:
+    """None is kept; without a selector the endpoints may be of any family."""
+    spec = (await create(ctx, strategy, service("a", clusterIP="None", selector={"a": "b"})))["spec"]
+    assert (spec["clusterIPs"], spec["ipFamilies"]) == (["None"], ["IPv4"])
+    spec = (await create(ctx, strategy, service("b", clusterIP="None")))["spec"]
+    assert (spec["ipFamilyPolicy"], spec["ipFamilies"]) == ("RequireDualStack", ["IPv4", "IPv6"])
+    assert addresses(ctx) == set()
+
+
+async def test_dual_stack(strategy: ServiceStrategy) -> None:
+    """Two ranges give two addresses to who prefers or requires them."""
+    ranges = (ip_network("10.96.0.0/16"), ip_network("fd00:10:96::/112"))
+    ctx = context(settings=Settings(service_ranges=ranges))
+    spec = (await create(ctx, strategy, service("web", ipFamilyPolicy="PreferDualStack")))["spec"]
+    assert spec["ipFamilies"] == ["IPv4", "IPv6"]
+    assert len(spec["clusterIPs"]) == 2
+    single = context()
+    with pytest.raises(StatusError, match="not configured for dual-stack"):
+        await create(single, ServiceStrategy(), service("web", ipFamilyPolicy="RequireDualStack"))
