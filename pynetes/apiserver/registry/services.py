@@ -1,7 +1,7 @@
 """Services: cluster IPs and node ports, taken before the Service is stored and given back when it is gone."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from weakref import WeakKeyDictionary
 
 from pynetes.apis.core import services
@@ -159,7 +159,7 @@ def families(ctx: Context, service: Object) -> None:
     """Default ipFamilyPolicy and ipFamilies by what the cluster has. Raises 422."""
     spec, here = service["spec"], [service_ips.family(network) for network in ctx.settings.service_ranges]
     asked: list[str] = list(spec.get("ipFamilies") or ())
-    given = [service_ips.family(ip_address(address)) for address in _real(spec)]
+    given = [service_ips.family(_address(service, index, text)) for index, text in enumerate(_real(spec))]
     headless_anywhere = _headless(spec) and not spec.get("selector")
     if headless_anywhere and not asked and not spec.get("ipFamilyPolicy"):
         # Its endpoints are written by hand and may be anything.
@@ -180,6 +180,14 @@ def families(ctx: Context, service: Object) -> None:
         wanted = list(dict.fromkeys([*wanted, *here]))
     spec["ipFamilyPolicy"] = policy
     spec["ipFamilies"] = wanted[:1] if policy == "SingleStack" else wanted[:2]
+
+
+def _address(service: Object, index: int, text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        raise _invalid(service, problem.invalid(f"spec.clusterIPs[{index}]", text, detail)) from None
 
 
 async def _addresses(held: Held, service: Object, old: Object | None) -> None:

@@ -13,7 +13,7 @@ from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.registry.services import ServiceStrategy
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
-from tests.apiserver.fakes import ADMIN, FakeObjects, context, obj
+from tests.apiserver.fakes import ADMIN, context, obj
 
 PORT = {"port": 80, "protocol": "TCP", "targetPort": 80}
 
