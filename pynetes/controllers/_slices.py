@@ -6,6 +6,8 @@ What is in a slice stays there: nodes read every change of every slice, so an en
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from pynetes.apis.discovery import endpointslices
+from pynetes.client.controller import Context
 from pynetes.controllers._endpoints import Port
 from pynetes.machinery.meta import Object
 
@@ -117,3 +119,13 @@ def _new(group: Group, endpoints: list[Object], metadata: Object) -> Object:
             for port in group.ports
         ],
     }
+
+
+async def carry_out(ctx: Context, plan: Plan) -> None:
+    """Write what the plan says."""
+    for each in plan.create:
+        await ctx.create(endpointslices.RESOURCE, each)
+    for each in plan.update:
+        await ctx.update(endpointslices.RESOURCE, each)
+    for each in plan.delete:
+        await ctx.delete(endpointslices.RESOURCE, each)

@@ -7,6 +7,7 @@ from pynetes.apis.core import endpoints as resource
 from pynetes.apis.core import pods, services
 from pynetes.client.controller import Context, Controller, Rule, Watch
 from pynetes.controllers import _endpoints as endpoints
+from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery import labels
 from pynetes.machinery.errors import StatusError
@@ -109,6 +110,8 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     try:
         await (ctx.create if existing is None else ctx.update)(resource.RESOURCE, new)
     except StatusError as error:
+        if owned.namespace_is_terminating(error):
+            return None
         ctx.event(service, "Warning", "FailedToUpdateEndpoint", f"Failed to update endpoint {key}: {error}")
         raise
     return None

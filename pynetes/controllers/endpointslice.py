@@ -11,6 +11,7 @@ from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers import _slices as slices
 from pynetes.machinery import labels
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting, uid_of
 
 MANAGER = "endpointslice-controller.k8s.io"
@@ -95,12 +96,11 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
 
     plan = slices.plan(_existing(ctx, service), wanted(service, selected, zone), metadata(service, selected))
     ctx.expect(key, creates=len(plan.create), deletes=[uid_of(each) for each in plan.delete])
-    for each in plan.create:
-        await ctx.create(endpointslices.RESOURCE, each)
-    for each in plan.update:
-        await ctx.update(endpointslices.RESOURCE, each)
-    for each in plan.delete:
-        await ctx.delete(endpointslices.RESOURCE, each)
+    try:
+        await slices.carry_out(ctx, plan)
+    except StatusError as error:
+        if not owned.namespace_is_terminating(error):
+            raise
     return None
 
 

@@ -82,7 +82,8 @@ async def _create(ctx: Context, stateful: Object, pod: Object) -> None:
     try:
         await ctx.create(pods.RESOURCE, pod)
     except StatusError as error:
-        ctx.event(stateful, "Warning", "FailedCreate", f"create {what} failed error: {error}")
+        if not owned.namespace_is_terminating(error):
+            ctx.event(stateful, "Warning", "FailedCreate", f"create {what} failed error: {error}")
         raise
     ctx.event(stateful, "Normal", "SuccessfulCreate", f"create {what} successful")
 
