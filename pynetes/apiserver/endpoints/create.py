@@ -11,7 +11,7 @@ from pynetes.apiserver.endpoints import decode, objectmeta, ownership, validatio
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.registry.table import STRATEGIES
-from pynetes.machinery import errors
+from pynetes.machinery import errors, managedfields, schema
 from pynetes.machinery.meta import Object
 
 #: How often a generated name is tried again when it is taken.
@@ -114,6 +114,8 @@ def _complete(api: Api, scope: Scope, obj: Object) -> None:
 
 def reset_status(scope: Scope, obj: Object) -> None:
     """A resource whose status is a subresource begins with an empty one."""
-    if "status" in obj:
-        obj.pop("status")
-        scope.decode(obj)
+    obj.pop("status", None)
+    if scope.resource.schema is None:
+        empty = managedfields.empty_of(schema.of(scope.resource, scope.version).type)
+        if "status" in empty:
+            obj["status"] = empty["status"]

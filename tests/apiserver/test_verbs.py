@@ -1,0 +1,242 @@
+"""The verbs over the memory store, in process."""
+
+import orjson
+
+from tests.apiserver.harness import CONFIGMAPS, api, configmap
+
+
+async def test_create_completes_what_the_server_owns() -> None:
+    """uid, creationTimestamp and resourceVersion are the server's; what a client puts there does not count."""
+    async with api() as cluster:
+        body = configmap("a", x="1")
+        body["metadata"] |= {"uid": "mine", "creationTimestamp": "2001-01-01T00:00:00Z"}
+        made = await cluster.post(CONFIGMAPS, body)
+        assert made.status == 201
+        assert made.body["metadata"]["uid"] != "mine"
+        assert made.body["metadata"]["creationTimestamp"] > "2020"
+        assert made.body["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {".": {}, "f:x": {}}}
+        again = await cluster.post(CONFIGMAPS, body)
+        assert (again.status, again.body["reason"]) == (409, "AlreadyExists")
+
+
+async def test_generated_names_differ() -> None:
+    """generateName completes a prefix by a random suffix."""
+    async with api() as cluster:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
+        names = {(await cluster.post(CONFIGMAPS, body)).body["metadata"]["name"] for _ in range(5)}
+        assert len(names) == 5
+        assert all(name.startswith("x-") for name in names)
+
+
+async def test_update_needs_the_newest_version_if_it_names_one() -> None:
+    """A stale resourceVersion conflicts; none at all overwrites."""
+    async with api() as cluster:
+        first = (await cluster.post(CONFIGMAPS, configmap("a", x="1"))).body
+        await cluster.put(f"{CONFIGMAPS}/a", configmap("a", x="2"))
+        stale = await cluster.put(f"{CONFIGMAPS}/a", first)
+        assert (stale.status, stale.body["reason"]) == (409, "Conflict")
+        assert (await cluster.get(f"{CONFIGMAPS}/a")).body["data"] == {"x": "2"}
+
+
+async def test_an_update_that_changes_nothing_is_not_written() -> None:
+    """resourceVersion stays."""
+    async with api() as cluster:
+        made = (await cluster.post(CONFIGMAPS, configmap("a", x="1"))).body
+        same = (await cluster.put(f"{CONFIGMAPS}/a", made)).body
+        assert same["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+async def test_dry_run_stores_nothing() -> None:
+    """The answer is as if it had."""
+    async with api() as cluster:
+        tried = await cluster.post(f"{CONFIGMAPS}?dryRun=All", configmap("a", x="1"))
+        assert (tried.status, tried.body["data"]) == (201, {"x": "1"})
+        assert (await cluster.get(f"{CONFIGMAPS}/a")).status == 404
+
+
+async def test_unknown_fields() -> None:
+    """Refused when strict, warned of by default, dropped in silence when ignored."""
+    async with api() as cluster:
+        body = configmap("a") | {"bogus": 1}
+        strict = await cluster.post(f"{CONFIGMAPS}?fieldValidation=Strict", body)
+        assert strict.status == 400
+        assert 'unknown field "bogus"' in strict.body["message"]
+        warned = await cluster.post(CONFIGMAPS, body)
+        assert ("Warning", '299 - "unknown field \\"bogus\\""') in warned.headers
+        silent = await cluster.post(f"{CONFIGMAPS}?fieldValidation=Ignore", configmap("b") | {"bogus": 1})
+        assert "Warning" not in dict(silent.headers)
+        assert "bogus" not in silent.body
+
+
+async def test_patches() -> None:
+    """Merge, JSON and apply, each by its media type."""
+    async with api() as cluster:
+        path = f"{CONFIGMAPS}/a"
+        applied = await cluster.apply(f"{path}?fieldManager=m", configmap("a", x="1", y="2"))
+        assert applied.status == 201
+        merged = await cluster.merge(path, {"data": {"x": None, "z": "3"}})
+        assert merged.body["data"] == {"y": "2", "z": "3"}
+        operations = orjson.dumps([{"op": "replace", "path": "/data/y", "value": "4"}])
+        patched = await cluster.ask("PATCH", path, operations, content_type="application/json-patch+json")
+        assert patched.body["data"] == {"y": "4", "z": "3"}
+        refused = await cluster.apply(f"{path}?fieldManager=m", configmap("a", y="5"))
+        assert (refused.status, refused.body["reason"]) == (409, "Conflict")
+        forced = await cluster.apply(f"{path}?fieldManager=m&force=true", configmap("a", y="5"))
+        assert forced.body["data"] == {"y": "5", "z": "3"}
+
+
+async def test_finalizers_hold_a_deleted_object() -> None:
+    """It is marked; the update that takes the last finalizer away removes it."""
+    async with api() as cluster:
+        body = configmap("a")
+        body["metadata"]["finalizers"] = ["example.com/hold"]
+        await cluster.post(CONFIGMAPS, body)
+        marked = await cluster.delete(f"{CONFIGMAPS}/a")
+        assert marked.body["metadata"]["deletionTimestamp"]
+        more = await cluster.merge(f"{CONFIGMAPS}/a", {"metadata": {"finalizers": ["example.com/hold", "b.com/x"]}})
+        assert more.status == 422
+        await cluster.merge(f"{CONFIGMAPS}/a", {"metadata": {"finalizers": None}})
+        assert (await cluster.get(f"{CONFIGMAPS}/a")).status == 404
+
+
+async def test_deletion_preconditions() -> None:
+    """A uid that is another object's refuses the deletion."""
+    async with api() as cluster:
+        await cluster.post(CONFIGMAPS, configmap("a"))
+        refused = await cluster.delete(f"{CONFIGMAPS}/a", {"preconditions": {"uid": "other"}})
+        assert (refused.status, refused.body["reason"]) == (409, "Conflict")
+        assert (await cluster.delete(f"{CONFIGMAPS}/a")).body["status"] == "Success"
+
+
+async def test_generation_follows_spec_alone() -> None:
+    """Status and labels leave it; spec moves it; the status endpoint cannot touch spec."""
+    async with api() as cluster:
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        labels = {"app": "x"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        spec = {"selector": {"matchLabels": labels}, "template": template}
+        made = await cluster.post(path, {"metadata": {"name": "d", "generation": 7}, "spec": spec})
+        assert made.body["metadata"]["generation"] == 1
+        scaled = await cluster.merge(f"{path}/d/scale", {"spec": {"replicas": 4}})
+        assert (scaled.body["kind"], scaled.body["spec"]["replicas"]) == ("Scale", 4)
+        status = await cluster.merge(f"{path}/d/status", {"spec": {"replicas": 9}, "status": {"replicas": 2}})
+        assert (status.body["spec"]["replicas"], status.body["status"]["replicas"]) == (4, 2)
+        assert status.body["metadata"]["generation"] == 2
+
+
+async def test_selectors_and_pages() -> None:
+    """A page ends with a token that goes on at the revision of the first page."""
+    async with api() as cluster:
+        for index in range(5):
+            body = configmap(f"c{index}")
+            body["metadata"]["labels"] = {"odd": str(index % 2)}
+            await cluster.post(CONFIGMAPS, body)
+        odd = await cluster.get(f"{CONFIGMAPS}?labelSelector=odd%3D1")
+        assert [item["metadata"]["name"] for item in odd.body["items"]] == ["c1", "c3"]
+        first = (await cluster.get(f"{CONFIGMAPS}?limit=2")).body
+        assert first["metadata"]["remainingItemCount"] == 3
+        await cluster.delete(f"{CONFIGMAPS}/c4")
+        token = first["metadata"]["continue"]
+        rest = (await cluster.get(f"{CONFIGMAPS}?limit=5&continue={token}")).body
+        assert [item["metadata"]["name"] for item in rest["items"]] == ["c2", "c3", "c4"]
+        assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_tables_and_metadata_only() -> None:
+    """The Accept header chooses the representation."""
+    async with api() as cluster:
+        await cluster.post(CONFIGMAPS, configmap("a", x="1"))
+        table = await cluster.get(f"{CONFIGMAPS}/a", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+        assert table.body["kind"] == "Table"
+        assert table.body["rows"][0]["cells"][:2] == ["a", 1]
+        partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+        listed = await cluster.get(CONFIGMAPS, accept=partial)
+        assert (listed.body["kind"], set(listed.body["items"][0])) == (
+            "PartialObjectMetadataList",
+            {"kind", "apiVersion", "metadata"},
+        )
+        assert (await cluster.get(CONFIGMAPS, accept="image/png")).status == 406
+        assert (await cluster.get(f"{CONFIGMAPS}/a", accept="application/yaml")).raw.startswith(b"apiVersion: v1\n")
+
+
+async def test_a_watch_begins_with_the_state_and_goes_on() -> None:
+    """Without a revision what is there comes as ADDED, then every change as it happens."""
+    async with api() as cluster:
+        await cluster.post(CONFIGMAPS, configmap("a", x="1"))
+        watch = (await cluster.get(f"{CONFIGMAPS}?watch=true&timeoutSeconds=5")).stream
+        assert [(e["type"], e["object"]["metadata"]["name"]) for e in lines(await anext(watch))] == [("ADDED", "a")]
+        await cluster.merge(f"{CONFIGMAPS}/a", {"data": {"x": "2"}})
+        await cluster.delete(f"{CONFIGMAPS}/a")
+        events = lines(await anext(watch))
+        # Both may come in one piece.
+        events += lines(await anext(watch)) if len(events) < 2 else []
+        assert [event["type"] for event in events] == ["MODIFIED", "DELETED"]
+        await watch.aclose()
+
+
+async def test_initial_events_end_with_a_bookmark() -> None:
+    """sendInitialEvents: the state, then the annotated bookmark."""
+    async with api() as cluster:
+        await cluster.post(CONFIGMAPS, configmap("a"))
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        watch = (await cluster.get(f"{CONFIGMAPS}?{query}")).stream
+        added, bookmark = [lines(await anext(watch))[0] for _ in range(2)]
+        assert (added["type"], bookmark["type"]) == ("ADDED", "BOOKMARK")
+        assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+        await watch.aclose()
+
+
+def lines(chunk: bytes) -> list[dict[str, dict[str, dict[str, str]]]]:
+    return [orjson.loads(line) for line in chunk.splitlines()]
+
+
+async def test_custom_resources() -> None:
+    """A definition is served at once: pruned, defaulted, validated, in discovery; it goes with its objects."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["size"],
+                "properties": {
+                    "size": {"type": "integer", "minimum": 1},
+                    "color": {"type": "string", "default": "red"},
+                },
+            }
+        },
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "widgets", "kind": "Widget"}
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+    async with api() as cluster:
+        made = await cluster.post(definitions, {"metadata": {"name": "widgets.example.com"}, "spec": spec})
+        assert made.status == 201, made.raw
+        watch = (await cluster.get(f"{definitions}?watch=true&timeoutSeconds=10")).stream
+        async for chunk in watch:
+            statuses = lines(chunk)[-1]["object"].get("status", {})
+            if any(c["type"] == "Established" for c in statuses.get("conditions") or ()):  # type: ignore[index]
+                break
+        await watch.aclose()
+        widget = {
+            "apiVersion": "example.com/v1",
+            "kind": "Widget",
+            "metadata": {"name": "a"},
+            "spec": {"size": 2, "x": 1},
+        }
+        stored = await cluster.post(widgets, widget)
+        assert stored.body["spec"] == {"size": 2, "color": "red"}
+        bad = await cluster.merge(f"{widgets}/a", {"spec": {"size": 0}})
+        assert bad.status == 422
+        assert "spec.size in body should be greater than or equal to 1" in bad.body["message"]
+        assert (await cluster.get("/apis/example.com/v1")).body["resources"][0]["name"] == "widgets"
+
+
+async def test_paths_that_nobody_serves() -> None:
+    """An unknown group is plain text, an unknown resource of a known group a Status."""
+    async with api() as cluster:
+        plain = await cluster.get("/apis/nobody/v1/things")
+        assert (plain.status, plain.raw) == (404, b"404 page not found\n")
+        status = await cluster.get("/api/v1/bogus")
+        assert (status.status, status.body["reason"]) == (404, "NotFound")
