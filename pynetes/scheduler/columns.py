@@ -31,7 +31,9 @@ class NodeColumns:
         self.resources: dict[str, int] = {name: column for column, name in enumerate(BASE_RESOURCES)}
         self.alive: Mask = np.zeros(_ROWS, dtype=np.bool_)
         self.unschedulable: Mask = np.zeros(_ROWS, dtype=np.bool_)
+        #: Nodes with taints that keep pods away, and with taints that only make them the worse choice.
         self.tainted: Mask = np.zeros(_ROWS, dtype=np.bool_)
+        self.soft_tainted: Mask = np.zeros(_ROWS, dtype=np.bool_)
         self.allocatable: Numbers = np.zeros((_ROWS, len(BASE_RESOURCES)), dtype=np.int64)
         self.requested: Numbers = np.zeros((_ROWS, len(BASE_RESOURCES)), dtype=np.int64)
         #: CPU and memory taken, with defaults for pods that request nothing.
@@ -64,7 +66,9 @@ class NodeColumns:
         self.nodes[row], self.alive[row] = node, True
         spec, status = node.get("spec") or {}, node.get("status") or {}
         self.unschedulable[row] = bool(spec.get("unschedulable"))
-        self.tainted[row] = any(taint["effect"] != "PreferNoSchedule" for taint in spec.get("taints") or ())
+        effects = {taint["effect"] for taint in spec.get("taints") or ()}
+        self.tainted[row] = bool(effects - {"PreferNoSchedule"})
+        self.soft_tainted[row] = "PreferNoSchedule" in effects
         self.allocatable[row] = 0
         for resource, text in (status.get("allocatable") or {}).items():
             column = self.column(resource)
@@ -104,7 +108,7 @@ class NodeColumns:
         self.pods.append({})
         if row >= len(self.alive):
             more = len(self.alive)
-            for name in ("alive", "unschedulable", "tainted", "allocatable", "requested", "nonzero"):
+            for name in ("alive", "unschedulable", "tainted", "soft_tainted", "allocatable", "requested", "nonzero"):
                 column = getattr(self, name)
                 setattr(self, name, np.concatenate([column, np.zeros((more, *column.shape[1:]), dtype=column.dtype)]))
         return row

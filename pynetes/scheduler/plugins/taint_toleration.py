@@ -52,7 +52,9 @@ class TaintToleration(Plugin):
         tolerations = [
             t for t in pod.spec.get("tolerations") or () if t.get("effect") in (None, "", "PreferNoSchedule")
         ]
-        counts = np.array([_disliked(nodes.node(row), tolerations) for row in rows.tolist()], dtype=np.float64)
+        counts: Scores = np.zeros(len(rows))
+        for place in np.flatnonzero(nodes.soft_tainted[rows]).tolist():
+            counts[place] = _disliked(nodes.node(int(rows[place])), tolerations)
         return normalised(counts, reverse=True) if counts.any() else None
 
     def hint(self, pod: PodInfo, event: Event, new: Object, old: Object | None) -> bool:
@@ -60,7 +62,5 @@ class TaintToleration(Plugin):
 
 
 def _disliked(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> int:
-    taints = (node.get("spec") or {}).get("taints")
-    if not taints:
-        return 0
+    taints = node["spec"]["taints"]
     return sum(taint["effect"] == "PreferNoSchedule" and not tolerates(tolerations, taint) for taint in taints)
