@@ -98,7 +98,6 @@ def _complete(api: Api, scope: Scope, obj: Object) -> None:
     """What the server sets on every new object, then on one of this kind."""
     resource, metadata = scope.resource, obj["metadata"]
     objectmeta.begin(obj, api.clock.now())
-    metadata.pop("generation", None)
     if resource.generation:
         metadata["generation"] = 1
     if not metadata.get("name"):
