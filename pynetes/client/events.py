@@ -89,7 +89,8 @@ class Recorder:
         reference = _reference(obj)
         body = self._body(about, reference, message, action)
         try:
-            self._queue.put_nowait(((about, message), body))
+            # Containers of one pod say the same things: what it is about counts as well.
+            self._queue.put_nowait(((about, f"{reference.get('fieldPath', '')} {message}"), body))
         except asyncio.QueueFull:
             _LOG.debug(logs.fact("event dropped, the backlog is full", object=obj, reason=reason))
 

@@ -15,7 +15,8 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
-from pynetes.kubelet import admission, hosts, machine, node, orphans
+from pynetes.component.metrics import REGISTRY
+from pynetes.kubelet import admission, garbage, hosts, machine, node, orphans
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
@@ -36,6 +37,7 @@ from pynetes.machinery.meta import Key, Object
 
 log = logging.getLogger(__name__)
 
+RUNNING = REGISTRY.gauge("kubelet_active_pods", "The number of pods the kubelet considers active.")
 #: A list of containers older than this makes the node not ready, in seconds.
 STALE = 180.0
 #: Images in the node's status.
@@ -100,6 +102,7 @@ class Kubelet:
             group.start(bound.run())
             await bound.wait_synced()
             group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
+            group.start(garbage.rotate_logs(ctx), name="logs")
             await orphans.stop_all(ctx, self.workers)
             self.started.set()
             await tasks.forever()
@@ -205,6 +208,7 @@ class Kubelet:
             worker.update(new)
             return
         worker = self.workers[uid] = Worker(self.ctx, new)
+        RUNNING.set(len(self.workers))
         self._admit(worker, new)
         group.start(self._work(worker), name=f"pod {new['metadata']['name']}")
 
@@ -223,6 +227,7 @@ class Kubelet:
         await worker.run()
         if self.workers.get(worker.uid) is worker:
             del self.workers[worker.uid]
+            RUNNING.set(len(self.workers))
 
     # Node
 

@@ -18,7 +18,7 @@ from pynetes.apis.core import pods
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.tasks import Group, leaves
-from pynetes.kubelet import lifecycle, podspec, start, status, stop
+from pynetes.kubelet import garbage, lifecycle, podspec, start, status, stop
 from pynetes.kubelet import logs as podlogs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
@@ -184,6 +184,7 @@ class Worker:
         if not actions.create_sandbox:
             await start.mount(ctx, pod)
         if not (actions.kill_pod or actions.create_sandbox or actions.kill or allowed):
+            await garbage.remove_outdated(ctx, runtime)
             return pause
         retry = await self._act(actions, allowed, runtime)
         await ctx.pleg.refresh(self.uid)

@@ -10,6 +10,8 @@ import pytest
 
 from pynetes.apis.core import configmaps, pods
 from pynetes.cluster.containerd import Containerd
+from pynetes.component import tasks
+from pynetes.kubelet import garbage
 from pynetes.kubelet.volumes import mounts
 from pynetes.machinery.meta import Key
 from tests.kubelet import rig as rigs
@@ -273,6 +275,18 @@ async def test_names_inside(rig: Rig) -> None:
     resolv = await rig.exec("named", "cat", "/etc/resolv.conf")
     assert resolv.split("\n")[:3] == ["search a.example", "nameserver 9.9.9.9", "options ndots:2"]
     assert await rig.exec("named", "hostname") == "named\n"
+
+
+async def test_logs_rotate(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that has grown too large is put aside; the container writes on into a new one."""
+    monkeypatch.setattr(garbage, "LOG_BYTES", 2000)
+    monkeypatch.setattr(garbage, "LOG_INTERVAL", 0.05)
+    await rig.started(pod("chatty", "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.01; done"))
+    folder = rig.kubelet.ctx.log_root / "default_chatty_uid-chatty" / "c"
+    async with tasks.Group() as group:
+        group.start(garbage.rotate_logs(rig.kubelet.ctx))
+        await rig.until(lambda: len(list(folder.glob("0.log.*"))) >= 1)
+        await rig.until(lambda: "line" in rig.log("chatty"))
 
 
 async def test_configmap_object_is_let_go(rig: Rig) -> None:

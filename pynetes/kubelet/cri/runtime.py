@@ -1,10 +1,12 @@
 """The calls of CRI that the kubelet makes, with plain arguments and values back."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
+from pynetes.component.metrics import REGISTRY
 from pynetes.kubelet.cri import state
 from pynetes.kubelet.cri.state import Sandbox, State
 from pynetes.rpc import channel
@@ -14,6 +16,16 @@ from pynetes.rpc.cri import runtime_v1_pb2_grpc as stubs
 #: As upstream's --runtime-request-timeout. Pulls and stops get their own.
 TIMEOUT = 120.0
 PULL_TIMEOUT = 3600.0
+
+OPERATIONS = REGISTRY.counter(
+    "kubelet_runtime_operations_total", "Cumulative number of runtime operations by operation type.", "operation_type"
+)
+ERRORS = REGISTRY.counter(
+    "kubelet_runtime_operations_errors_total", "Cumulative number of runtime operation errors.", "operation_type"
+)
+SECONDS = REGISTRY.histogram(
+    "kubelet_runtime_operations_duration_seconds", "Duration in seconds of runtime operations.", "operation_type"
+)
 
 STATES = {
     pb.CONTAINER_CREATED: State.CREATED,
@@ -174,10 +186,15 @@ class Runtime:
         await self._call(self._runtime.ReopenContainerLog, pb.ReopenContainerLogRequest(container_id=container_id))
 
     async def _call(self, method: Any, request: Message, *, timeout: float | None = TIMEOUT) -> Any:
+        operation, started = type(request).__name__.removesuffix("Request"), time.monotonic()
+        OPERATIONS.inc(operation)
         try:
             return await method(request, timeout=timeout)
         except channel.RpcError as error:
+            ERRORS.inc(operation)
             raise RuntimeFailure(error) from error
+        finally:
+            SECONDS.observe(time.monotonic() - started, operation)
 
     async def _tolerant(self, method: Any, request: Message, *, timeout: float = TIMEOUT) -> None:
         try:
