@@ -106,16 +106,16 @@ class RBAC:
         return Decision(Verdict.NO_OPINION, f"RBAC: {text}")
 
     def _gather(self, index: Index, user: User, namespace: str) -> Held:
-        found: list[tuple[Rule, Grant]] = []
-        missing: dict[str, None] = {}
-        for scope in ("", namespace) if namespace else ("",):
-            for grant in _grants(index, user, scope):
-                stored = self.role_rules(grant.role, scope)
-                if stored is None:
-                    kind = grant.role["kind"].lower()
-                    missing[f"{kind}.rbac.authorization.k8s.io {quote(grant.role['name'])} not found"] = None
-                    continue
-                found.extend((rule, grant) for rule in rules.compile_rules(stored))
+        # What holds cluster-wide is gathered once and shared by all namespaces.
+        wide = self.held(user, "") if namespace else Held((), ())
+        found, missing = list(wide.rules), dict.fromkeys(wide.errors)
+        for grant in _grants(index, user, namespace):
+            stored = self.role_rules(grant.role, namespace)
+            if stored is None:
+                kind = grant.role["kind"].lower()
+                missing[f"{kind}.rbac.authorization.k8s.io {quote(grant.role['name'])} not found"] = None
+                continue
+            found.extend((rule, grant) for rule in rules.compile_rules(stored))
         return Held(tuple(found), tuple(missing))
 
     def _current(self) -> Index:
