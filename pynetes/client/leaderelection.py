@@ -10,6 +10,7 @@ import random
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from pynetes.apis.coordination import leases
 from pynetes.client.rest import Client
@@ -37,9 +38,16 @@ class LeadershipLost(Exception):
     """The Lease could not be renewed in time; somebody else may hold it now."""
 
 
-def identity() -> str:
-    """A holderIdentity that no other process has: host_uuid."""
-    return f"{socket.gethostname()}_{uuid.uuid4()}"
+def identity(port: int = 0) -> str:
+    """A holderIdentity that no other process has: host_uuid.
+
+    With the port that the process listens on, the same one again after a restart: the kernel lets only one process
+    have the port, so an instance that was killed goes on at once instead of waiting for its own Lease to run out."""
+    if not port:
+        return f"{socket.gethostname()}_{uuid.uuid4()}"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    network = Path("/proc/self/ns/net").stat().st_ino
+    return f"{socket.gethostname()}_{uuid.uuid5(uuid.UUID(boot), f'{network}:{port}')}"
 
 
 class LeaderElector:

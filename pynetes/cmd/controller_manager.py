@@ -12,7 +12,7 @@ from pynetes import controllers
 from pynetes.client import kubeconfig
 from pynetes.client.controller import Controller
 from pynetes.client.kubeconfig import KubeconfigError
-from pynetes.client.leaderelection import LeaderElector
+from pynetes.client.leaderelection import LeaderElector, identity
 from pynetes.client.manager import Manager
 from pynetes.client.rest import Client
 from pynetes.client.serviceaccounts import ServiceAccountTransport
@@ -144,7 +144,7 @@ async def run(given: Config, chosen: Sequence[Controller], credentials: kubeconf
             serving.serve(app, host=given.bind_address, port=given.secure_port, context=context)
         )
         if given.leader_elect:
-            await LeaderElector(client, COMPONENT, clock=clock).run(manager.run)
+            await LeaderElector(client, COMPONENT, clock=clock, holder=identity(given.secure_port)).run(manager.run)
         else:
             await manager.run()
 

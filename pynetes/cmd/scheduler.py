@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pynetes.client.kubeconfig import KubeconfigError
-from pynetes.client.leaderelection import LeaderElector
+from pynetes.client.leaderelection import LeaderElector, identity
 from pynetes.client.rest import Client
 from pynetes.component import config, logs, serving, tasks, tls
 from pynetes.component.clock import SystemClock
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 async def run(options: Config, client: Client) -> None:
     """Serve health and metrics, win the election, schedule."""
     scheduler, checks = Scheduler(client), Checks()
-    elector = LeaderElector(client, COMPONENT, clock=SystemClock())
+    elector = LeaderElector(client, COMPONENT, clock=SystemClock(), holder=identity(options.secure_port))
     checks.ready("scheduler", lambda: scheduler.unsynced() if elector.leading or not options.leader_elect else None)
     async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks):
         try:

@@ -6,7 +6,7 @@ import pytest
 
 from pynetes.apis.coordination import leases
 from pynetes.client.fake import FakeAPI
-from pynetes.client.leaderelection import LeaderElector, LeadershipLost
+from pynetes.client.leaderelection import LeaderElector, LeadershipLost, identity
 from pynetes.component.tasks import Group, forever, leaves
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key
@@ -72,3 +72,23 @@ async def test_a_holder_that_cannot_renew_stops() -> None:
             await clock.advance(30)
     assert isinstance(leaves(failed.value)[0], LeadershipLost)
     assert cancelled == [10.0]
+
+
+def test_a_restarted_instance_is_the_same_holder() -> None:
+    """The port makes the identity: the same after a restart, another for another port, random without one."""
+    assert identity(10259) == identity(10259)
+    assert len({identity(10259), identity(10257), identity(), identity()}) == 4
+
+
+async def test_a_killed_instance_goes_on_at_once() -> None:
+    """It finds its own name in the Lease and need not wait for it to run out."""
+    clock = VirtualClock()
+    api = FakeAPI(clock=clock)
+    spec = {"holderIdentity": "me", "leaseDurationSeconds": 15, "leaseTransitions": 0}
+    metadata = {"namespace": KEY.namespace, "name": KEY.name}
+    api.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+    elector = LeaderElector(api.client(), KEY.name, clock=clock, holder="me")
+    async with Group() as group:
+        group.start(elector.run(forever))
+        await settle()
+        assert elector.leading
