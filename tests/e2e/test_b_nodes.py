@@ -37,7 +37,7 @@ def test_pods_spread_and_reach_each_other_and_every_service(three: Cluster) -> N
 
 
 def _fetch(cluster: Cluster, pod: str, url: str) -> str:
-    return cluster.run("-n", "shop", "exec", pod, "--", "wget", "-q", "-T", "10", "-O", "-", url)
+    return cluster.run("-n", "shop", "exec", pod, "--", "timeout", "10", "wget", "-q", "-O", "-", url)
 
 
 def test_logs_and_exec_reach_pods_on_every_node(three: Cluster) -> None:

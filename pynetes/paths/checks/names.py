@@ -17,7 +17,7 @@ async def _from_a_pod(scene: Scene) -> str:
     pod = (await scene.pods())[0]["metadata"]["name"]
     service = await scene.client.get(services.RESOURCE, Key(NAMESPACE, "web"))
     address = service["spec"]["clusterIP"]
-    heard = (await scene.exec(pod, "wget", "-q", "-T", "5", "-O", "-", "http://web/")).strip()
+    heard = (await scene.exec(pod, "timeout", "5", "wget", "-q", "-O", "-", "http://web/")).strip()
     expect(heard.startswith("web-"), f"http://web/ answered {heard!r}")
     name = f"web.{NAMESPACE}.svc.{scene.site.domain}"
     looked = await scene.exec(pod, "nslookup", f"{name}.")

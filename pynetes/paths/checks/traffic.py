@@ -58,7 +58,7 @@ async def _packets(scene: Scene) -> str:
     web = await scene.pods()
     service = await scene.client.get(services.RESOURCE, Key(NAMESPACE, "web"))
     address = service["spec"]["clusterIP"]
-    loop = f"for i in $(seq {REQUESTS}); do wget -q -T 5 -O - http://{address}/; done"
+    loop = f"for i in $(seq {REQUESTS}); do timeout 5 wget -q -O - http://{address}/; done"
     found = await asyncio.gather(*(scene.exec(pod["metadata"]["name"], "sh", "-c", loop) for pod in web))
     names = {pod["metadata"]["name"] for pod in web}
     shares = []
@@ -69,7 +69,7 @@ async def _packets(scene: Scene) -> str:
         shares.append(f"{pod['metadata']['name']} on {pod['spec']['nodeName']}: {own} of {len(answers)} from itself")
     for source, target in ((web[0], web[1]), (web[1], web[0])):
         url = f"http://{target['status']['podIP']}:8080/"
-        said = (await scene.exec(source["metadata"]["name"], "wget", "-q", "-T", "5", "-O", "-", url)).strip()
+        said = (await scene.exec(source["metadata"]["name"], "timeout", "5", "wget", "-q", "-O", "-", url)).strip()
         expect(said == target["metadata"]["name"], f"{url} answered {said!r}")
     return f"through {address}: {json.dumps(shares)[1:-1]}; and directly both ways"
 
