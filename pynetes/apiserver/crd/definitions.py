@@ -61,6 +61,9 @@ class Definitions:
             # A definition that has gone meanwhile says so in an event of its own.
             if error.code != 404:
                 log.warning(logs.fact("a definition could not be handled", definition=name, error=error))
+        except Exception:
+            # One definition that nobody can serve must not take the API server down with it.
+            log.exception(logs.fact("a definition could not be handled", definition=name))
 
     async def _serve(self, definition: Object) -> None:
         name = definition["metadata"]["name"]

@@ -13,7 +13,7 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
-from pynetes.apiserver.http import Request, Response
+from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.machinery import errors, field, patch, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
@@ -111,15 +111,14 @@ async def _apply(
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     applied = encoding.load_yaml(request.body)
     _check_applied(applied, scope)
-    objectmeta.check_identity(scope.resource, applied, namespace=scope.namespace, name=scope.name)
+    # Checked on a copy: ownership is read from what the client wrote, not from what normalising makes of it.
+    _check_declared(encoding.load_json(encoding.dump(applied, JSON)), scope)
 
-    unknown = scope.decode(applied)
-    if unknown:
-        decode.report(unknown, scope, options, request.warnings)
-
-    async def wish(old: Object) -> Object:
+    async def wish(old: Object | None) -> Object:
         new = ownership.applied(scope, old, applied, options=options, now=api.clock.now())
+        scope.decode(new)
         scope.default(new)
+        objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
         return new
 
     update = Update(api, request, scope, options, options.manager, wish, owned=True)
@@ -132,9 +131,7 @@ async def _apply(
         uid = applied["metadata"]["uid"]
         detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(scope.resource.plural, scope.resource.group, scope.name, detail)
-    fresh = ownership.applied(scope, None, applied, options=options, now=api.clock.now())
-    scope.decode(fresh)
-    scope.default(fresh)
+    fresh = await wish(None)
     return await create.create(
         api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
     )
@@ -154,3 +151,17 @@ def _check_applied(applied: Object, scope: Scope) -> None:
     if not (applied.get("metadata") or {}).get("name"):
         text = f"the name of the object ({scope.name} based on URL) was undeterminable: name must be provided"
         raise errors.bad_request(text)
+
+
+def _check_declared(copy: Object, scope: Scope) -> None:
+    """Fields that the schema does not know cannot be owned. Raises StatusError, upstream's 500 for built-in kinds."""
+    metadata = dict(copy.get("metadata") or {})
+    named, version = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}", copy.get("apiVersion", "")
+    objectmeta.check_identity(scope.resource, copy, namespace=scope.namespace, name=scope.name)
+    unknown = scope.decode(copy)
+    if unknown:
+        about = f"{named}; {version if '/' in version else '/' + version}, Kind={scope.resource.kind}"
+        listed = f".{unknown[0]}: field not declared in schema"
+        if len(unknown) > 1:
+            listed = "errors:" + "".join(f"\n  .{path}: field not declared in schema" for path in unknown)
+        raise errors.failure(500, "", f"failed to create typed patch object ({about}): {listed}")
