@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help up down reset status test quick check bench docs format clean
 PY := .venv/bin/python
-export PYTHONDONTWRITEBYTECODE :=
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18

@@ -92,7 +92,7 @@ def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **spec.env},
+            env=_environment() | spec.env,
             cwd="/",
             start_new_session=True,
         )
@@ -101,6 +101,11 @@ def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(f"{child.pid} {_started(child.pid)} {spec.digest}")
     return running
+
+
+def _environment() -> dict[str, str]:
+    """This process's, except for what would make Python compile every module anew at each start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def adopt(spec: Process, run_dir: Path) -> Running | None:

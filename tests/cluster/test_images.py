@@ -1,17 +1,19 @@
 """Image archives: what the OCI layout asks for, and that the same content gives the same bytes."""
 
+import gzip
+import hashlib
 import io
 import json
 import tarfile
 from pathlib import Path
 
 from pynetes.cluster.images import interpreter
-from pynetes.cluster.images.archive import Entry, Image, digest_of, write_archive, write_layer
+from pynetes.cluster.images.archive import Entry, Image, Layer, digest_of, write_archive, write_layer
 
 
 def archive(folder: Path) -> tarfile.TarFile:
     """A small archive of one layer."""
-    layer = folder / "one.layer"
+    layer = Layer(folder / "one.layer")
     write_layer([Entry("etc/motd", data=b"hello\n", mode=0o644), Entry("bin/sh", link="busybox")], layer)
     image = Image(name="example.org/small:1", layers=[layer], entrypoint=("/bin/sh",), command=("-c", "true"))
     write_archive(image, folder / "small.tar")
@@ -34,7 +36,7 @@ def test_the_index_leads_to_manifest_configuration_and_layers(tmp_path: Path) ->
     config = json.loads(_blob(tar, manifest["config"]))
     layer = _blob(tar, manifest["layers"][0])
     assert config["config"]["Entrypoint"] == ["/bin/sh"]
-    assert config["rootfs"]["diff_ids"] == [manifest["layers"][0]["digest"]]
+    assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(gzip.decompress(layer)).hexdigest()]
     with tarfile.open(fileobj=io.BytesIO(layer)) as inside:
         assert inside.getnames() == ["bin", "bin/sh", "etc", "etc/motd"]
 
@@ -48,8 +50,8 @@ def _blob(tar: tarfile.TarFile, descriptor: dict[str, str]) -> bytes:
 def test_the_same_entries_give_the_same_layer(tmp_path: Path) -> None:
     """Digests tell whether an image has changed, so order and time of packing must not matter."""
     entries = [Entry("a", data=b"1"), Entry("b/c", data=b"2")]
-    write_layer(entries, tmp_path / "one")
-    write_layer(reversed(entries), tmp_path / "two")
+    write_layer(entries, Layer(tmp_path / "one"))
+    write_layer(reversed(entries), Layer(tmp_path / "two"))
     assert digest_of(tmp_path / "one") == digest_of(tmp_path / "two")
 
 

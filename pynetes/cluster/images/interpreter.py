@@ -4,7 +4,9 @@ A virtual environment, Debian's Python and one built by hand all come out the sa
 /usr/lib, the packages in /usr/lib/pynetes.
 """
 
+import compileall
 import importlib.metadata
+import importlib.util
 import re
 import subprocess
 import sys
@@ -45,6 +47,8 @@ def base_entries() -> list[Entry]:
 def own_entries() -> Iterator[Entry]:
     """Pynetes' code, as this process runs it."""
     root = Path(pynetes.__file__).parent
+    # Containers have read-only root file systems: what is not compiled here would be at every start.
+    compileall.compile_dir(root, quiet=2)
     yield from _tree(root, f"{PACKAGES}/pynetes", skip=lambda relative: "/testing/" in f"/{relative}")
 
 
@@ -110,6 +114,9 @@ def _requirements() -> Iterator[Entry]:
             source = Path(str(file.locate()))
             if source.is_file():
                 yield Entry(f"{PACKAGES}/{relative}", source=source)
+            if source.suffix == ".py" and (compiled := Path(importlib.util.cache_from_source(str(source)))).exists():
+                folder = Path(relative).parent / "__pycache__"
+                yield Entry(f"{PACKAGES}/{folder}/{compiled.name}", source=compiled)
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> Iterator[Entry]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pynetes
 from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.images import interpreter, recipes
-from pynetes.cluster.images.archive import Entry, Image, write_archive, write_layer
+from pynetes.cluster.images.archive import Entry, Image, Layer, write_archive, write_layer
 from pynetes.component import command
 
 ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
@@ -57,12 +57,10 @@ def _image(folder: Path, name: str, layers: dict[str, Callable[[], Iterable[Entr
         return target
     paths = []
     for layer, entries in layers.items():
-        path = folder / f"{layer}.layer"
-        if not path.exists():
-            partial = path.with_suffix(".partial")
-            write_layer(entries(), partial)
-            partial.rename(path)
-        paths.append(path)
+        written = Layer(folder / f"{layer}.layer")
+        if not written.exists():
+            write_layer(entries(), written)
+        paths.append(written)
     write_archive(
         Image(name=image.name, layers=paths, command=image.command, entrypoint=image.entrypoint, env=image.env),
         target,
