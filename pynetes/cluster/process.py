@@ -92,7 +92,7 @@ def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment() | spec.env,
+            env={**_environment(), **spec.env},
             cwd="/",
             start_new_session=True,
         )

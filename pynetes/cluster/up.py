@@ -262,7 +262,7 @@ STAGES: tuple[tuple[Phase, ...], ...] = (
     (Phase("Plan the network", _network),),
     (Phase("Certificates", _certificates),),
     (Phase("Start the processes", _processes),),
-    (Phase("Pack images", _images), Phase("Administrators", _administrators)),
-    (Phase("Import images", _import), Phase("Pod networks", _pods), Phase("Add-ons", _addons)),
+    (Phase("Pack images", _images), Phase("Import images", _import), Phase("Administrators", _administrators)),
+    (Phase("Pod networks", _pods), Phase("Add-ons", _addons)),
     (Phase("Wait until it answers", _answers),),
 )

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import orjson
 
@@ -95,7 +95,7 @@ def write_layer(entries: Iterable[Entry], layer: Layer) -> None:
     partial = layer.path.with_suffix(".partial")
     with partial.open("wb") as file:
         tee = _Tee(file)
-        with tarfile.open(fileobj=tee, mode="w|", bufsize=1 << 20, format=tarfile.PAX_FORMAT) as tar:
+        with tarfile.open(fileobj=cast(BinaryIO, tee), mode="w|", bufsize=1 << 20, format=tarfile.PAX_FORMAT) as tar:
             for path in sorted(by_path):
                 _add(tar, path, by_path[path])
         tee.close()

@@ -3,7 +3,6 @@
 An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -88,6 +87,6 @@ async def import_all(archives: dict[str, Path], node: Containerd) -> None:
             await command.run(node.import_command(archive))
             note.touch()
 
-    async with asyncio.TaskGroup() as group:
-        for name, archive in archives.items():
-            group.create_task(bring(name, archive))
+    # One after the other: containerd locks an archive's index by its name, which all archives share.
+    for name, archive in archives.items():
+        await bring(name, archive)
