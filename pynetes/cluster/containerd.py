@@ -59,10 +59,10 @@ class Containerd:
         """The command line. Killing containerd leaves containers running: their shims are not its children."""
         return [shutil.which(self.binary) or self.binary, "--config", str(self.config)]
 
-    def import_command(self, archive: Path) -> list[str]:
-        """Imports an image archive into the namespace that CRI uses."""
+    def import_command(self, archive: Path, *, unpack: bool = False) -> list[str]:
+        """Imports an image archive into the namespace that CRI uses; unpacked now, or when a container first needs it."""
         address = ["--address", str(self.socket), "--namespace", "k8s.io"]
-        return ["ctr", *address, "images", "import", "--no-unpack", str(archive)]
+        return ["ctr", *address, "images", "import", *([] if unpack else ["--no-unpack"]), str(archive)]
 
     def write(self, machine: Machine | None = None) -> None:
         """Make the folders and write the configuration for this machine (or the one described)."""

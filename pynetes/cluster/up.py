@@ -224,7 +224,8 @@ async def _import(bringup: Bringup) -> str:
 async def _import_into(cluster: Cluster, node: str, archives: dict[str, Path]) -> None:
     name = f"containerd-{node}"
     await _until(lambda: _ready(cluster, name), lambda: _why(cluster, name))
-    await store.import_all(archives, cluster.containerd(node))
+    # The first node most likely gets the add-ons' pods, and the processor waits for the API server now.
+    await store.import_all(archives, cluster.containerd(node), unpack=node == cluster.node_names()[0])
 
 
 async def _pods(bringup: Bringup) -> str:
