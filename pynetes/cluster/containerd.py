@@ -60,7 +60,7 @@ class Containerd:
         return [shutil.which(self.binary) or self.binary, "--config", str(self.config)]
 
     def import_command(self, archive: Path, *, unpack: bool = False) -> list[str]:
-        """Imports an image archive into the namespace that CRI uses; unpacked now, or when a container first needs it."""
+        """Imports an image archive where CRI finds it; it is unpacked now, or when a container first needs it."""
         address = ["--address", str(self.socket), "--namespace", "k8s.io"]
         return ["ctr", *address, "images", "import", *([] if unpack else ["--no-unpack"]), str(archive)]
 
