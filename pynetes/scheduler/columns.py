@@ -4,6 +4,7 @@ A node is a row; a freed row is used again. Columns change by difference, with e
 number (labels, ports, images) is indexed by value, so that a plugin asks for the rows that have it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -46,6 +47,8 @@ class NodeColumns:
         self.images: dict[str, dict[int, int]] = {}
         #: Row → the pods there that have terms of inter-pod affinity.
         self.affine: dict[int, dict[Key, PodInfo]] = {}
+        #: Controller UID → row → how many of its pods are there.
+        self.replicas: dict[str, Counter[int]] = {}
         #: Namespace → its labels.
         self.namespaces: dict[str, dict[str, str]] = {}
         self._free: list[int] = []
@@ -143,6 +146,8 @@ class NodeColumns:
             column = self.column(resource)
             self.requested[row, column] += sign * value
         self.nonzero[row] += np.multiply(info.nonzero, sign)
+        if info.controller:
+            self._count_replica(row, info.controller, sign)
         if info.has_pod_affinity:
             self._count_affine(row, info, sign)
         for port in info.host_ports:
@@ -153,6 +158,14 @@ class NodeColumns:
                 taken.remove(port.ip)
                 if not taken:
                     del self.ports[port.protocol, port.port][row]
+
+    def _count_replica(self, row: int, controller: str, sign: int) -> None:
+        counts = self.replicas.setdefault(controller, Counter())
+        counts[row] += sign
+        if not counts[row]:
+            del counts[row]
+            if not counts:
+                del self.replicas[controller]
 
     def _count_affine(self, row: int, info: PodInfo, sign: int) -> None:
         here = self.affine.setdefault(row, {})

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pynetes.machinery import quantity
-from pynetes.machinery.meta import Key, Object, key_of
+from pynetes.machinery.meta import Key, Object, controller_of, key_of
 
 #: What a container without requests counts as when nodes are compared (never when they are filled up).
 DEFAULT_CPU = 100
@@ -67,6 +67,12 @@ class PodInfo:
         """CPU and memory, with defaults where nothing is requested: for scores."""
         total = _total(self.spec, {"cpu": DEFAULT_CPU, "memory": DEFAULT_MEMORY})
         return total["cpu"], total["memory"]
+
+    @cached_property
+    def controller(self) -> str:
+        """UID of the object whose replica it is; "" for a pod of its own."""
+        ref = controller_of(self.pod)
+        return str(ref["uid"]) if ref else ""
 
     @property
     def has_pod_affinity(self) -> bool:

@@ -78,3 +78,18 @@ async def test_terms_speak_of_namespaces() -> None:
         await world.put(pod("near", affinity=selected), pod("far", affinity=affinity("podAffinity", "db")))
         assert world.place("near").startswith("b")
         assert world.place("far") == ""
+
+
+async def test_replicas_keep_apart_by_default() -> None:
+    """Pods of one controller go to different nodes, and to different zones first, without asking for it."""
+    zone = "topology.kubernetes.io/zone"
+    cluster = tuple(node(f"{name}{i}", labels={zone: name}) for name in "abc" for i in (1, 2))
+    replicas = [pod(f"w{i}", cpu="10m") for i in range(6)]
+    for replica in replicas:
+        ref = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "w", "uid": "u", "controller": True}
+        replica["metadata"]["ownerReferences"] = [ref]
+    async with scheduling(*cluster) as world:
+        await world.put(*replicas[:3])
+        assert sorted(world.place(f"w{i}")[0] for i in range(3)) == ["a", "b", "c"]
+        await world.put(*replicas[3:])
+        assert len({world.place(f"w{i}") for i in range(6)}) == 6

@@ -16,6 +16,7 @@ from pynetes.scheduler.plugins.taint_toleration import untolerated
 from pynetes.scheduler.pods import PodInfo
 
 _REASON = "node(s) didn't match pod topology spread constraints"
+_ZONE = "topology.kubernetes.io/zone"
 _MISSING = f"{_REASON} (missing required label)"
 
 
@@ -47,6 +48,8 @@ class PodTopologySpread(Plugin):
             yield Rejection(nodes.mask(row for value in full for row in spread.domains[value]), _REASON)
 
     def score_nodes(self, pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
+        if not pod.spec.get("topologySpreadConstraints"):
+            return _replicas_apart(pod, nodes, rows)
         soft = _constraints(pod, "ScheduleAnyway")
         if not soft:
             return None
@@ -57,12 +60,34 @@ class PodTopologySpread(Plugin):
             weight = math.log(len(spread.counts) + 2)
             for value, count in spread.counts.items():
                 costs[list(spread.domains[value])] += count * weight + spread.skew - 1
-        mine = costs[rows]
-        if not mine.max(initial=0.0):
-            return None
-        scores: Scores = MAX_SCORE * (mine.max() + mine.min() - mine) / mine.max()
-        scores[~labelled[rows]] = 0
+        scores = _cheapest(costs[rows])
+        if scores is not None:
+            scores[~labelled[rows]] = 0
         return scores
+
+
+def _cheapest(costs: Scores) -> Scores | None:
+    highest = costs.max(initial=0.0)
+    if not highest:
+        return None
+    scores: Scores = MAX_SCORE * (highest + costs.min() - costs) / highest
+    return scores
+
+
+def _replicas_apart(pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
+    """Without constraints of its own, a replica keeps away from its siblings: over nodes, and over zones."""
+    siblings = nodes.replicas.get(pod.controller)
+    if not siblings:
+        return None
+    costs: Scores = np.zeros(len(nodes.alive))
+    weight = math.log(len(nodes) + 2)
+    for row, count in siblings.items():
+        costs[row] += count * weight
+    zones = nodes.labelled.get(_ZONE, {})
+    for found in zones.values():
+        there = sum(siblings.get(row, 0) for row in found)
+        costs[list(found)] += there * math.log(len(zones) + 2)
+    return _cheapest(costs[rows])
 
 
 def _constraints(pod: PodInfo, when: str) -> list[Mapping[str, Any]]:
