@@ -32,6 +32,16 @@ def _duration(obj: Object, _: datetime) -> str:
     return time.human(timedelta(seconds=seconds)) if seconds is not None else "<none>"
 
 
+_reset = _workload.reset_status()
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    """What was asked for, and by whom, never changes: somebody has approved, or will approve, just that."""
+    _reset(new, old)
+    if old is not None:
+        new["spec"] = old["spec"]
+
+
 def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Approval has a subresource of its own, with rights of its own; status may not bring it in."""
     before = {item["type"] for item in ((old or {}).get("status") or {}).get("conditions") or ()}
@@ -51,7 +61,7 @@ RESOURCE = Resource(
     subresources=("approval", "status"),
     generation=False,
     default=default,
-    prepare=_workload.reset_status(),
+    prepare=prepare,
     prepare_status=_workload.keep_spec,
     validate_status=validate_status,
     fields={"spec.signerName": ".spec.signerName"},

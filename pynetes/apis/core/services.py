@@ -74,17 +74,47 @@ _EXTERNAL = ("NodePort", "LoadBalancer")
 
 
 def prepare(new: Object, old: Object | None) -> None:
-    """Reset the status; what only the old type needed goes with the type, unless the client set it anew."""
+    """Reset the status; keep what was allocated where the client leaves it out, so that a replaced Service keeps its
+    address; what only the old type needed goes with the type, unless the client set it anew."""
     _reset(new, old)
     if old is None:
         return
     before, after = old["spec"], new["spec"]
+    if "ExternalName" not in (before.get("type"), after.get("type")):
+        _keep_addresses(after, before)
+    if before.get("type") in _EXTERNAL and after.get("type") in _EXTERNAL:
+        _keep_ports(after, before)
     if before.get("type") in _EXTERNAL and after.get("type") not in _EXTERNAL:
         _drop_unchanged(after, before, "externalTrafficPolicy", "healthCheckNodePort")
         for port, previous in zip(after.get("ports") or (), before.get("ports") or (), strict=False):
             _drop_unchanged(port, previous, "nodePort")
     if before.get("type") == "LoadBalancer" and after.get("type") != "LoadBalancer":
         _drop_unchanged(after, before, "allocateLoadBalancerNodePorts", "loadBalancerClass")
+
+
+def _keep_addresses(new: Object, old: Object) -> None:
+    if not new.get("clusterIP") and not new.get("clusterIPs"):
+        _keep(new, old, "clusterIP", "clusterIPs")
+    elif new.get("clusterIP") == old.get("clusterIP"):
+        _keep(new, old, "clusterIPs")
+    _keep(new, old, "ipFamilies", "ipFamilyPolicy")
+
+
+def _keep(new: Object, old: Object, *members: str) -> None:
+    for member in members:
+        if not new.get(member) and old.get(member):
+            new[member] = old[member]
+
+
+def _keep_ports(new: Object, old: Object) -> None:
+    numbers = {(port.get("protocol"), port["port"]): port.get("nodePort") for port in old.get("ports") or ()}
+    used = {port.get("nodePort") for port in new.get("ports") or ()}
+    for port in new.get("ports") or ():
+        number = numbers.get((port.get("protocol"), port.get("port")))
+        if number and not port.get("nodePort") and number not in used:
+            port["nodePort"] = number
+    if new.get("type") == "LoadBalancer" and new.get("externalTrafficPolicy") == "Local":
+        _keep(new, old, "healthCheckNodePort")
 
 
 def _drop_unchanged(new: Object, old: Object, *members: str) -> None:

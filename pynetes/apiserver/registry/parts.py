@@ -1,7 +1,7 @@
 """Subresources that are a part of the object: what they may change, and the generic get and update around them.
 
 pods/ephemeralcontainers, pods/resize, namespaces/finalize, certificatesigningrequests/approval. Everything in the body
-but that part is ignored, as upstream does.
+but that part is ignored, as upstream does (finalize takes labels and annotations too).
 """
 
 from collections.abc import Callable, Iterator
@@ -86,6 +86,9 @@ def _grafted(part: Part, stored: Object, body: Object, ctx: Context) -> Object:
 
 
 def _graft_finalizers(new: Object, body: Object, now: str) -> None:
+    for name in ("labels", "annotations"):
+        if (body.get("metadata") or {}).get(name) is not None:
+            new["metadata"][name] = body["metadata"][name]
     new["spec"]["finalizers"] = list((body.get("spec") or {}).get("finalizers") or ())
     if not new["spec"]["finalizers"]:
         del new["spec"]["finalizers"]

@@ -52,8 +52,6 @@ class ServiceStrategy:
         assert new is not None
         key = Key(new["metadata"]["namespace"], new["metadata"]["name"])
         held = Held(ctx, key, self._ports(ctx.objects), dry_run=attributes.dry_run)
-        if old is not None:
-            carry_over(new, old)
         try:
             if new["spec"].get("type") == "ExternalName":
                 _strip_addresses(new["spec"])
@@ -99,56 +97,6 @@ def _headless(spec: Object) -> bool:
 def _strip_addresses(spec: Object) -> None:
     for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
         spec.pop(name, None)
-
-
-def carry_over(new: Object, old: Object) -> None:
-    """Keep what was allocated where the client left it out, so that a replaced Service keeps its address."""
-    spec, before = new["spec"], old["spec"]
-    kind, kind_before = spec.get("type"), before.get("type")
-    if "ExternalName" not in (kind, kind_before):
-        _carry_addresses(spec, before)
-    if kind in WITH_NODE_PORTS and kind_before in WITH_NODE_PORTS:
-        _carry_ports(spec, before)
-    elif kind not in WITH_NODE_PORTS and kind_before in WITH_NODE_PORTS:
-        _drop_ports(spec, before)
-
-
-def _carry_addresses(spec: Object, before: Object) -> None:
-    if not spec.get("clusterIP") and not spec.get("clusterIPs"):
-        for name in ("clusterIP", "clusterIPs"):
-            if before.get(name):
-                spec[name] = before[name]
-    elif spec.get("clusterIP") and not spec.get("clusterIPs") and spec["clusterIP"] == before.get("clusterIP"):
-        spec["clusterIPs"] = before.get("clusterIPs") or [spec["clusterIP"]]
-    for name in ("ipFamilies", "ipFamilyPolicy"):
-        if not spec.get(name) and before.get(name):
-            spec[name] = before[name]
-
-
-def _carry_ports(spec: Object, before: Object) -> None:
-    numbers = {_identity(port): port.get("nodePort") for port in before.get("ports") or ()}
-    used = {port.get("nodePort") for port in spec.get("ports") or ()}
-    for port in spec.get("ports") or ():
-        kept = numbers.get(_identity(port))
-        if not port.get("nodePort") and kept and kept not in used:
-            port["nodePort"] = kept
-    if _needs_health_check(spec) and _needs_health_check(before) and not spec.get("healthCheckNodePort"):
-        spec["healthCheckNodePort"] = before.get("healthCheckNodePort")
-
-
-def _identity(port: Object) -> tuple[object, object]:
-    return port.get("protocol") or "TCP", port["port"]
-
-
-def _drop_ports(spec: Object, before: Object) -> None:
-    """A Service that stops being reachable from outside gives up what only that needs, unless the client changed it."""
-    numbers = {port.get("nodePort") for port in before.get("ports") or ()}
-    for port in spec.get("ports") or ():
-        if port.get("nodePort") in numbers:
-            port.pop("nodePort", None)
-    for name in ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
-        if spec.get(name) == before.get(name):
-            spec.pop(name, None)
 
 
 def _needs_health_check(spec: Object) -> bool:

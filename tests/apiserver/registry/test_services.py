@@ -38,6 +38,12 @@ def attributes(operation: str, new: Object | None, old: Object | None = None, *,
     )
 
 
+def prepare(new: Object, old: Object) -> None:
+    """What the update verb does first: the record's own, pure part."""
+    assert services.RESOURCE.prepare is not None
+    services.RESOURCE.prepare(new, old)
+
+
 async def create(ctx: Context, strategy: ServiceStrategy, new: Object) -> Object:
     """What the create verb does around storage."""
     asked = attributes(CREATE, new)
@@ -118,6 +124,7 @@ async def test_replacement_keeps_what_was_allocated(ctx: Context, strategy: Serv
     """A PUT without addresses and ports keeps them."""
     old = await create(ctx, strategy, service("web", type="NodePort"))
     new = service("web", type="NodePort")
+    prepare(new, old)
     await strategy.before(ctx, attributes(UPDATE, new, old))
     assert new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
     assert new["spec"]["ports"][0]["nodePort"] == old["spec"]["ports"][0]["nodePort"]
@@ -130,6 +137,7 @@ async def test_type_changes(ctx: Context, strategy: ServiceStrategy) -> None:
     async def update(old: Object, **spec: object) -> Object:
         new = copy.deepcopy(old)
         new["spec"] |= spec
+        prepare(new, old)
         asked = attributes(UPDATE, new, old)
         await strategy.before(ctx, asked)
         stored = await ctx.objects.update(services.RESOURCE, Key("shop", "web"), lambda _: new)
