@@ -44,7 +44,8 @@ class EtcdBackend:
     def __init__(
         self, endpoints: Sequence[str], credentials: Credentials | None = None, *, recorder: Recorder = RECORDER
     ) -> None:
-        self._channel = EtcdChannel(endpoints, credentials or Credentials())
+        #: The connection; nothing but measurements needs it from outside.
+        self.channel = EtcdChannel(endpoints, credentials or Credentials())
         self._recorder = recorder
 
     async def get(self, key: str) -> KeyValue | None:
@@ -79,7 +80,7 @@ class EtcdBackend:
 
     @asynccontextmanager
     async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Change]]]:
-        changes = follow(self._channel, prefix, after)
+        changes = follow(self.channel, prefix, after)
         try:
             yield self._seen(changes)
         finally:
@@ -103,7 +104,7 @@ class EtcdBackend:
         return int(answer.ID)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self.channel.close()
 
     async def _transact(self, action: str, key: str, request: Any) -> Any:
         return await self._call(action, key, TXN, request, pb.TxnResponse)
@@ -123,7 +124,7 @@ class EtcdBackend:
     ) -> Any:
         started, problem, revision = perf_counter(), "", 0
         try:
-            data = await self._channel.call(lambda connection: connection.unary(method, request, timeout=timeout))
+            data = await self.channel.call(lambda connection: connection.unary(method, request, timeout=timeout))
             answer = answer_type.FromString(data)
             revision = answer.header.revision
             return answer
@@ -148,7 +149,7 @@ class EtcdBackend:
         ends = ("kube-apiserver", "etcd") if path == 4 else ("etcd", "kube-apiserver")
         self._recorder.record(
             Interaction(path, now(), *ends, action, _named(key), seconds, problem, revision),
-            self._channel.identity,
+            self.channel.identity,
         )
 
 

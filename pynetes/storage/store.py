@@ -66,7 +66,7 @@ class Store:
             revision = await self._backend.create(storage_key, value, lease=lease)
         except KeyExists:
             raise errors.already_exists(self.resource.plural, self.resource.group, key.name) from None
-        return self._wrote(storage_key, value, revision)
+        return self._wrote(key, storage_key, value, revision)
 
     async def update(self, key: Key, change: Change, *, ttl: int = 0) -> Entry:
         """Apply a change to the newest version, however often others get in between."""
@@ -92,7 +92,7 @@ class Store:
             except RevisionMismatch as mismatch:
                 entry, live = self._there(mismatch.current, key), True
                 continue
-            return self._wrote(storage_key, value, revision)
+            return self._wrote(key, storage_key, value, revision)
 
     async def delete(self, key: Key, check: Check | None = None) -> Entry:
         """Remove the object, whose last state is returned with the deletion's revision."""
@@ -117,9 +117,12 @@ class Store:
             self._cacher.wrote(gone, deleted=True)
             return gone
 
-    def _wrote(self, storage_key: str, value: bytes, revision: Revision) -> Entry:
-        entry = self._cacher.entry_of(self.resource, KeyValue(storage_key, value, revision, revision))
-        self._cacher.wrote(entry)
+    def _wrote(self, key: Key, storage_key: str, value: bytes, revision: Revision) -> Entry:
+        # An embedded store's watch is often faster than its acknowledgement.
+        entry = self._cacher.of(self.resource).entry(key)
+        if entry is None or entry.revision != revision:
+            entry = self._cacher.entry_of(self.resource, KeyValue(storage_key, value, revision, revision))
+            self._cacher.wrote(entry)
         return entry
 
     async def _live(self, storage_key: str, key: Key) -> Entry:
