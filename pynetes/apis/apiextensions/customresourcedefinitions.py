@@ -1,5 +1,6 @@
 """CustomResourceDefinition: a kind that users add."""
 
+from pynetes.apis.apiextensions import _validation
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -53,5 +54,6 @@ RESOURCE = Resource(
     default=default,
     prepare=prepare,
     prepare_status=prepare_status,
+    validate=_validation.validate,
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -18,7 +18,8 @@ def problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field
             yield _wrong_type(path, "null", schema["type"])
         return
     if not _fits(schema, value):
-        yield _wrong_type(path, _JSON_NAMES.get(type(value), "value"), schema["type"])
+        wanted = schema.get("type") or "integer,string"
+        yield _wrong_type(path, _JSON_NAMES.get(type(value), "value"), wanted)
         return
     if "enum" in schema and value not in schema["enum"]:
         shown = ", ".join(field.quote(choice) for choice in schema["enum"])
@@ -74,9 +75,9 @@ def _pattern(text: str) -> "re.Pattern[str]":
 def _text(schema: Mapping[str, Any], value: str, path: str) -> Iterator[field.Error]:
     if (limit := schema.get("maxLength")) is not None and len(value) > limit:
         yield field.too_long(path, limit)
-    if (least := schema.get("minLength")) is not None and len(value) < least:
+    elif (least := schema.get("minLength")) is not None and len(value) < least:
         yield _invalid(path, value, f"should be at least {least} chars long")
-    if (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+    elif (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
         yield _invalid(path, value, f"should match '{pattern}'")
 
 
@@ -102,13 +103,16 @@ def _plain(number: float) -> str:
 def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iterator[field.Error]:
     properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
     for name in schema.get("required") or ():
-        if name not in value:
+        if value.get(name) is None:
             yield field.required(_under(path, name))
     if (most := schema.get("maxProperties")) is not None and len(value) > most:
         yield field.too_many(path, len(value), most)
     if (least := schema.get("minProperties")) is not None and len(value) < least:
         yield _invalid(path, value, f"should have at least {least} properties")
+    required = schema.get("required") or ()
     for name, inner in value.items():
+        if inner is None and name in required:
+            continue
         if name in properties:
             yield from problems(properties[name], inner, _under(path, name))
         elif isinstance(extra, dict):
