@@ -2,12 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import resources
 from typing import Any
+
+import orjson
 
 from pynetes.machinery import cells, jsonpath
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Cell, Column, Resource
+from pynetes.machinery.schema import definitions
+
+_METADATA = "apimachinery.pkg.apis.meta.v1.ObjectMeta"
+#: Columns that every kind words alike.
+_COMMON = {name: f"{_METADATA}.{field}" for name, field in (("Name", "name"), ("Age", "creationTimestamp"))} | {
+    "Created At": f"{_METADATA}.creationTimestamp"
+}
 
 
 def render(
@@ -27,7 +37,7 @@ def render(
     columns = columns_of(resource)
     compute = tuple(_compiled(column.cell, column.type) for column in columns)
     table: Object = {"kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": metadata or {}}
-    table["columnDefinitions"] = [definition(column) for column in columns] if headers else []
+    table["columnDefinitions"] = list(_definitions(resource)) if headers else []
     table["rows"] = [_row(resource, obj, compute, now, include, version) for obj in objects]
     return table
 
@@ -39,13 +49,45 @@ def columns_of(resource: Resource) -> tuple[Column, ...]:
     return (Column.NAME, *resource.columns)
 
 
-def definition(column: Column) -> Object:
+@lru_cache(maxsize=512)
+def _definitions(resource: Resource) -> tuple[Object, ...]:
+    return tuple(definition(column, _description(resource, column)) for column in columns_of(resource))
+
+
+@cache
+def _described_by() -> dict[str, dict[str, str]]:
+    """Resource → column → the schema's field whose description it has, as columns.json lists them."""
+    found: dict[str, dict[str, str]] = orjson.loads((resources.files(__package__) / "columns.json").read_bytes())
+    return found
+
+
+def _description(resource: Resource, column: Column) -> str:
+    if column.description or resource.schema is not None:
+        return column.description
+    place = _described_by().get(resource.qualified, {}).get(column.name) or _COMMON.get(column.name, "")
+    return _descriptions().get(place, "")
+
+
+@cache
+def _descriptions() -> dict[str, str]:
+    """The descriptions that some column needs, so that the others need not stay in memory."""
+    wanted = {place for columns in _described_by().values() for place in columns.values()} | {*_COMMON.values()}
+    found = {}
+    for name, schema in definitions.described().items():
+        for field, member in schema.get("properties", {}).items():
+            place = f"{name.removeprefix(definitions.PREFIX)}.{field}"
+            if place in wanted:
+                found[place] = member.get("description", "")
+    return found
+
+
+def definition(column: Column, description: str = "") -> Object:
     """A column as the Table declares it."""
     return {
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.description,
+        "description": description or column.description,
         "priority": 1 if column.wide else 0,
     }
 
