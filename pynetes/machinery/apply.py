@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pynetes.machinery import errors, fieldset, managedfields, time
-from pynetes.machinery.fieldset import BadList, FieldSet, Path
+from pynetes.machinery.fieldset import FieldSet, Misfit, Path
 from pynetes.machinery.managedfields import Entry, Manager, Managers
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import ANY, Type
@@ -51,7 +51,7 @@ def apply(
     try:
         named = managedfields.owned(fieldset.of_object(type_, config), reset)
         merged = merge(type_, before, config)
-    except BadList as error:
+    except Misfit as error:
         raise errors.failure(500, "", f"failed to create typed patch object ({_shown(config)}): {error}") from None
     last = managers.get(self)
     managers[self] = Entry(named, version, last.time if last else None)
@@ -88,7 +88,7 @@ def _adopt(managers: Managers, live: Object, type_: Type) -> None:
     if paths:
         version = live.get("apiVersion", "")
         owner = Manager(managedfields.BEFORE_FIRST_APPLY, "Update", version)
-        managers[owner] = Entry(paths, version, live["metadata"].get("creationTimestamp"))
+        managers[owner] = Entry(paths, version, None)
 
 
 def _pruned(type_: Type, merged: Object, last: FieldSet, managers: Managers) -> Object:
@@ -98,7 +98,8 @@ def _pruned(type_: Type, merged: Object, last: FieldSet, managers: Managers) -> 
     kept: FieldSet = set()
     for entry in managers.values():
         kept |= entry.paths
-    gone = fieldset.with_parents(last) - fieldset.with_parents(kept)
+    # Nobody owns what the server keeps, so it never goes, not even with the last label in metadata.
+    gone = managedfields.owned(fieldset.with_parents(last) - fieldset.with_parents(kept))
     if not gone:
         return merged
     result: Object = fieldset.without(type_, merged, gone)
@@ -124,12 +125,10 @@ def _refuse_conflicts(managers: Managers, self: Manager, written: FieldSet) -> N
         )
     count = len(conflicts)
     noun = "conflict" if count == 1 else "conflicts"
-    parts = []
-    for who, paths in lines.items():
-        if len(paths) == 1:
-            parts.append(f"conflict with {who}: {paths[0]}")
-        else:
-            parts.append(f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in paths))
+    if count == 1:
+        parts = [f"conflict with {who}: {paths[0]}" for who, paths in lines.items()]
+    else:
+        parts = [f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in paths) for who, paths in lines.items()]
     message = f"Apply failed with {count} {noun}: " + "\n".join(parts)
     raise errors.failure(409, "Conflict", message, causes=causes)
 

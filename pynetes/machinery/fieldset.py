@@ -33,8 +33,8 @@ class Difference(NamedTuple):
         return self.added | self.modified
 
 
-class BadList(ValueError):
-    """A list that should identify its items by key or value does not."""
+class Misfit(ValueError):
+    """The value does not fit its type: list items that cannot be told apart, or a field that is not declared."""
 
 
 # --- FieldsV1
@@ -100,7 +100,7 @@ def dotted(path: Path) -> str:
 
 
 def item_element(list_type: Type, item: Any, index: int) -> str:
-    """How an item of a granular list is named. BadList if it lacks a key."""
+    """How an item of a granular list is named. Misfit if it lacks a key."""
     if list_type.list_type == "set":
         return f"v:{orjson.dumps(item).decode()}"
     keys: Object = {}
@@ -113,7 +113,7 @@ def item_element(list_type: Type, item: Any, index: int) -> str:
     if not keys:
         names = ", ".join(f'"{key}"' for key in list_type.keys)
         text = "associative list with keys has an element that omits key field"
-        raise BadList(f"element {index}: {text} {names} (and doesn't have default value)")
+        raise Misfit(f"element {index}: {text} {names} (and doesn't have default value)")
     return f"k:{orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()}"
 
 
@@ -157,7 +157,7 @@ _ABSENT: Any = object()
 
 
 def of_object(type_: Type, obj: Object) -> FieldSet:
-    """Every field that an applied configuration names. BadList if list items cannot be told apart."""
+    """Every field that an applied configuration names. Misfit if list items cannot be told apart."""
     found: FieldSet = set()
     _collect(type_, obj, (), found)
     return found
@@ -169,6 +169,8 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
     elif isinstance(value, dict):
         for name, inner in value.items():
             place = (*path, f"f:{name}")
+            if type_.kind == "object" and name not in type_.fields and not (type_.preserve or type_.items):
+                raise Misfit(f"{dotted(place)}: field not declared in schema")
             if inner is None or inner == {} or name not in type_.fields:
                 found.add(place)
             if inner is not None and inner != {}:
@@ -178,7 +180,7 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
         for index, item in enumerate(value):
             element = item_element(type_, item, index)
             if element in seen:
-                raise BadList(f"{dotted(path)}: duplicate entries for key {dotted((element,))}")
+                raise Misfit(f"{dotted(path)}: duplicate entries for key {dotted((element,))}")
             seen.add(element)
             found.add((*path, element))
             if isinstance(item, dict):
@@ -267,7 +269,7 @@ def _named_items(type_: Type, value: Any) -> dict[str, Any]:
         return {}
     try:
         return items_by_element(type_, value)
-    except BadList:
+    except Misfit:
         return {f"i:{index}": item for index, item in enumerate(value)}
 
 

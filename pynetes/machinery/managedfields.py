@@ -141,7 +141,7 @@ def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, re
     """The only entry of a new object. Every create pays for this, so it never makes a set of paths."""
     try:
         fields = fieldset.trie_of_new(type_, _EMPTY.setdefault(type_, empty_of(type_)), _bare(obj))
-    except fieldset.BadList:
+    except fieldset.Misfit:
         fields = fieldset.encode(fieldset.compare(type_, empty_of(type_), _bare(obj)).written)
     for path in reset:
         if len(path) == 1:

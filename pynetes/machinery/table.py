@@ -37,7 +37,9 @@ def render(
     columns = columns_of(resource)
     compute = tuple(_compiled(column.cell, column.type) for column in columns)
     table: Object = {"kind": "Table", "apiVersion": f"meta.k8s.io/{version}", "metadata": metadata or {}}
-    table["columnDefinitions"] = list(_definitions(resource)) if headers else []
+    # A custom resource's columns may change under the same name, so only built-in ones are kept.
+    definitions_of = _definitions if resource.schema is None else _definitions.__wrapped__
+    table["columnDefinitions"] = list(definitions_of(resource)) if headers else []
     table["rows"] = [_row(resource, obj, compute, now, include, version) for obj in objects]
     return table
 

@@ -63,6 +63,8 @@ async def create(
         ownership.on_create(scope, obj, manager=manager, now=api.clock.now())
     await api.chain.admit(attributes)
     obj = attributes.obj
+    # What admission added has no defaults yet.
+    scope.default(obj)
     _complete(api, scope, obj)
     attributes.name = obj["metadata"]["name"]
     validation.on_create(scope, obj)
