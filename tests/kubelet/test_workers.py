@@ -111,6 +111,26 @@ async def test_readiness_gate(node: tuple[Rig, FakeRuntime]) -> None:
     assert condition in rig.status("gated")["conditions"]
 
 
+async def test_a_new_kubelet_goes_on_from_the_old_ones_verdicts(tmp_path: Path) -> None:
+    """A pod with probes stays Ready while another kubelet takes over, before any probe has run again."""
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    groups = Cgroups(mount=tmp_path / "cgroup")
+    async with fake_runtime.serving(tmp_path) as (_, endpoint):
+        async with rigs.running(endpoint, tmp_path / "kubelet", cgroups=groups) as first:
+            await first.started(pod("web", container={"readinessProbe": probe, "startupProbe": probe}))
+        late = {**probe, "initialDelaySeconds": 1000}
+        found = first.api.listed(pods.RESOURCE)[0]
+        containers = [{**found["spec"]["containers"][0], "readinessProbe": late, "startupProbe": late}]
+        first.api.put({**found, "spec": {**found["spec"], "containers": containers}})
+        async with rigs.running(endpoint, tmp_path / "kubelet", first.api, cgroups=groups) as second:
+            before = len(second.api.writes)
+            await second.until(lambda: "uid-web" in second.kubelet.workers)
+            second.kubelet.workers["uid-web"].wake()
+            await second.until(lambda: second.kubelet.ctx.prober.failed("uid-web") == {})
+            assert second.ready("web")
+            assert not [write for write in second.api.writes[before:] if write.resource == "pods/status"]
+
+
 async def test_same_name_new_pod(node: tuple[Rig, FakeRuntime]) -> None:
     """A pod forced away and made again under its name is another pod: the old one stops, the new one starts."""
     rig, runtime = node

@@ -41,7 +41,12 @@ class Prober:
             for kind, probe in _probes(pod, container.name):
                 key = (container.id, kind)
                 if key not in self._judges:
-                    self._judges[key] = Judge.of(kind, probe)
+                    self._judges[key] = judge = Judge.of(kind, probe)
+                    if _told(pod, container, kind):
+                        # A kubelet that starts anew goes on from what its predecessor has found.
+                        judge.verdict = True
+                        if kind == "startup":
+                            self._started.setdefault(container.id, asyncio.Event()).set()
                     self._tasks[key] = self._group.start(self._probe(pod, container, kind, probe, ips))
 
     def forget(self, uid: str) -> None:
@@ -107,6 +112,16 @@ class Prober:
             if judge.done:
                 return
             await self._clock.sleep(period)
+
+
+def _told(pod: Object, container: Container, kind: str) -> bool:
+    """Whether the pod's status already says that this very container is ready, or has started."""
+    status = pod.get("status") or {}
+    field = {"readiness": "ready", "startup": "started"}.get(kind, "")
+    for shown in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
+        if shown.get("containerID", "").endswith(f"://{container.id}"):
+            return bool(shown.get(field))
+    return False
 
 
 def _probes(pod: Object, name: str) -> Iterator[tuple[str, Object]]:
