@@ -88,7 +88,9 @@ async def _http(action: Object, target: Target) -> Outcome:
     headers.update({header["name"]: header["value"] for header in action.get("httpHeaders") or ()})
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_unverified())) as session,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=_unverified() if scheme == "https" else False)
+            ) as session,
             session.get(url, headers=headers, allow_redirects=False) as response,
         ):
             body = await response.content.read(SHOWN)

@@ -50,7 +50,7 @@ def _network(bridge: str, base: Path) -> dict[str, object]:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    made = {}
+    made: dict[str, Path] = {}
     for name, entries, entrypoint in (
         (recipes.PAUSE, recipes.pause(), ("/bin/busybox", "sleep", "2147483647")),
         (recipes.BUSYBOX, recipes.busybox(), ()),

@@ -18,7 +18,7 @@ from pynetes.rpc.cri import runtime_v1_pb2 as pb
 from pynetes.rpc.cri import runtime_v1_pb2_grpc as stubs
 
 
-class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):  # type: ignore[misc]
+class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
     """Sandboxes and containers as the runtime would report them."""
 
     def __init__(self) -> None:

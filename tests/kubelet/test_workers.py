@@ -80,7 +80,7 @@ async def test_pulls_by_policy(node: tuple[Rig, FakeRuntime]) -> None:
     rig.api.put(pod("two", container={"image": "missing:1"}))
 
     def waiting() -> str:
-        return ((rig.container("two").get("state") or {}).get("waiting") or {}).get("reason", "")
+        return str(((rig.container("two").get("state") or {}).get("waiting") or {}).get("reason", ""))
 
     await rig.until(lambda: waiting() in ("ErrImagePull", "ImagePullBackOff"))
     assert [call for call in runtime.calls if call.startswith("PullImage missing")] == []
