@@ -21,15 +21,14 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 
 from pynetes import apis
-from pynetes.client.rest import Client
+from pynetes.client.rest import PATCH_TYPES, Client
 from pynetes.client.transport import Answer, Call, Stream
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.tracing import Identity
-from pynetes.machinery import errors, fields, jsonpath, labels, schema
+from pynetes.machinery import errors, fields, jsonpath, labels, patch, schema
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, key_of
-from pynetes.machinery.patch import strategic_merge
 from pynetes.machinery.resource import Resource
 
 
@@ -302,26 +301,14 @@ def resource_of(obj: Object) -> Resource:
     return resource
 
 
-def patched(resource: Resource, obj: Object, patch: Any, content_type: str) -> Object:
-    """The object after a patch; apply patches merge here as merge patches do."""
-    if content_type.startswith("application/json-patch"):
-        raise errors.bad_request("the fake API knows no JSON patch")
-    if content_type.startswith("application/strategic-merge-patch"):
-        return strategic_merge(obj, patch, schema.of(resource).type)
-    merged: Object = _merged(obj, patch)
-    return merged
-
-
-def _merged(old: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(old) if isinstance(old, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _merged(result.get(name), value)
-    return result
+def patched(resource: Resource, obj: Object, change: Any, content_type: str) -> Object:
+    """The object after a patch; an apply patch merges here as a strategic one does, for there are no field owners."""
+    if content_type == PATCH_TYPES["json"]:
+        return patch.json_patch(obj, change)
+    if content_type == PATCH_TYPES["merge"]:
+        merged: Object = patch.merge_patch(obj, change)
+        return merged
+    return patch.strategic_merge(obj, change, schema.of(resource).type)
 
 
 def _parsed(call: Call) -> tuple[_Target, dict[str, str]]:

@@ -26,7 +26,7 @@ from pynetes.machinery.resource import Resource
 Handler = Callable[[Object, Object | None, bool], None]
 
 #: Delay before connecting again after a failure, in seconds: doubles from the first to the last, with jitter.
-BACKOFF = (0.8, 30.0)
+BACKOFF = (0.1, 30.0)
 #: How long one watch lasts, in seconds; between it and twice it, so that watches do not all end together.
 WATCH_SECONDS = 300
 
@@ -140,10 +140,14 @@ class Informer:
             self.resource, resource_version=self.revision, timeout_seconds=seconds, **self._where
         )
         before = self.revision
-        async with watch as events:
-            self._delay = 0.0
-            async for event in events:
-                self._apply(event)
+        started = self._clock.monotonic()
+        try:
+            async with watch as events:
+                async for event in events:
+                    self._apply(event)
+        finally:
+            if self._clock.monotonic() - started > 1:
+                self._delay = 0.0
         if self.revision == before:  # a server that closes at once must not be asked in a tight loop
             await self._back_off()
 
