@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pynetes.machinery import field, names
+from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
 
@@ -79,3 +80,10 @@ def port(value: Any, path: str) -> Errors:
         yield from (field.invalid(path, value, text) for text in names.port_number(value))
     else:
         yield from checked(value, path, names.port_name)
+
+
+def immutable(members: Sequence[str], new: Object, old: Object) -> Errors:
+    """Members of the object that may not change, where Resource.immutable would put the mistake in another place."""
+    for name in members:
+        if new.get(name) != old.get(name):
+            yield field.invalid(name, new.get(name), "field is immutable")

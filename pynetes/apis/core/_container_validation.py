@@ -266,9 +266,9 @@ def _handler(handler: Object, path: str, kinds: tuple[str, ...]) -> Errors:
     given = [name for name in kinds if handler.get(name) is not None]
     if not given:
         yield field.required(path, "must specify a handler type")
-    for name in given[1:]:
-        yield field.forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
     if given and given[0] == "exec" and not handler["exec"].get("command"):
         yield field.required(f"{path}.exec.command")
+    for name in given[1:]:
+        yield field.forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
     if given and given[0] in ("httpGet", "tcpSocket", "grpc"):
         yield from validation.port(handler[given[0]].get("port", 0), f"{path}.{given[0]}.port")

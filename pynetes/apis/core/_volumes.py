@@ -47,7 +47,7 @@ _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
 
 def validate_access(spec: Object, *, missing: str = "at least 1 access mode is required") -> Iterator[field.Error]:
-    """Access modes, volume mode and class, which claim and volume both have."""
+    """Access modes, which claim and volume both have."""
     modes = spec.get("accessModes") or ()
     if not modes:
         yield field.required("spec.accessModes", missing)
@@ -56,9 +56,13 @@ def validate_access(spec: Object, *, missing: str = "at least 1 access mode is r
     if "ReadWriteOncePod" in modes and len(modes) > 1:
         detail = "may not use ReadWriteOncePod with other access modes"
         yield field.forbidden("spec.accessModes", detail)
-    yield from validation.one_of(spec.get("volumeMode"), "spec.volumeMode", ("Block", "Filesystem"))
+
+
+def validate_form(spec: Object) -> Iterator[field.Error]:
+    """Class and volume mode, which claim and volume both have."""
     if spec.get("storageClassName"):
         yield from validation.checked(spec["storageClassName"], "spec.storageClassName", names.dns_subdomain)
+    yield from validation.one_of(spec.get("volumeMode"), "spec.volumeMode", ("Block", "Filesystem"))
 
 
 def validate_size(amount: str | None, path: str, item: str) -> Iterator[field.Error]:

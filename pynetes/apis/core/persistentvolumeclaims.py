@@ -19,6 +19,13 @@ def default(obj: Object) -> None:
     spec.setdefault("volumeMode", "Filesystem")
 
 
+def _unusable(source: Object | None) -> bool:
+    if source is None:
+        return False
+    found = (source.get("apiGroup") or "", source.get("kind"))
+    return found not in (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
 def _bound(obj: Object, _: datetime) -> str:
     if not obj["spec"].get("volumeName"):
         return ""
@@ -36,6 +43,9 @@ def prepare(new: Object, old: Object | None) -> None:
     """Reset the status; dataSource and dataSourceRef say the same."""
     _reset(new, old)
     spec = new["spec"]
+    if _unusable(spec.get("dataSource")):
+        # What nothing can fill a claim from is dropped without a word, as upstream does.
+        del spec["dataSource"]
     if (source := spec.get("dataSource")) and "dataSourceRef" not in spec:
         source.setdefault("apiGroup", None)
         spec["dataSourceRef"] = {"apiGroup": None, **source}
@@ -49,6 +59,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _volumes.validate_access(spec)
     requests = (spec.get("resources") or {}).get("requests") or {}
     yield from _volumes.validate_size(requests.get("storage"), "spec.resources", "storage")
+    yield from _volumes.validate_form(spec)
     if spec.get("selector") is not None:
         yield from validation.label_selector(spec["selector"], "spec.selector")
     if old is not None:

@@ -55,6 +55,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.not_supported("spec.capacity", spec.get("capacity"), ("storage",))
     else:
         yield from _volumes.validate_size(capacity["storage"], "spec.capacity", "storage")
+    yield from _volumes.validate_form(spec)
     policy = spec.get("persistentVolumeReclaimPolicy")
     yield from validation.one_of(policy, "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"))
     sources = [name for name in spec if name not in _PLAIN]

@@ -28,5 +28,6 @@ RESOURCE = Resource(
     plural="ingressclasses",
     namespaced=False,
     default=default,
+    immutable=("spec.controller",),
     columns=(Column("Controller", ".spec.controller"), Column("Parameters", _parameters), Column.AGE),
 )

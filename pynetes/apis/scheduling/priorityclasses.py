@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.machinery import cells, field
+from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -34,6 +34,8 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.not_supported("preemptionPolicy", new.get("preemptionPolicy"), policies)
     if old is not None and old.get("value", 0) != value:
         yield field.forbidden("value", "may not be changed in an update.")
+    if old is not None:
+        yield from validation.immutable(("preemptionPolicy",), new, old)
 
 
 RESOURCE = Resource(
@@ -45,7 +47,6 @@ RESOURCE = Resource(
     namespaced=False,
     default=default,
     validate=validate,
-    immutable=("preemptionPolicy",),
     columns=(
         Column("Value", cells.path(".value", 0), type="integer"),
         Column("Global-Default", cells.path(".globalDefault", False), type="boolean"),

@@ -30,6 +30,7 @@ class _Drop:
 
 DROP = _Drop()
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").fullmatch
+_MICRO_OFFSET = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d").fullmatch
 _MICRO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z").fullmatch
 _RANGES = {"int32": (-(2**31), 2**31), "int64": (-(2**63), 2**63), "": (-(2**63), 2**63)}
 
@@ -223,6 +224,8 @@ def _time(type_: Type) -> Decoder:
             raise Surprise
         if good(value):
             return value
+        if micro and not _MICRO_OFFSET(value):
+            raise Surprise
         try:
             return write(time.parse(value))
         except ValueError:

@@ -5,6 +5,7 @@ field PodSpec.spec.terminationGracePeriodSeconds of type int64`.
 """
 
 import binascii
+import re
 from typing import Any
 
 from pynetes.machinery import quantity, time
@@ -14,6 +15,8 @@ from pynetes.machinery.schema.types import Type
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 _GO_NAMES = {"string": "string", "boolean": "bool", "number": "float64", "bytes": "[]uint8"}
 _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "microtime": "2006-01-02T15:04:05.000000Z07:00"}
+#: Go reads a MicroTime with exactly this many.
+_SIX_DECIMALS = re.compile(r"\.\d{6}(?!\d)")
 _BOUNDS = {"int32": 2**31}
 
 
@@ -126,6 +129,8 @@ def _time(type_: Type, value: Any, struct: str, dotted: str) -> None:
     if not isinstance(value, str):
         raise WrongType(f"json: cannot unmarshal {_JSON_NAMES.get(type(value), 'value')} into Go value of type string")
     try:
+        if type_.kind == "microtime" and not _SIX_DECIMALS.search(value):
+            raise ValueError(value)
         time.parse(value)
     except ValueError:
         rest = value[19:] if len(value) > 19 else value
