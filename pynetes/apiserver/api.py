@@ -46,10 +46,6 @@ class Scope:
         """404 for the object."""
         return errors.not_found(self.resource.plural, self.resource.group, self.name)
 
-    def bad_request(self, detail: str) -> errors.StatusError:
-        """400."""
-        return errors.bad_request(detail)
-
     def decode(self, obj: Object) -> list[str]:
         """Normalise an object in the scope's version; the paths of unknown fields."""
         return schema.of(self.resource, self.version).decode(obj)

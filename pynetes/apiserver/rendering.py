@@ -7,7 +7,7 @@ import orjson
 
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import Accepted, dump, is_pretty
-from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import table
 from pynetes.machinery.meta import Object
 from pynetes.storage.entry import Entry, join_bodies, join_items
@@ -104,8 +104,3 @@ def transform(
 def partial(found: Object, api_version: str) -> Object:
     """PartialObjectMetadata of an object."""
     return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": found["metadata"]}
-
-
-def is_json(accepted: Accepted) -> bool:
-    """Whether the answer is JSON."""
-    return accepted.media == JSON

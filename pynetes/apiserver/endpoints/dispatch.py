@@ -28,6 +28,13 @@ VERBS: Mapping[str, Verb] = {
 VIEWS = ("status", "ephemeralcontainers", "resize", "approval")
 
 
+#: Kinds that upstream discourages, with what it says to whoever uses them.
+DEPRECATED = {
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+}
+
+
 def not_found() -> Response:
     """What upstream says to a path that nobody serves."""
     return text_response("404 page not found\n", 404)
@@ -60,6 +67,8 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             if info.api_group in api.served.group_versions():
                 raise unknown()
             return not_found()
+        if deprecated := DEPRECATED.get((info.api_group, info.resource)):
+            request.warnings.append(deprecated)
         namespace = info.namespace if resource.namespaced else ""
         scope = Scope(resource, info.api_version, info.subresource, namespace, info.name if info.named else "")
         if info.subresource or not resource.stored:

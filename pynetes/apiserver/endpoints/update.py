@@ -69,6 +69,10 @@ class Update:
     subresource: str = ""
     allocation: Allocation | None = None
     _attributes: Attributes | None = None
+    _warned: int = 0
+
+    def __post_init__(self) -> None:
+        self._warned = len(self.request.warnings)
 
     async def run(self, stored: Object) -> Object:
         """Compute the object to store. Called again when somebody else was faster."""
@@ -77,7 +81,8 @@ class Update:
             await self.allocation.release()
             self.allocation = None
         old = scope.shown(stored)
-        del self.request.warnings[:]
+        # Those of an attempt that is repeated go, those from before it stay.
+        del self.request.warnings[self._warned :]
         new = await self.wish(encoding.load_json(encoding.dump(old, JSON)))
         check_preconditions(scope, new, old)
         objectmeta.carry_over(new, old)
@@ -277,11 +282,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     options = write_options(request, "UpdateOptions")
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name=scope.name)
-    warned = list(request.warnings)
     manager = options.manager or ownership.default_manager(request)
 
     async def wish(_: Object) -> Object:
-        request.warnings.extend(warned)
         return encoding.load_json(encoding.dump(obj, JSON))
 
     update = Update(api, request, scope, options, manager, wish)
