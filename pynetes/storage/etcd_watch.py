@@ -70,4 +70,5 @@ async def _read(call: Call) -> AsyncGenerator[Sequence[Change], None]:
 def _change(event: Any) -> Change:
     kv = event.kv
     value = None if event.type == kv_pb.Event.DELETE else kv.value
-    return Change(kv.key.decode(), value, Revision(kv.create_revision), Revision(kv.mod_revision))
+    # Somebody else's key beside /registry may be any bytes; it must not end the watch.
+    return Change(kv.key.decode(errors="replace"), value, Revision(kv.create_revision), Revision(kv.mod_revision))
