@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from pynetes import controllers
 from pynetes.apis.batch import jobs
 from pynetes.apis.certificates import certificatesigningrequests
-from pynetes.apis.core import configmaps, nodes, persistentvolumeclaims, serviceaccounts
+from pynetes.apis.core import configmaps, nodes, persistentvolumeclaims, pods, resourcequotas, serviceaccounts
 from pynetes.apis.discovery import endpointslices
 from pynetes.apis.policy import poddisruptionbudgets
 from pynetes.apis.rbac import clusterroles
@@ -229,3 +229,24 @@ async def test_cache_time_grows_with_the_cluster() -> None:
         await world.settle()
         told = {node["metadata"]["annotations"][ttl.ANNOTATION] for node in world.api.listed(nodes.RESOURCE)}
         assert told == {"15"}
+
+
+async def test_quota_follows_what_is_used() -> None:
+    """Counts and requests of pods that are not over; given back when they end or go."""
+    hard = {"pods": "5", "requests.cpu": "2", "count/configmaps": "9", "secrets": "1"}
+    async with running("resourcequota") as world:
+        world.api.put(in_default("ResourceQuota", "q", spec={"hard": hard}))
+        container = {"name": "c", "resources": {"requests": {"cpu": "250m"}}}
+        made = [world.api.put(in_default("Pod", f"p{n}", spec={"containers": [container]})) for n in range(3)]
+        world.api.put(in_default("ConfigMap", "c"))
+        await world.settle()
+        status = world.get(resourcequotas.RESOURCE, "q")["status"]
+        assert status == {
+            "hard": hard,
+            "used": {"pods": "3", "requests.cpu": "750m", "count/configmaps": "1", "secrets": "0"},
+        }
+        world.api.put(made[0] | {"status": {"phase": "Succeeded"}})
+        await world.api.client().delete(pods.RESOURCE, Key("default", "p1"))
+        await world.settle()
+        counted = world.get(resourcequotas.RESOURCE, "q")["status"]["used"]
+        assert (counted["pods"], counted["requests.cpu"]) == ("1", "250m")

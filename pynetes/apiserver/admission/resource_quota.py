@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pynetes.apis import find
+from pynetes.apis.core import _usage as usage
 from pynetes.apis.core import resourcequotas
-from pynetes.apiserver.admission import usage
+from pynetes.apis.core._usage import Usage
 from pynetes.apiserver.admission.attributes import CREATE, UPDATE, Attributes, Policy
-from pynetes.apiserver.admission.usage import Usage
 from pynetes.apiserver.objects import Context
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, key_of
