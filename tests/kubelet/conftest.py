@@ -12,7 +12,7 @@ import pytest
 
 from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.images import recipes
-from pynetes.cluster.images.archive import Image, write_archive, write_layer
+from pynetes.cluster.images.archive import Image, Layer, write_archive, write_layer
 
 SUBNET = "10.249.{}.0/24"
 
@@ -55,7 +55,7 @@ def _images(folder: Path) -> dict[str, Path]:
         (recipes.PAUSE, recipes.pause(), ("/bin/busybox", "sleep", "2147483647")),
         (recipes.BUSYBOX, recipes.busybox(), ()),
     ):
-        layer, archive = folder / f"{len(made)}.layer", folder / f"{len(made)}.tar"
+        layer, archive = Layer(folder / f"{len(made)}.layer"), folder / f"{len(made)}.tar"
         write_layer(entries, layer)
         write_archive(Image(name=name, layers=[layer], entrypoint=entrypoint), archive)
         made[name] = archive

@@ -68,6 +68,8 @@ async def test_finishes_by_restart_policy(rig: Rig) -> None:
     await rig.until(lambda: rig.status("bad").get("phase") == "Failed")
     assert rig.container("good")["state"]["terminated"]["reason"] == "Completed"
     assert rig.container("bad")["state"]["terminated"]["message"] == "reason\n"
+    rig.api.remove(rig.api.listed(pods.RESOURCE)[0])
+    await rig.deleted("good")
 
 
 async def test_init_containers_and_sidecars(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from pynetes.component import serving, tasks, tls
 from pynetes.component.clock import Clock
 from pynetes.component.health import Checks
+from pynetes.kubelet.config import FILE_FIELDS
 from pynetes.kubelet.server import auth, containerlogs, streams, summary
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ async def serve(kubelet: "Kubelet", checks: Checks) -> AsyncIterator[int]:
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
+    async def configz(_request: web.Request) -> web.Response:
+        shown = {name: getattr(config, field) for name, field in FILE_FIELDS.items()}
+        body = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", **shown}
+        return web.Response(body=orjson.dumps({"kubeletconfig": body}), content_type="application/json")
+
     application.router.add_get("/pods", listed)
+    application.router.add_get("/configz", configz)
     containerlogs.add(application, kubelet)
     streams.add(application, kubelet)
     summary.add(application, kubelet)
