@@ -25,8 +25,12 @@ from pynetes.machinery.resource import Resource
 #: Called with the newest state and its predecessor (None on add); on a delete with the last state as both and True.
 Handler = Callable[[Object, Object | None, bool], None]
 
-#: Delay before connecting again after a failure, in seconds: doubles from the first to the last, with jitter.
-BACKOFF = (0.1, 30.0)
+#: Delay before trying again, in seconds: doubles from the first to the last, with jitter. A server that is not there
+#: is tried again every second at most, because a refused connection costs nobody anything; one that answers with an
+#: error is left in peace.
+FIRST_DELAY = 0.1
+LONGEST_UNREACHABLE = 1.0
+LONGEST_REFUSED = 30.0
 #: How long one watch lasts, in seconds; between it and twice it, so that watches do not all end together.
 WATCH_SECONDS = 300
 
@@ -66,6 +70,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
         self._delay = 0.0
+        self._absent = 0.0
 
     def handle(self, handler: Handler) -> None:
         """Tell handler of every change from now on, beginning with what is here already."""
@@ -105,7 +110,8 @@ class Informer:
                 await self._failed(error)
             except Unreachable as error:
                 _LOG.debug(logs.fact("watch interrupted", resource=self.resource.qualified, error=error))
-                await self._back_off()
+                self._absent = min(self._absent * 2 or FIRST_DELAY, LONGEST_UNREACHABLE)
+                await self._pause(self._absent)
 
     async def _failed(self, error: StatusError) -> None:
         if error.code == 410 or error.reason in ("Expired", "Gone"):
@@ -116,9 +122,12 @@ class Informer:
         await self._back_off()
 
     async def _back_off(self) -> None:
-        first, last = BACKOFF
-        self._delay = min(self._delay * 2 or first, last)
-        await self._clock.sleep(self._delay * (0.5 + self._dice.random() / 2))
+        self._absent = 0.0  # it did answer
+        self._delay = min(self._delay * 2 or FIRST_DELAY, LONGEST_REFUSED)
+        await self._pause(self._delay)
+
+    async def _pause(self, seconds: float) -> None:
+        await self._clock.sleep(seconds * (0.5 + self._dice.random() / 2))
 
     async def _list(self) -> None:
         listed = await self._client.list(self.resource, **self._where)
@@ -147,7 +156,7 @@ class Informer:
                     self._apply(event)
         finally:
             if self._clock.monotonic() - started > 1:
-                self._delay = 0.0
+                self._delay = self._absent = 0.0
         if self.revision == before:  # a server that closes at once must not be asked in a tight loop
             await self._back_off()
 
