@@ -17,7 +17,6 @@ from pynetes.apiserver.server import TLS
 from pynetes.apiserver.serving import serving_certificate
 from pynetes.component import config, logs, tasks
 from pynetes.component.clock import SystemClock
-from pynetes.component.serving import serve_paths
 from pynetes.storage.backends import open_backend
 
 log = logging.getLogger(__name__)
@@ -53,8 +52,12 @@ async def run(given: Config, tls: TLS) -> None:
     backend = open_backend(given)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(backend.close)
-        await stack.enter_async_context(serve_paths(given.paths_socket, "kube-apiserver"))
         server = app.build(given, backend, SystemClock())
         async with app.running(server, tls=tls):
+            if given.paths_socket:
+                # Its HTTP library takes longer to import than all the rest: not before the API answers.
+                from pynetes.component.serving import serve_paths
+
+                await stack.enter_async_context(serve_paths(given.paths_socket, "kube-apiserver"))
             log.info(logs.fact("serving", address=given.bind_address, port=server.port))
             await asyncio.get_running_loop().create_future()

@@ -1,5 +1,6 @@
 """What the API server makes sure exists when it starts: the post-start hooks, each a check of /readyz."""
 
+import asyncio
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,8 +56,10 @@ class Bootstrap:
         }
         for name, wanted in made.items():
             with self._hook(name):
-                for resource, obj in wanted:
-                    await ensure(self._stored, resource, obj)
+                # One round trip to the store each, so they go out together.
+                async with asyncio.TaskGroup() as group:
+                    for resource, obj in wanted:
+                        group.create_task(ensure(self._stored, resource, obj))
         with self._hook(HOOKS[3]):
             await rbac.reconcile(self._stored)
         with self._hook(HOOKS[5]):
