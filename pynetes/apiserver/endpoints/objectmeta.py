@@ -81,8 +81,8 @@ def annotation_problems(found: Mapping[str, str], path: str) -> Iterator[field.E
 
 def _owner_problems(owners: Any) -> Iterator[field.Error]:
     controllers = []
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
+    path = "metadata.ownerReferences"
+    for owner in owners:
         group, _, version = (owner.get("apiVersion") or "").rpartition("/")
         if not version:
             yield field.invalid(f"{path}.apiVersion", owner.get("apiVersion") or "", "version must not be empty")
@@ -102,12 +102,12 @@ def _owner_problems(owners: Any) -> Iterator[field.Error]:
 
 
 def _finalizer_problems(finalizers: Any) -> Iterator[field.Error]:
-    for finalizer in finalizers:
+    for index, finalizer in enumerate(finalizers):
         for problem in names.qualified_name(finalizer):
             yield field.invalid("metadata.finalizers", finalizer, problem)
         if "/" not in finalizer and finalizer not in FINALIZERS and not names.qualified_name(finalizer):
             detail = "name is neither a standard finalizer name nor is it fully qualified"
-            yield field.invalid("metadata.finalizers", finalizer, detail)
+            yield field.invalid(f"metadata.finalizers[{index}]", finalizer, detail)
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         detail = "finalizer orphan and foregroundDeletion cannot be both set"
         yield field.invalid("metadata.finalizers", list(finalizers), detail)
