@@ -1,7 +1,7 @@
 """HorizontalPodAutoscaler: as many replicas as the load needs. Stored as autoscaling/v2; v1 is its smaller shape."""
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.autoscaling import _metrics, _v1
+from pynetes.apis.autoscaling import _metrics, _v1, _validation
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -35,6 +35,7 @@ RESOURCE = Resource(
     subresources=("status",),
     generation=False,
     default=default,
+    validate=_validation.validate,
     prepare=_workload.reset_status({"currentMetrics": None, "desiredReplicas": 0}),
     prepare_status=_workload.keep_spec,
     convert=_v1.convert,
