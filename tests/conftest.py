@@ -1,14 +1,18 @@
 """Fixtures that every test may use."""
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pynetes.testing.cluster import Cluster
+if TYPE_CHECKING:
+    from pynetes.testing.cluster import Cluster
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
+async def cluster() -> AsyncIterator["Cluster"]:
     """A whole cluster in this process, with two scripted nodes."""
+    from pynetes.testing.cluster import Cluster  # here, so that tests that need none do not wait for the import
+
     async with Cluster(nodes=2) as running:
         yield running
