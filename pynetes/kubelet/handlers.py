@@ -1,6 +1,7 @@
 """Carries out what probes and hooks ask for: a command, an HTTP request, a connection, a gRPC health check."""
 
 import asyncio
+import logging
 import ssl
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,9 +9,12 @@ from typing import NamedTuple
 import aiohttp
 
 from pynetes import GIT_VERSION
+from pynetes.component import logs
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 from pynetes.machinery.meta import Object
 from pynetes.rpc import channel
+
+log = logging.getLogger(__name__)
 
 #: How much of an answer goes into an event.
 SHOWN = 10 << 10
@@ -51,6 +55,10 @@ async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: 
         if "exec" in action:
             return Outcome(False, f'command timed out: "{" ".join(action["exec"].get("command") or ())}" timed out')
         return Outcome(False, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)")
+    except Exception as error:
+        # What a pod says and answers is its author's: nothing in it may stop the kubelet.
+        log.warning(logs.fact("action failed", container=target.container.get("name"), error=error), exc_info=error)
+        return Outcome(False, str(error))
     return Outcome(False, "no handler is given")
 
 

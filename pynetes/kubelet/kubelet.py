@@ -218,7 +218,11 @@ class Kubelet:
         if ended or pod["metadata"].get("deletionTimestamp") or self.ctx.pleg.get(worker.uid).sandbox:
             return
         others = [other.pod for uid, other in self.workers.items() if uid != worker.uid and _active(other)]
-        refusal = admission.admit(pod, others, self.node, node.allocatable(self.facts))
+        try:
+            refusal = admission.admit(pod, others, self.node, node.allocatable(self.facts))
+        except (LookupError, ValueError, TypeError) as error:
+            # A pod that cannot even be judged must not stop the others.
+            refusal = admission.Refusal("UnexpectedAdmissionError", f"pod cannot be judged: {error!r}")
         if refusal:
             self.ctx.events.event(pod, "Warning", refusal.reason, refusal.message)
             worker.fail(refusal.reason, f"Pod was rejected: {refusal.message}")

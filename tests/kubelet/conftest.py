@@ -1,8 +1,10 @@
 """A containerd of the tests' own, with the images that pods of tests run."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -82,6 +84,11 @@ def _stop(node: Containerd, process: "subprocess.Popen[bytes]") -> None:
         subprocess.run([*ctr, "containers", "delete", container], capture_output=True, check=False)
     process.terminate()
     process.wait(20)
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            # Shims outlive their containerd on purpose.
+            if str(node.socket).encode() in command.read_bytes():
+                os.kill(int(command.parent.name), signal.SIGKILL)
     with Path("/proc/self/mountinfo").open() as mounts:
         places = [line.split(" ")[4] for line in mounts]
     for place in reversed(places):
