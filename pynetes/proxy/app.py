@@ -25,6 +25,7 @@ from pynetes.proxy.tracker import Tracker
 _LOG = logging.getLogger(__name__)
 #: A change that has not reached the kernel for this long makes the proxy unhealthy, as upstream has it.
 STALE_SECONDS = 60.0
+CLEANUP_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,17 @@ async def choose_mode(wanted: str) -> str:
 
 
 async def cleanup() -> None:
-    """Remove what any mode left in this network namespace; what is not installed has left nothing."""
+    """Remove what any mode left in this network namespace. Raises KernelError when something cannot be removed."""
     for one in _every_backend(Settings()):
-        with contextlib.suppress(kernel.KernelError):
-            await one.cleanup()
+        for attempt in range(1, CLEANUP_ATTEMPTS + 1):
+            try:
+                await one.cleanup()
+                break
+            except kernel.KernelError:
+                # Somebody changed the tables between our look at them and the transaction. Or the program, or the
+                # kernel, does not know this mode or family: then nothing of it is there.
+                if attempt == CLEANUP_ATTEMPTS and await one.present():
+                    raise
 
 
 async def run(config: Config, *, client: Client | None = None, clock: Clock | None = None) -> None:
