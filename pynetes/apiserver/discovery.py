@@ -187,10 +187,7 @@ class Discovery:
         if found_obj is None:
             return None
         if (accepted := encoding.parse(accept, False)) is None:
-            text = f"406: Not Acceptable\n\nAvailable representations: {encoding.LISTED}"
-            error = errors.failure(406, "NotAcceptable", text)
-            error.status["details"] = {}
-            raise error
+            raise encoding.not_acceptable()
         return Response(
             200, encoding.dump(found_obj, accepted.media, pretty=encoding.is_pretty(request)), accepted.media
         )

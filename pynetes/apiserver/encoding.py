@@ -77,8 +77,20 @@ def negotiate(request: Request, *, transforms: bool = True) -> Accepted:
         return PLAIN
     accepted = parse(header, transforms)
     if accepted is None:
+        medias = {clause.partition(";")[0].strip() for clause in header.split(",")}
+        if not medias & {"*/*", "application/*", JSON, YAML, PROTOBUF}:
+            raise not_acceptable(watchable=request.info.verb in ("list", "watch"))
         raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {LISTED}")
     return accepted
+
+
+def not_acceptable(*, watchable: bool = False) -> errors.StatusError:
+    """406 for media types that no representation has."""
+    streams = f", {JSON};stream=watch, {PROTOBUF};stream=watch" if watchable else ""
+    text = f"406: Not Acceptable\n\nAvailable representations: {LISTED}{streams}"
+    error = errors.failure(406, "NotAcceptable", text)
+    error.status["details"] = {}
+    return error
 
 
 def is_pretty(request: Request) -> bool:

@@ -97,7 +97,9 @@ def checked(given: Object) -> DeleteOptions:
             )
         )
     elif propagation and propagation not in POLICIES:
-        problems.append(field.not_supported("propagationPolicy", propagation, ["Background", "Foreground", "Orphan"]))
+        problems.append(
+            field.not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
+        )
     dry = given.get("dryRun") or []
     if set(dry) - {"All"}:
         problems.append(field.not_supported("dryRun", dry, ["All"]))

@@ -49,9 +49,14 @@ def supported(request: Request, scope: Scope) -> str:
     known = [JSON_PATCH, MERGE, APPLY]
     if scope.resource.schema is None:
         known.insert(2, STRATEGIC)
-    if media not in known:
+    if media == STRATEGIC and media not in known:
+        # Custom resources have no merge keys, and clients look for this answer to fall back to a merge patch.
         text = f"the body of the request was in an unknown format - accepted media types include: {', '.join(known)}"
         raise errors.failure(415, "UnsupportedMediaType", text)
+    if media not in known:
+        error = errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+        error.status["details"] = {}
+        raise error
     return media
 
 
