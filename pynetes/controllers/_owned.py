@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 
-from pynetes.client.controller import Context, Lookup, Mapper
+from pynetes.client.controller import Context, Lookup, Watch
 from pynetes.component import tasks
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.labels import Selector
@@ -17,6 +17,8 @@ from pynetes.machinery.resource import Resource
 
 #: Batches of creates double from one, so that a quota or an admission plugin that refuses all is asked only once.
 _LARGEST_BATCH = 500
+#: The index of objects without controller, by namespace: adopting looks at these, not at everybody's.
+_ORPHANS = "orphans"
 
 
 def reference(resource: Resource, owner: Object, *, controller: bool = True) -> Object:
@@ -45,7 +47,11 @@ async def claim(
     namespace = owner["metadata"]["namespace"]
     mine: list[Object] = []
     may_adopt: bool | None = None
-    for child in ctx.listed(children, namespace=namespace):
+    candidates = [
+        *ctx.listed(children, index="controller", value=uid_of(owner)),
+        *ctx.listed(children, index=_ORPHANS, value=namespace),
+    ]
+    for child in candidates:
         ref = controller_of(child)
         matches = selector.matches(child["metadata"].get("labels"))
         if ref is not None:
@@ -158,8 +164,8 @@ def namespace_is_terminating(error: StatusError) -> bool:
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
-def orphans(resource: Resource, selector: Callable[[Object], Selector]) -> Mapper:
-    """Wakes every owner whose selector matches a child without controller, so that it is adopted."""
+def orphans(children: Resource, resource: Resource, selector: Callable[[Object], Selector]) -> Watch:
+    """The watch that `claim` needs: wakes every owner whose selector matches a child without controller."""
 
     def wake(lookup: Lookup, child: Object, _old: Object | None) -> Iterator[Key]:
         if controller_of(child) is not None or is_deleting(child):
@@ -168,4 +174,8 @@ def orphans(resource: Resource, selector: Callable[[Object], Selector]) -> Mappe
             if selector(owner).matches(child["metadata"].get("labels")):
                 yield key_of(owner)
 
-    return wake
+    return Watch(children, keys=wake, indexes={_ORPHANS: _orphaned_in})
+
+
+def _orphaned_in(child: Object) -> tuple[str, ...]:
+    return () if controller_of(child) is not None else (child["metadata"].get("namespace") or "",)

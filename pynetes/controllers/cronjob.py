@@ -128,7 +128,9 @@ def _follow(ctx: Context, cronjob: Object, mine: Sequence[Object]) -> Object:
         else:
             active.append(ref)
     known = {ref["uid"] for ref in active}
-    active += [_reference(job) for job in mine if uid_of(job) not in known and not is_finished(job)]
+    # One that was made just before a crash; a Job that somebody made by hand from our template is not of the schedule.
+    forgotten = (job for job in mine if SCHEDULED_AT in (job["metadata"].get("annotations") or {}))
+    active += [_reference(job) for job in forgotten if uid_of(job) not in known and not is_finished(job)]
     return _with_active(status, active)
 
 

@@ -19,7 +19,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(replicasets.RESOURCE),
         Watch(pods.RESOURCE, owner=replicasets.RESOURCE),
-        Watch(pods.RESOURCE, keys=owned.orphans(replicasets.RESOURCE, KIND.selector)),
+        owned.orphans(pods.RESOURCE, replicasets.RESOURCE, KIND.selector),
     ),
     rules=(
         Rule("replicasets.apps", "get,list,update,watch"),

@@ -19,7 +19,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(replicationcontrollers.RESOURCE),
         Watch(pods.RESOURCE, owner=replicationcontrollers.RESOURCE),
-        Watch(pods.RESOURCE, keys=owned.orphans(replicationcontrollers.RESOURCE, KIND.selector)),
+        owned.orphans(pods.RESOURCE, replicationcontrollers.RESOURCE, KIND.selector),
     ),
     rules=(
         Rule("replicationcontrollers", "get,list,update,watch"),

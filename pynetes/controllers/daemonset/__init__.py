@@ -112,7 +112,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(daemonsets.RESOURCE),
         Watch(pods.RESOURCE, owner=daemonsets.RESOURCE),
-        Watch(pods.RESOURCE, keys=owned.orphans(daemonsets.RESOURCE, selector)),
+        owned.orphans(pods.RESOURCE, daemonsets.RESOURCE, selector),
         Watch(nodes.RESOURCE, keys=of_node),
         Watch(controllerrevisions.RESOURCE, keys=lambda *_: ()),
     ),

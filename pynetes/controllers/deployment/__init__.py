@@ -267,7 +267,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(deployments.RESOURCE, indexes={"uid": _by_uid}),
         Watch(replicasets.RESOURCE, owner=deployments.RESOURCE, indexes={"uid": _by_uid}),
-        Watch(replicasets.RESOURCE, keys=owned.orphans(deployments.RESOURCE, selector)),
+        owned.orphans(replicasets.RESOURCE, deployments.RESOURCE, selector),
         Watch(pods.RESOURCE, keys=waiting_for_pods),
     ),
     rules=(

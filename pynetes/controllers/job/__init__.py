@@ -186,7 +186,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(jobs.RESOURCE),
         Watch(pods.RESOURCE, owner=jobs.RESOURCE),
-        Watch(pods.RESOURCE, keys=owned.orphans(jobs.RESOURCE, selector)),
+        owned.orphans(pods.RESOURCE, jobs.RESOURCE, selector),
     ),
     rules=(
         Rule("jobs.batch", "get,list,patch,update,watch"),

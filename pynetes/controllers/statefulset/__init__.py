@@ -108,7 +108,7 @@ CONTROLLER = Controller(
     watches=(
         Watch(statefulsets.RESOURCE),
         Watch(pods.RESOURCE, owner=statefulsets.RESOURCE),
-        Watch(pods.RESOURCE, keys=owned.orphans(statefulsets.RESOURCE, selector)),
+        owned.orphans(pods.RESOURCE, statefulsets.RESOURCE, selector),
         Watch(persistentvolumeclaims.RESOURCE, keys=lambda *_: ()),
         Watch(controllerrevisions.RESOURCE, keys=lambda *_: ()),
     ),
