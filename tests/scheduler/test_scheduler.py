@@ -128,3 +128,11 @@ async def test_no_cpu_left_after_restart() -> None:
             "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
             "1 No preemption victims found for incoming pod."
         )
+
+
+async def test_a_pod_that_was_resized_makes_room() -> None:
+    """Requests that shrink in place are an event that helps."""
+    async with scheduling(node("n1", cpu="2"), pod("old", cpu="2", nodeName="n1"), pod("web", cpu="1")) as world:
+        assert world.place("web") == ""
+        await world.put(pod("old", cpu="1", nodeName="n1"))
+        assert world.place("web") == "n1"

@@ -38,8 +38,9 @@ class NodeResourcesFit(Plugin):
             have = (new.get("status") or {}).get("allocatable") or {}
             enough = all(amount(name, have.get(name, 0)) >= wanted for name, wanted in pod.requests.items())
             return enough and (old is None or have != ((old.get("status") or {}).get("allocatable") or {}))
-        freed = PodInfo(new).requests
-        return event.action == "delete" and any(freed.get(name) for name, wanted in pod.requests.items() if wanted)
+        after = PodInfo(new).requests if event.action == "update" else {}
+        before = PodInfo(old or new).requests
+        return any(before.get(name, 0) > after.get(name, 0) for name, wanted in pod.requests.items() if wanted)
 
 
 class NodeResourcesBalancedAllocation(Plugin):
