@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.apps import daemonsets, deployments, replicasets, statefulsets
 from pynetes.apis.batch import jobs
-from pynetes.apis.core import configmaps, namespaces, pods, serviceaccounts, services
+from pynetes.apis.core import configmaps, namespaces, pods, secrets, serviceaccounts, services
 from pynetes.apis.discovery import endpointslices
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
@@ -154,3 +155,60 @@ async def test_namespace_deletion(cluster: Cluster) -> None:
                     break
     for resource in (deployments.RESOURCE, replicasets.RESOURCE, pods.RESOURCE, configmaps.RESOURCE):
         assert (await cluster.client.list(resource, namespace="shop")).items == []
+
+
+async def test_adoption_and_release(cluster: Cluster) -> None:
+    """A matching orphan is adopted instead of a pod made; one that no longer matches is released and replaced."""
+    orphan = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "orphan", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": template()["spec"],
+    }
+    key = Key("shop", "orphan")
+    await make(cluster, orphan, pods.RESOURCE)
+    await make(cluster, workload(replicasets.RESOURCE, "web", replicas=2), replicasets.RESOURCE)
+    await cluster.until(replicasets.RESOURCE, WEB, lambda found: (found.get("status") or {}).get("readyReplicas") == 2)
+    adopted = await cluster.client.get(pods.RESOURCE, key)
+    assert adopted["metadata"]["ownerReferences"][0]["name"] == "web"
+    assert len((await cluster.client.list(pods.RESOURCE, namespace="shop")).items) == 2
+    await cluster.client.patch(pods.RESOURCE, key, {"metadata": {"labels": {"app": "other"}}})
+    await cluster.until(pods.RESOURCE, key, lambda found: not found["metadata"].get("ownerReferences"))
+    while len((listed := await cluster.client.list(pods.RESOURCE, namespace="shop")).items) < 3:
+        async with cluster.client.watch(
+            pods.RESOURCE, namespace="shop", resource_version=listed.resource_version
+        ) as events:
+            async for event in events:
+                if event.type == "ADDED":
+                    break
+
+
+async def test_custom_resources_own_and_go_with_their_namespace(cluster: Cluster) -> None:
+    """An object owned by a custom resource is collected with it; namespaces take custom resources along."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    await make(cluster, definition, customresourcedefinitions.RESOURCE)
+
+    def established(found: Object) -> bool:
+        told = (found.get("status") or {}).get("conditions") or ()
+        return any(each["type"] == "Established" and each["status"] == "True" for each in told)
+
+    await cluster.until(customresourcedefinitions.RESOURCE, Key("", "widgets.example.com"), established)
+    widgets = Resource(group="example.com", versions=("v1",), kind="Widget", plural="widgets")
+    body = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "shop"}}
+    owner = await cluster.client.create(widgets, body)
+    ref = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": owner["metadata"]["uid"]}
+    metadata = {"name": "owned", "namespace": "shop", "ownerReferences": [ref]}
+    await make(cluster, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}, secrets.RESOURCE)
+    await cluster.client.delete(widgets, Key("shop", "w"))
+    await gone(cluster, secrets.RESOURCE)
+    await cluster.client.create(widgets, body)
+    await cluster.client.delete(namespaces.RESOURCE, Key("", "shop"))
+    await gone(cluster, widgets)
