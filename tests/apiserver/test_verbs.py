@@ -240,3 +240,14 @@ async def test_paths_that_nobody_serves() -> None:
         assert (plain.status, plain.raw) == (404, b"404 page not found\n")
         status = await cluster.get("/api/v1/bogus")
         assert (status.status, status.body["reason"]) == (404, "NotFound")
+
+
+async def test_cluster_scoped_resources_are_not_below_namespaces() -> None:
+    """A Role in a namespace would else reach what only a ClusterRole may."""
+    async with api() as cluster:
+        await cluster.post("/api/v1/nodes", {"metadata": {"name": "n"}})
+        assert (await cluster.get("/api/v1/nodes/n")).status == 200
+        for path in ("nodes", "nodes/n", "nodes/n/status", "nodes/n/proxy/metrics", "persistentvolumes"):
+            assert (await cluster.get(f"/api/v1/namespaces/default/{path}")).status == 404
+        assert (await cluster.get("/api/v1/namespaces/default")).status == 200
+        assert (await cluster.get("/api/v1/namespaces/default/status")).status == 200

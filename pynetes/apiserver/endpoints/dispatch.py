@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
+from pynetes import apis
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import create, delete, deletecollection, get, patch, scale, subresource, update, watch
 from pynetes.apiserver.endpoints import list as listing
@@ -63,8 +64,11 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
         if not info.is_resource_request:
             return await others(request)
         resource = api.served.find(info.api_group, info.api_version, info.resource)
-        if resource is None:
-            if info.api_group in api.served.group_versions():
+        # There is no cluster-scoped resource below a namespace: authorization has asked about that namespace, where
+        # a Role may allow what only a ClusterRole may.
+        misplaced = resource is not None and info.namespace and not resource.namespaced
+        if resource is None or (misplaced and info.resource != "namespaces"):
+            if info.api_group in apis.GROUPS:
                 raise unknown()
             return not_found()
         if deprecated := DEPRECATED.get((info.api_group, info.resource)):
