@@ -1,14 +1,16 @@
-"""The one place where the proxy starts programs: nft, iptables-restore, conntrack."""
+"""How the proxy talks to the kernel: through nft, iptables-restore and conntrack, each call recorded."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pynetes.component import command
 from pynetes.component.tracing import RECORDER, Interaction, now
 
 #: The interaction path kube-proxy → packet filter.
 PATH = 17
+#: Seconds; a table of ten thousand Services takes a few.
+TIMEOUT = 60.0
 
 
 class Note(NamedTuple):
@@ -50,13 +52,10 @@ def _record(note: Note, target: str, seconds: float, error: str) -> None:
 
 async def _run(argv: Sequence[str], given: str) -> str:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except FileNotFoundError:
-        raise KernelError(f"{argv[0]} is not installed") from None
-    out, err = await process.communicate(given.encode())
-    if process.returncode:
-        words = err.decode(errors="replace").strip() or "no output"
-        raise KernelError(f"`{' '.join(argv)}` failed ({process.returncode}): {words[:2000]}")
-    return out.decode(errors="replace")
+        result = await command.run(argv, check=False, timeout=TIMEOUT, given=given)
+    except command.CommandError as error:
+        raise KernelError(str(error)) from None
+    if result.code:
+        words = result.err.strip() or "no output"
+        raise KernelError(f"`{' '.join(argv)}` failed ({result.code}): {words[:2000]}")
+    return result.out
