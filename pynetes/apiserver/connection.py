@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._broken: bytes = b""
         self._busy = False
         self._handed_over = False
+        self._streaming = False
         self._writing = False
         self._reading = True
         self._tail: list[bytes] | None = None
@@ -246,8 +247,10 @@ class Connection(asyncio.Protocol):
         return not self._closed
 
     def drain(self) -> None:
-        """The server shuts down: an idle connection ends, a busy one after its answer."""
+        """The server shuts down: an idle connection and a watch end, a busy one after its answer."""
         self._notify()
+        if self._streaming:
+            self._task.cancel()
 
     def cut(self) -> None:
         """The server will not wait any longer."""
@@ -294,6 +297,7 @@ class Connection(asyncio.Protocol):
 
     async def _stream(self, request: Request, response: Response, body: AsyncIterator[bytes], keep: bool) -> bool:
         self._transport.write(self._head_of(response, keep, b"Transfer-Encoding: chunked\r\n"))
+        self._streaming = True
         try:
             if request.method == "HEAD":
                 return keep
@@ -304,7 +308,13 @@ class Connection(asyncio.Protocol):
                     await self._writable
                 if self._closed:
                     return False
+        except asyncio.CancelledError:
+            if self._host.draining and not self._closed:
+                # A watch that ends in order is taken up again elsewhere without a complaint.
+                self._transport.write(b"0\r\n\r\n")
+            raise
         finally:
+            self._streaming = False
             close = getattr(body, "aclose", None)
             if close is not None:
                 await close()
