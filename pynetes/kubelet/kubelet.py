@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pynetes.apis.core import nodes, pods, serviceaccounts, services
@@ -89,7 +90,8 @@ class Kubelet:
         await ctx.pleg.relist()
         self.node = await node.register(client, facts, self.clock)
         group.start(node.heartbeat(client, self.name, self.node["metadata"]["uid"], self.clock), name="lease")
-        async with self._serve(ctx):
+        async with self._serve(ctx) as port:
+            self.facts = facts = replace(facts, port=port)
             self._services = Informer(client, services.RESOURCE, clock=self.clock)
             bound = Informer(client, pods.RESOURCE, clock=self.clock, field_selector=f"spec.nodeName={self.name}")
             own = Informer(client, nodes.RESOURCE, clock=self.clock, field_selector=f"metadata.name={self.name}")
@@ -170,14 +172,14 @@ class Kubelet:
         )
 
     @asynccontextmanager
-    async def _serve(self, ctx: Context) -> AsyncIterator[None]:
+    async def _serve(self, ctx: Context) -> AsyncIterator[int]:
         checks = Checks()
         checks.live("pleg", lambda: None if self.clock.monotonic() - ctx.pleg.relisted < STALE else "pleg is stale")
         async with (
-            app.serve(self, checks),
+            app.serve(self, checks) as port,
             serving.serve_paths(self.config.paths_socket, "kubelet"),
         ):
-            yield
+            yield port
 
     # Pods
 

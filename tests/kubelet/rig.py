@@ -122,9 +122,7 @@ async def running(
         root_dir=str(root),
         port=0,
         address="127.0.0.1",
-        authorization_mode="AlwaysAllow",
-        anonymous_auth=True,
-        **options,
+        **{"authorization_mode": "AlwaysAllow", "anonymous_auth": True, **options},
     )
     kubelet = Kubelet(config, client=api.client(component="kubelet"), cgroups=cgroups)
     rig = Rig(kubelet, api)
