@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.traces import Traces, traces
+from tests.e2e.traces import NAME, Traces, traces
 
-NAME = "e2e"
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
 

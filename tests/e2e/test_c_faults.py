@@ -19,8 +19,10 @@ def processes() -> dict[str, dict[str, object]]:
 
 
 def containers(cluster: Cluster) -> dict[str, tuple[int, str]]:
-    """Restart count and container id of every container."""
-    pods = cluster.json("get", "pods", "-A", "--field-selector=status.phase=Running")["items"]
+    """Restart count and container id of every container that is there to stay."""
+    found = cluster.json("get", "pods", "-A", "--field-selector=status.phase=Running")["items"]
+    kept = ("ReplicaSet", "StatefulSet")
+    pods = [pod for pod in found if pod["metadata"].get("ownerReferences", [{"kind": ""}])[0]["kind"] in kept]
     return {
         f"{pod['metadata']['namespace']}/{pod['metadata']['name']}/{status['name']}": (
             status["restartCount"],

@@ -4,6 +4,9 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+#: The cluster under test.
+NAME = "e2e"
+
 
 class Traces(NamedTuple):
     """Sets of names, to be compared before and after."""
@@ -33,7 +36,7 @@ def traces() -> Traces:
 
 
 def _processes() -> set[str]:
-    """Command lines of what belongs to a cluster."""
+    """Command lines of what belongs to the cluster: supervisor, components, shims."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -41,7 +44,7 @@ def _processes() -> set[str]:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if any(word in line for word in ("/pynetes/", "containerd-shim", "pynetes.cmd.main supervise")):
+            if f"/pynetes/{NAME}" in line:
                 found.add(line)
     return found
 
