@@ -81,6 +81,8 @@ class Request:
     started: float = 0.0
     #: Identity of how the user was authenticated, for `pynetes paths`: certificate subject, token issuer, expiry.
     credential: str = ""
+    #: Why the request was allowed: the authorizer's reason, for `pynetes paths`.
+    rule: str = ""
     _query: Mapping[str, list[str]] | None = None
 
     @property
@@ -125,6 +127,8 @@ class Response:
     body: Body = b""
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    #: The revision of the one object that it shows, 0 for anything else: what a write led to.
+    revision: int = 0
 
     def with_headers(self, *pairs: tuple[str, str]) -> "Response":
         """Add headers to this response."""

@@ -18,8 +18,10 @@ _META = "meta.k8s.io"
 def one(api: Api, request: Request, scope: Scope, accepted: Accepted, entry: Entry, status: int = 200) -> Response:
     """A stored object."""
     if accepted.plain and scope.native and not is_pretty(request):
-        return Response(status, entry.body)
-    return obj(api, request, scope, accepted, entry.copy(), status)
+        return Response(status, entry.body, revision=entry.revision)
+    response = obj(api, request, scope, accepted, entry.copy(), status)
+    response.revision = entry.revision
+    return response
 
 
 def obj(api: Api, request: Request, scope: Scope, accepted: Accepted, found: Object, status: int = 200) -> Response:

@@ -63,6 +63,11 @@ class Api:
         known = await self._until(nodes.RESOURCE, lacking, "no pod network was assigned to", within=within)
         return {name: _pod_cidr(known[Key("", name)]) for name in names}
 
+    async def label_control_plane(self, name: str) -> None:
+        """Mark the node that the control plane runs on, as kubeadm does. It is not tainted: it takes pods as well."""
+        labels = {"node-role.kubernetes.io/control-plane": ""}
+        await self._client.patch(nodes.RESOURCE, Key("", name), {"metadata": {"labels": labels}})
+
     async def nodes_ready(self, names: Sequence[str], *, within: float) -> None:
         """Until every node's Ready condition is true."""
 

@@ -233,6 +233,7 @@ async def _pods(bringup: Bringup) -> str:
     cluster, plan = bringup.cluster, bringup.plan
     async with Api(cluster) as api:
         cidrs = await api.pod_cidrs(cluster.node_names(), within=READY_WITHIN)
+        await api.label_control_plane(cluster.node_names()[0])
     for node in plan.nodes:
         home = cluster.containerd(node.name).cni_conf_dir
         assigned = dataclasses.replace(node, pod_cidr=cidrs[node.name])

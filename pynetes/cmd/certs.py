@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
@@ -44,17 +42,16 @@ def _list(layout: Layout, *, json: bool) -> int:
     if json:
         print(orjson.dumps([item.described(now) for item in items]).decode())
     else:
-        Console(highlight=False, soft_wrap=True).print(_table(items, now))
+        print(_table(items, now))
     return 1 if any(item.expires <= now for item in items) else 0
 
 
-def _table(items: Sequence[Item], now: datetime) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for title in ("NAME", "SUBJECT", "ISSUER", "EXPIRES", "RESIDUAL"):
-        table.add_column(title)
-    for item in items:
-        table.add_row(item.name, item.subject, item.issuer, f"{item.expires:%Y-%m-%d %H:%M} UTC", item.residual(now))
-    return table
+def _table(items: Sequence[Item], now: datetime) -> str:
+    rows = [
+        (item.name, item.subject, item.issuer, f"{item.expires:%Y-%m-%d %H:%M} UTC", item.residual(now))
+        for item in items
+    ]
+    return common.columns([("NAME", "SUBJECT", "ISSUER", "EXPIRES", "RESIDUAL"), *rows])
 
 
 def _renew(layout: Layout, names: frozenset[str]) -> int:

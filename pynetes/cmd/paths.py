@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("action", nargs="?", default="show", choices=("show", "verify", "watch", "trace"))
     parser.add_argument("names", nargs="*", help="paths to verify (numbers, or mtls), or the object to trace")
     parser.add_argument("--json", action="store_true", help="for machines")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     actions = {"show": _show, "verify": _verify, "watch": _watch, "trace": _trace}
     return common.run(lambda: actions[given.action](common.cluster_of(given), given.names, as_json=given.json))
 

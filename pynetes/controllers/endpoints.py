@@ -112,6 +112,8 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     except StatusError as error:
         if owned.namespace_is_terminating(error):
             return None
+        if error.reason in ("AlreadyExists", "Conflict"):
+            raise  # the cache is behind what was just written; the next look finds it caught up
         ctx.event(service, "Warning", "FailedToUpdateEndpoint", f"Failed to update endpoint {key}: {error}")
         raise
     return None

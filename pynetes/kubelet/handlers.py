@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -102,6 +103,8 @@ async def _http(action: Object, target: Target) -> Outcome:
             session.get(url, headers=headers, allow_redirects=False) as response,
         ):
             body = await response.content.read(SHOWN)
+    except aiohttp.ClientConnectorError as error:
+        return Outcome(False, f'Get "{url}": {_not_connected(host, port, error.os_error)}')
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Outcome(False, f'Get "{url}": {error}')
     if 200 <= response.status < 400:
@@ -117,12 +120,21 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
+def _not_connected(host: str, port: int, error: OSError) -> str:
+    """Why no connection came about, in the words that people search for."""
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return f"dial tcp {host}:{port}: connect: {why}"
+
+
 async def _tcp(action: Object, target: Target) -> Outcome:
     host = action.get("host") or target.ip
     try:
-        _, writer = await asyncio.open_connection(host, port_of(action["port"], target.container))
-    except (OSError, ValueError) as error:
-        return Outcome(False, f"dial tcp {host}:{action['port']}: {error}")
+        port = port_of(action["port"], target.container)
+        _, writer = await asyncio.open_connection(host, port)
+    except ValueError as error:
+        return Outcome(False, str(error))
+    except OSError as error:
+        return Outcome(False, _not_connected(host, port, error))
     writer.close()
     return Outcome(True)
 

@@ -15,6 +15,8 @@ from pynetes.component.tracing import BUCKETS, Identity, Interaction
 from pynetes.machinery.meta import Object
 
 WITHIN = 3.0
+#: What the API server calls itself.
+SERVER = "kube-apiserver"
 
 
 @dataclass
@@ -66,22 +68,39 @@ async def _get(socket: Path, path: str) -> tuple[asyncio.StreamReader, asyncio.S
 def rows(documents: Iterable[Object]) -> dict[int, Row]:
     """Add the components' counters up, by path number."""
     added: dict[int, Row] = {}
+    documents = list(documents)
+    told = _told_by_dialler(documents)
     for document in documents:
         for number, counters in document["counters"].items():
             row = added.setdefault(int(number), Row())
+            if document["component"] == SERVER and int(number) in told:
+                row.identity = Identity(**counters["identity"])
+                continue
             row.requests += counters["requests"]
             row.errors += counters["errors"]
             row.buckets = [mine + theirs for mine, theirs in zip(row.buckets, counters["buckets"], strict=True)]
             if counters["last"] >= row.last:
                 row.last = counters["last"]
-            if counters["identity"]["subject"]:
+            if counters["identity"]["subject"] and not row.identity.rule:
                 row.identity = Identity(**counters["identity"])
     return added
 
 
+def _told_by_dialler(documents: Iterable[Object]) -> set[int]:
+    """Paths that a component other than the API server counts: the API server sees the same requests once more."""
+    return {int(number) for item in documents if item["component"] != SERVER for number in item["counters"]}
+
+
 def interactions(documents: Iterable[Object]) -> list[Interaction]:
     """The newest interactions of all components, in the order of time."""
-    found = [Interaction(**item) for document in documents for item in document["ring"]]
+    documents = list(documents)
+    told = _told_by_dialler(documents)
+    found = [
+        Interaction(**item)
+        for document in documents
+        for item in document["ring"]
+        if document["component"] != SERVER or item["path"] not in told
+    ]
     return sorted(found, key=lambda item: item.at)
 
 

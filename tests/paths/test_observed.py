@@ -28,6 +28,22 @@ async def test_counters_of_two_components_add_up(tmp_path: Path) -> None:
     assert (row.quantile(0.5), row.quantile(0.99)) == (0.0025, 0.25)
 
 
+async def test_what_both_ends_saw_counts_once(tmp_path: Path) -> None:
+    """A scheduler's request is counted by the scheduler; the API server adds the rule that allowed it."""
+    server, scheduler = Recorder(), Recorder()
+    server.record(interaction(9, 1.0), Identity(subject="system:kube-scheduler", rule="allowed by a ClusterRole"))
+    server.record(interaction(1, 1.0), Identity(subject="admin"))
+    scheduler.record(interaction(9, 1.0), Identity(subject="CN=system:kube-scheduler"))
+    async with (
+        serving.serve_paths(str(tmp_path / "a.sock"), observed.SERVER, server),
+        serving.serve_paths(str(tmp_path / "b.sock"), "kube-scheduler", scheduler),
+    ):
+        documents = await observed.snapshots(tmp_path)
+    rows = observed.rows(documents)
+    assert (rows[9].requests, rows[9].identity.rule, rows[1].requests) == (1, "allowed by a ClusterRole", 1)
+    assert [item.path for item in observed.interactions(documents)].count(9) == 1
+
+
 async def test_a_dead_socket_is_left_out(tmp_path: Path) -> None:
     """A component that was killed leaves its socket; the others are shown all the same."""
     server = await asyncio.start_unix_server(lambda reader, writer: None, tmp_path / "dead.sock")

@@ -16,6 +16,7 @@ class Authorize:
         decision = await self._authorizer.authorize(attributes)
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
+        request.rule = decision.reason
         return await next(request)
 
 

@@ -26,6 +26,9 @@ _SIZES = REGISTRY.histogram(
     buckets=exponential(1000, 10, 7),
 )  # fmt: skip
 _VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETECOLLECTION"}
+_WRITES = frozenset({"create", "update", "patch", "delete"})
+#: Answers that are part of the protocol's normal course, and no error of the path they came by.
+_ORDINARY = frozenset({"NotFound", "AlreadyExists", "Conflict"})
 #: User → (path for a watch, path for anything else) of paths.md, and what the component is called.
 _COMPONENTS = {
     "system:kube-controller-manager": (6, 7, "kube-controller-manager"),
@@ -42,18 +45,20 @@ async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (t
     began = time.perf_counter()
     code = 500
     error = ""
+    revision = 0
     try:
         response = await next(request)
         code = response.status
+        revision = response.revision
         return response
     except StatusError as failure:
         code, error = failure.code, failure.reason
         raise
     finally:
-        _note(request, code, error, time.perf_counter() - began)
+        _note(request, code, error, time.perf_counter() - began, revision)
 
 
-def _note(request: Request, code: int, error: str, seconds: float) -> None:
+def _note(request: Request, code: int, error: str, seconds: float, revision: int) -> None:
     info = request.info
     verb = _VERBS.get(info.verb) or info.verb.upper()
     scope = (
@@ -66,7 +71,7 @@ def _note(request: Request, code: int, error: str, seconds: float) -> None:
     user = request.user
     if user is None or request.path.startswith(("/healthz", "/livez", "/readyz")):
         return
-    path, source = path_of(user, info.verb)
+    path, source = path_of(request, user)
     shown = f"{info.resource} {info.namespace}/{info.name}" if info.namespace else f"{info.resource} {info.name}"
     RECORDER.record(
         Interaction(
@@ -77,14 +82,18 @@ def _note(request: Request, code: int, error: str, seconds: float) -> None:
             action=info.verb if info.is_resource_request else f"{info.verb} {info.path}",
             object=shown if info.is_resource_request else "",
             seconds=seconds,
-            error=error,
+            error="" if error in _ORDINARY else error,
+            revision=revision if info.verb in _WRITES else 0,
         ),
-        Identity(subject=user.name, issuer=request.credential) if request.credential else None,
+        Identity(subject=user.name, issuer=request.credential, rule=request.rule) if request.credential else None,
     )
 
 
-def path_of(user: User, verb: str) -> tuple[int, str]:
-    """The number of the interaction path a request belongs to, and who is at its other end."""
+def path_of(request: Request, user: User) -> tuple[int, str]:
+    """The number of the interaction path a request belongs to, and who is at its other end.
+
+    Controllers have a ServiceAccount each; the agent only tells the manager's from others, it decides nothing else."""
+    verb = request.info.verb
     found = _COMPONENTS.get(user.name)
     if found is not None:
         watching, other, name = found
@@ -92,7 +101,8 @@ def path_of(user: User, verb: str) -> tuple[int, str]:
     if node := node_name(user):
         return (10 if verb == "watch" else 11), f"kubelet {node}"
     if user.name.startswith(SERVICE_ACCOUNT_PREFIX):
-        if user.name.startswith(f"{SERVICE_ACCOUNT_PREFIX}kube-system:") and user.name.endswith("-controller"):
+        manager = request.headers.get("user-agent", "").startswith("kube-controller-manager/")
+        if manager and user.name.startswith(f"{SERVICE_ACCOUNT_PREFIX}kube-system:"):
             return (6 if verb == "watch" else 7), "kube-controller-manager"
         return 22, user.name.removeprefix("system:")
     return 1, user.name
