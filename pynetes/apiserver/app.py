@@ -15,6 +15,7 @@ from pathlib import Path
 from pynetes import apis
 from pynetes.apiserver import nonresource
 from pynetes.apiserver.admission.chain import Chain, plugins
+from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
@@ -74,10 +75,10 @@ class APIServer(Server):
         self.checks = Checks()
         self.bootstrap = Bootstrap(config, stored, self.checks)
         self.definitions = Definitions(api, stored)
-        others = nonresource.build(
-            config, served, self.checks, Discovery(served, f"{config.advertise_address}:{config.secure_port}"),
-            OpenAPI(served), authentication,
-        )  # fmt: skip
+        self.aggregator = Aggregator(stored, config, clock)
+        address = f"{config.advertise_address}:{config.secure_port}"
+        discovery = Discovery(served, address, self.aggregator)
+        others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication)
         filters = chain.order(
             Authenticate(authentication),
             Impersonate(authorizer),
@@ -85,9 +86,8 @@ class APIServer(Server):
             Authorize(authorizer),
             Timeout(config.request_timeout),
         )
-        super().__init__(
-            chain.build(filters, dispatch.build(api, others, connect.build(context, api.chain, config))), clock=clock
-        )
+        verbs = dispatch.build(api, others, connect.build(context, api.chain, config))
+        super().__init__(chain.build(filters, self.aggregator.over(verbs)), clock=clock)
 
     async def run(self, *, tls: TLS | None = None, ready: "asyncio.Event | None" = None) -> None:
         """Serve until cancelled; sets `ready` once everything answers."""
@@ -111,6 +111,7 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             await server.cacher.ready()
             await server.definitions.load()
             tasks.append(group.create_task(server.definitions.follow()))
+            tasks.append(group.create_task(server.aggregator.follow()))
             interval = server.config.etcd_compaction_interval
             tasks.append(group.create_task(compact_regularly(server.api.backend, server.clock, interval)))
             if listen:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pynetes.apiserver import encoding
+from pynetes.apiserver.aggregator import discovery as merged
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.served import Served
 from pynetes.machinery import errors
@@ -169,11 +170,12 @@ def _aggregated_sub(resource: Resource, name: str, own: Object, group_name: str,
 class Discovery:
     """Answers discovery requests; documents are made anew when what is served has changed."""
 
-    def __init__(self, served: Served, address: str) -> None:
+    def __init__(self, served: Served, address: str, elsewhere: merged.Elsewhere) -> None:
         self._served = served
+        self._elsewhere = elsewhere
         self._address = address
         self._documents: dict[Any, bytes] = {}
-        self._made = -1
+        self._made = (-1, -1)
 
     def answer(self, request: Request) -> Response | None:
         """The document at this path; None if there is none here."""
@@ -198,11 +200,11 @@ class Discovery:
                 addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._address}]
                 return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
             case ["apis"]:
-                return group_list(self._served)
+                return merged.group_list(group_list(self._served), self._elsewhere)
             case ["api", version]:
                 found = resource_list(self._served, "", version)
             case ["apis", name]:
-                return group(self._served, name)
+                found = merged.group(group(self._served, name), name, self._elsewhere)
             case ["apis", name, version]:
                 found = resource_list(self._served, name, version)
             case _:
@@ -231,11 +233,14 @@ class Discovery:
         return Response(200, body, AGGREGATED, headers)
 
     def _kept(self, root: str) -> bytes:
-        if self._made != self._served.revision:
+        if self._made != (made := (self._served.revision, self._elsewhere.revision)):
             self._documents.clear()
-            self._made = self._served.revision
+            self._made = made
         if root not in self._documents:
-            self._documents[root] = orjson.dumps(aggregated(self._served, core=root == "api"))
+            document = aggregated(self._served, core=root == "api")
+            self._documents[root] = orjson.dumps(
+                document if root == "api" else merged.aggregated(document, self._elsewhere)
+            )
         return self._documents[root]
 
 

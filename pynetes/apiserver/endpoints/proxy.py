@@ -6,7 +6,7 @@ Names may carry scheme and port: https:web:8443, web:http, web.
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -58,21 +58,8 @@ class Proxy:
         """Answer with what the target answers; 503 with the reason when it does not. Raises StatusError."""
         await self._ctx.objects.fresh(resource)
         target = self._target(resource, request.info.namespace, parse_name(request.info.name))
-        upgrade = "upgrade" in request.headers.get("connection", "").lower()
-        headers = [
-            (name, value)
-            for name in request.headers
-            if _forwarded(name) or (upgrade and name in ("connection", "upgrade"))
-            for value in request.headers.every(name)
-        ]
-        headers.append(("X-Forwarded-For", request.remote))
         path = "/" + quote(request.info.rest) + ("/" if _has_slash(request) else "")
-        path += f"?{request.query_string}" if request.query_string else ""
-        try:
-            answer = await exchange(target, request.method, path, headers, request.body)
-        except DialError as error:
-            raise errors.unavailable(f"error trying to reach service: {error}") from error
-        return _answer(answer)
+        return await relay(target, request, path)
 
     def _target(self, resource: Resource, namespace: str, named: Named) -> Target:
         if resource == nodes.RESOURCE:
@@ -127,6 +114,24 @@ class Proxy:
                 if numbers and (endpoint.get("conditions") or {}).get("ready", True):
                     found += [(address, numbers[0]) for address in endpoint["addresses"]]
         return found
+
+
+async def relay(target: Target, request: Request, path: str, identity: Iterable[tuple[str, str]] = ()) -> Response:
+    """Send the request to a target, at this path, with these headers about its user. Raises StatusError 503."""
+    upgrade = "upgrade" in request.headers.get("connection", "").lower()
+    headers = [
+        (name, value)
+        for name in request.headers
+        if _forwarded(name) or (upgrade and name in ("connection", "upgrade"))
+        for value in request.headers.every(name)
+    ]
+    headers += [("X-Forwarded-For", request.remote), *identity]
+    path += f"?{request.query_string}" if request.query_string else ""
+    try:
+        answer = await exchange(target, request.method, path, headers, request.body)
+    except DialError as error:
+        raise errors.unavailable(f"error trying to reach service: {error}") from error
+    return _answer(answer)
 
 
 def _answer(answer: Exchange) -> Response:

@@ -19,11 +19,12 @@ HEAD_LIMIT = 64 << 10
 
 
 class Target(NamedTuple):
-    """Where to dial; tls None means plain HTTP."""
+    """Where to dial; tls None means plain HTTP. name is what the certificate must be for, if not for the host."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    name: str = ""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -133,7 +134,13 @@ async def exchange(
     Host is added; Connection and Content-Length are too unless given."""
     try:
         async with asyncio.timeout(CONNECT):
-            reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls, limit=HEAD_LIMIT)
+            reader, writer = await asyncio.open_connection(
+                target.host,
+                target.port,
+                ssl=target.tls,
+                server_hostname=(target.name or target.host) if target.tls else None,
+                limit=HEAD_LIMIT,
+            )
     except TimeoutError:
         raise DialError(f"dial tcp {target}: i/o timeout") from None
     except ssl.SSLCertVerificationError as error:

@@ -1,0 +1,89 @@
+"""Hands requests to aggregated API servers on, in the user's name; everything else goes to the server's own verbs.
+
+It stands inside authentication and authorization: whoever may not read a kind here does not get to ask there either.
+"""
+
+import asyncio
+from urllib.parse import quote
+
+from pynetes.apiserver.aggregator.availability import Availability, sorted_versions
+from pynetes.apiserver.aggregator.remotes import Absent, GroupVersion, Remotes
+from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.config import Config
+from pynetes.apiserver.endpoints.proxy import relay
+from pynetes.apiserver.http import Handler, Request, Response, text_response
+from pynetes.apiserver.objects import Objects
+from pynetes.component.clock import Clock
+from pynetes.machinery.meta import Object
+
+
+class Aggregator:
+    """Made once by app.build; implements discovery.Elsewhere."""
+
+    def __init__(self, objects: Objects, config: Config, clock: Clock) -> None:
+        self._woken = asyncio.Event()
+        self._remotes = Remotes(objects, config, self._woken.set)
+        self._availability = Availability(self._remotes, objects, clock, self._woken)
+
+    async def follow(self) -> None:
+        """Keep the conditions true until cancelled; the cache must be filled."""
+        await self._availability.follow()
+
+    def over(self, own: Handler) -> Handler:
+        """The handler that asks the right server."""
+
+        async def handle(request: Request) -> Response:
+            services = self._remotes.services
+            if not services or not request.path.startswith("/apis/"):
+                return await own(request)
+            parts = request.path.split("/", 4)
+            if len(parts) < 4 or (about := GroupVersion(parts[2], parts[3])) not in services:
+                return await own(request)
+            return await self._hand_on(request, about, services[about])
+
+        return handle
+
+    async def _hand_on(self, request: Request, about: GroupVersion, service: Object) -> Response:
+        if not self._availability.available.get(about):
+            return _unavailable()
+        try:
+            target = self._remotes.target(service)
+        except Absent:
+            return _unavailable()
+        assert request.user is not None
+        return await relay(target, request, quote(request.path), identity(request.user))
+
+    @property
+    def revision(self) -> int:
+        """Moves whenever discovery would show something else."""
+        return self._remotes.revision + self._availability.revision
+
+    def groups(self) -> dict[str, list[str]]:
+        """Groups and their versions, preferred first."""
+        found: dict[str, list[str]] = {}
+        for each in sorted_versions(self._remotes.services, self._remotes.services):
+            found.setdefault(each.group, []).append(each.version)
+        return found
+
+    def rows(self, group: str, version: str) -> list[Object]:
+        """The last known APIResource rows of a group version."""
+        return self._availability.resources.get(GroupVersion(group, version), [])
+
+    def is_fresh(self, group: str, version: str) -> bool:
+        """Whether its server answers now."""
+        return self._availability.available.get(GroupVersion(group, version), False)
+
+
+def _unavailable() -> Response:
+    return text_response("service unavailable\n", 503)
+
+
+def identity(user: User) -> list[tuple[str, str]]:
+    """The headers that name the user; they count because of the certificate they come with."""
+    headers = [("X-Remote-User", user.name)]
+    if user.uid:
+        headers.append(("X-Remote-Uid", user.uid))
+    headers += [("X-Remote-Group", group) for group in user.groups]
+    for name, values in user.extra.items():
+        headers += [(f"X-Remote-Extra-{quote(name, safe='')}", value) for value in values]
+    return headers
