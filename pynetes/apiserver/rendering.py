@@ -8,7 +8,7 @@ import orjson
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import Accepted, dump, is_pretty
 from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import table
+from pynetes.machinery import errors, field, table
 from pynetes.machinery.meta import Object
 from pynetes.storage.entry import Entry, join_bodies, join_items
 
@@ -79,6 +79,7 @@ def transform(
 ) -> Object:
     """The objects as a Table, as PartialObjectMetadata (of exactly one), or as a list of it."""
     if accepted.as_ == "Table":
+        include = _included(request)
         listed: Object = {
             name: metadata[name] for name in ("resourceVersion", "continue", "remainingItemCount") if name in metadata
         }
@@ -87,7 +88,7 @@ def transform(
             objects,
             now=api.clock.now(),
             metadata=listed,
-            include=request.param("includeObject") or "Metadata",
+            include=include,
             headers=headers,
             version=accepted.version,
         )
@@ -101,6 +102,14 @@ def transform(
         return partial(objects[0], api_version)
     items = [partial(item, api_version) for item in objects]
     return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": metadata, "items": items}
+
+
+def _included(request: Request) -> str:
+    include = request.param("includeObject") or "Metadata"
+    if include not in ("Metadata", "Object", "None"):
+        problem = field.invalid("includeObject", include, "must be 'Metadata', 'Object', 'None', or empty")
+        raise errors.bad_request(f"Unable to convert to Table as requested: {problem}")
+    return include
 
 
 def partial(found: Object, api_version: str) -> Object:

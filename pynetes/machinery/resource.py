@@ -38,6 +38,8 @@ class Column:
     format: str = ""
     description: str = ""
     wide: bool = False
+    #: False for a cell that upstream's rows have and its header does not.
+    declared: bool = True
 
     NAME: ClassVar["Column"]
     AGE: ClassVar["Column"]

@@ -53,12 +53,13 @@ def columns_of(resource: Resource) -> tuple[Column, ...]:
 
 @lru_cache(maxsize=512)
 def _definitions(resource: Resource) -> tuple[Object, ...]:
-    return tuple(definition(column, _description(resource, column)) for column in columns_of(resource))
+    declared = (column for column in columns_of(resource) if column.declared)
+    return tuple(definition(column, _description(resource, column)) for column in declared)
 
 
 @cache
 def _described_by() -> dict[str, dict[str, str]]:
-    """Resource → column → the schema's field whose description it has, as columns.json lists them."""
+    """Resource → column → the schema's field whose description it has, or the text itself, from columns.json."""
     found: dict[str, dict[str, str]] = orjson.loads((resources.files(__package__) / "columns.json").read_bytes())
     return found
 
@@ -67,7 +68,8 @@ def _description(resource: Resource, column: Column) -> str:
     if column.description or resource.schema is not None:
         return column.description
     place = _described_by().get(resource.qualified, {}).get(column.name) or _COMMON.get(column.name, "")
-    return _descriptions().get(place, "")
+    # Some columns are worded apart from any schema: clients are shown that text, and only text has spaces.
+    return place if " " in place else _descriptions().get(place, "")
 
 
 @cache

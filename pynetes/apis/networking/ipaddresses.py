@@ -20,5 +20,5 @@ RESOURCE = Resource(
     short_names=("ip",),
     namespaced=False,
     generation=False,
-    columns=(Column("ParentRef", _parent),),
+    columns=(Column("ParentRef", _parent), Column("Age", ".metadata.creationTimestamp", declared=False)),
 )
