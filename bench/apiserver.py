@@ -1,166 +1,294 @@
-"""Load on an API server, any one that is given by URL: single GETs, full LISTs, creates.
+"""The API server: single GETs, full LISTs, creates, the fan-out of watches, its start and its memory.
 
-    python bench/apiserver.py --server https://127.0.0.1:6443 --token T [--insecure|--ca CA] [--pods 7000] [FIGURE…]
+    python -m bench apiserver                      starts one on an etcd with mutual TLS, beside a bare TLS server
+    python -m bench.apiserver --server https://127.0.0.1:6443 --token T [--ca CA] [--pods 6900] [FIGURE…]
+                                                   any API server that is given by URL
 
-Prints one line per figure: requests a second, p50 and p99. The client is asyncio with httptools on as many connections
-as asked; on a small machine it takes about as much time as what it measures, so compare servers, not numbers.
+Limits that name upstream are kube-apiserver 1.36.2's figures on two cores with etcd over mutual TLS, times what ours is
+to be better. The client shares the machine with what it measures, so ratios to the bare server count most.
 """
 
 import argparse
 import asyncio
-import ssl
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
 
-import httptools
 import orjson
 import uvloop
 
+from bench import client
+from bench.client import Load, Target
+from bench.figures import Figure
+
 NAMESPACE = "bench"
+PODS = 6900
+SECONDS = 5.0
+WATCHERS, WRITES = 1000, 100
+TOKEN = "bench"
+POD_PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_numbers = count()
+_RUN = int(time.time())
 
 
-class Client(asyncio.Protocol):
-    """One keep-alive connection that asks one thing at a time."""
-
-    def __init__(self, head: str) -> None:
-        self._head = head
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("the server hung up"))
-
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        assert self._answer is not None
-        self._answer.set_result((self._parser.get_status_code(), b"".join(self._body)))
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """One request."""
-        self._parser = httptools.HttpResponseParser(self)
-        self._body: list[bytes] = []
-        self._answer = asyncio.get_running_loop().create_future()
-        length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-        self._transport.write(f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + body)
-        return await self._answer
-
-
-async def connect(options: argparse.Namespace, count: int) -> list[Client]:
-    """Open `count` connections."""
-    url = urlsplit(options.server)
-    context = None
-    if url.scheme == "https":
-        context = ssl.create_default_context(cafile=options.ca)
-        if options.insecure or not options.ca:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if options.cert:
-            context.load_cert_chain(options.cert, options.key)
-    head = f"Host: {url.netloc}\r\nAccept: application/json\r\n"
-    head += f"Authorization: Bearer {options.token}\r\n" if options.token else ""
-    loop = asyncio.get_running_loop()
-    name = url.hostname if context else None
-    made = [
-        await loop.create_connection(lambda: Client(head), url.hostname, url.port, ssl=context, server_hostname=name)
-        for _ in range(count)
-    ]
-    return [client for _, client in made]
-
-
-async def load(
-    options: argparse.Namespace,
-    what: str,
-    connections: int,
-    seconds: float,
-    ask: Callable[[int], tuple[str, str, bytes]],
-) -> None:
-    """Ask on all connections until the time is over, and print the figure."""
-    clients = await connect(options, connections)
-    times: list[float] = []
-    failures: dict[int, int] = {}
-    began = time.perf_counter()
-    numbers = iter(range(1 << 62))
-
-    async def work(client: Client) -> None:
-        while (start := time.perf_counter()) < began + seconds:
-            status, _ = await client.ask(*ask(next(numbers)))
-            times.append(time.perf_counter() - start)
-            if status >= 300:
-                failures[status] = failures.get(status, 0) + 1
-
-    await asyncio.gather(*(work(client) for client in clients))
-    took = time.perf_counter() - began
-    times.sort()
-    half, worst = times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000
-    note = f"  FAILED {failures}" if failures else ""
-    print(
-        f"{what:8} {len(times) / took:9.1f}/s  p50 {half:8.2f} ms  p99 {worst:8.2f} ms  {connections} connections{note}"
-    )
-
-
-def pod(name: str) -> bytes:
-    """A pod of about the size that a cluster's pods have once they run."""
-    env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(30)]
+def pod() -> bytes:
+    """A pod of about the size that a cluster's pods have once they run, under a name that no earlier run has used."""
+    env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(16)]
     container = {"name": "main", "image": "registry.example.com/team/app:1.2.3", "env": env}
-    metadata = {"name": name, "labels": {"app": "bench"}}
+    metadata = {"name": f"pod-{_RUN}-{next(_numbers)}", "labels": {"app": "bench"}}
     return orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
 
 
-def names(prefix: str) -> Iterator[str]:
-    """Names that no earlier run has used."""
-    run = int(time.time())
-    return (f"{prefix}-{run}-{i}" for i in range(1 << 62))
+def config_map(number: int) -> bytes:
+    """What the watchers watch."""
+    metadata = {"name": "watched", "namespace": NAMESPACE}
+    return orjson.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"number": str(number)}}
+    )
 
 
-async def main(options: argparse.Namespace) -> None:
-    """Prepare the namespace, then measure what was asked for."""
-    (client,) = await connect(options, 1)
-    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    if options.pods:
-        meta = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        await client.ask("POST", "/api/v1/namespaces", orjson.dumps(meta))
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        await client.ask("POST", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", orjson.dumps(account))
-        status, _ = await client.ask("POST", pods, pod("one"))
-        assert status in (201, 409), f"cannot create a pod: {status}"
-        _, body = await client.ask("GET", pods)
-        missing = options.pods - len(orjson.loads(body)["items"])
-        fresh, clients = names("filler"), await connect(options, 16)
+async def prepare(target: Target, pods: int) -> None:
+    """The namespace with its account, the watched object, and as many pods."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    for path, obj in (("", space), (f"/{NAMESPACE}/serviceaccounts", account)):
+        request = target.request("POST", f"/api/v1/namespaces{path}", orjson.dumps(obj))
+        await client.load(target, lambda sent=request: sent, connections=1, count=1)  # type: ignore[misc]
+    made = target.request("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", config_map(-1))
+    await client.load(target, lambda: made, connections=1, count=1)
+    await client.load(target, lambda: target.request("POST", POD_PATH, pod()), connections=16, count=pods)
 
-        async def fill(filler: Client, count: int) -> None:
-            for _ in range(count):
-                await filler.ask("POST", pods, pod(next(fresh)))
 
-        await asyncio.gather(*(fill(filler, max(missing, 0) // 16) for filler in clients))
-    if "gets" in options.figures:
-        target = options.path or f"{pods}/one"
-        await load(options, "gets", options.connections, options.seconds, lambda _: ("GET", target, b""))
-    if "lists" in options.figures:
-        await load(options, "lists", 4, options.seconds, lambda _: ("GET", "/api/v1/pods", b""))
-    if "creates" in options.figures:
-        made = names("made")
-        await load(options, "creates", 16, options.seconds, lambda _: ("POST", pods, pod(next(made))))
+async def gets(target: Target, seconds: float) -> Load:
+    """One pod, on 16 connections."""
+    request = target.request("GET", f"{POD_PATH}/pod-{_RUN}-0")
+    return await client.load(target, lambda: request, connections=16, seconds=seconds)
 
+
+async def lists(target: Target, seconds: float) -> Load:
+    """All pods, on 4 connections."""
+    request = target.request("GET", "/api/v1/pods")
+    return await client.load(target, lambda: request, connections=4, seconds=seconds)
+
+
+async def zipped(target: Target, seconds: float) -> Load:
+    """All pods as client-go asks for them, on 4 connections."""
+    request = target.request("GET", "/api/v1/pods", b"", "Accept-Encoding: gzip")
+    await client.load(target, lambda: request, connections=1, count=1)
+    return await client.load(target, lambda: request, connections=4, seconds=seconds)
+
+
+async def creates(target: Target, seconds: float) -> Load:
+    """Pods, on 16 connections."""
+    return await client.load(target, lambda: target.request("POST", POD_PATH, pod()), connections=16, seconds=seconds)
+
+
+async def watches(target: Target) -> float:
+    """Events a second to many watchers of one object."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+    selected = f"{path}?watch=true&fieldSelector=metadata.name%3Dwatched"
+    return await client.fan_out(
+        target,
+        selected,
+        lambda number: target.request("PUT", f"{path}/watched", config_map(number)),
+        watchers=WATCHERS,
+        writes=WRITES,
+    )
+
+
+LOADS: dict[str, Callable[[Target, float], Awaitable[Load]]] = {
+    "gets": gets, "lists": lists, "zipped": zipped, "creates": creates,
+}  # fmt: skip
+
+
+class Started:
+    """A process of ours that serves on a port of this machine."""
+
+    def __init__(self, process: "subprocess.Popen[str]", target: Target) -> None:
+        self.process, self.target = process, target
+
+    @property
+    def resident(self) -> float:
+        """MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def started(*argv: str, url: str = "", **target: str) -> Iterator[Started]:
+    """Run a module of Python; without a URL its first line is its port."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = url or f"https://127.0.0.1:{process.stdout.readline().strip()}"
+            yield Started(process, Target(url=url, **target))
+        finally:
+            process.terminate()
+
+
+async def answering(target: Target) -> None:
+    """Until /readyz says 200."""
+    request = target.request("GET", "/readyz")
+    while True:
+        with contextlib.suppress(OSError):
+            if not (await client.load(target, lambda: request, connections=1, count=1)).failures:
+                return
+        await asyncio.sleep(0.01)
+
+
+async def _api_server(folder: Path, endpoint: str) -> list[Figure]:
+    (folder / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = (
+        "pynetes.cmd.main", "apiserver", "--bind-address=127.0.0.1", f"--secure-port={port}",
+        f"--etcd-servers={endpoint}", f"--etcd-cafile={folder}/ca.crt",
+        f"--etcd-certfile={folder}/client.crt", f"--etcd-keyfile={folder}/client.key",
+        f"--tls-cert-file={folder}/server.crt", f"--tls-private-key-file={folder}/server.key",
+        f"--token-auth-file={folder}/tokens.csv", "--authorization-mode=Node,RBAC",
+    )  # fmt: skip
+    began = time.perf_counter()
+    with started(*argv, url=f"https://127.0.0.1:{port}", token=TOKEN) as server:
+        await answering(server.target)
+        ready, first = time.perf_counter() - began, server.resident
+        await prepare(server.target, PODS)
+        found = [
+            Figure(name="ready, on an empty etcd (upstream 2.8 s)", value=ready, unit="s", limit=0.93),
+            Figure(name="resident when ready (upstream 275 MB)", value=first, unit="MB", limit=92),
+            Figure(name=f"resident with {PODS} pods", value=server.resident, unit="MB"),
+        ]
+        loads = [(name, await _spent(server, each)) for name, each in LOADS.items()]
+        fan_out = await watches(server.target)
+        last = server.resident
+    size = next(load.size // len(load.times) for name, (load, _) in loads if name == "lists")
+    found += await _beside(folder, dict(loads), size)
+    return [
+        *found,
+        Figure(
+            name=f"events/s to {WATCHERS} watchers of one object, {WRITES} writes (upstream 20,000)",
+            value=fan_out, unit="/s", limit=40_000, at_most=False,
+        ),
+        Figure(name="resident after all of it (upstream 700 MB)", value=last, unit="MB", limit=233),
+    ]  # fmt: skip
+
+
+async def _spent(server: Started, load: Callable[[Target, float], Awaitable[Load]]) -> tuple[Load, float]:
+    """The load, and the server's processor time per answer in milliseconds."""
+    before = server.processor
+    found = await load(server.target, SECONDS)
+    if found.failures:
+        raise RuntimeError(f"the server answered {found.failures}")
+    return found, (server.processor - before) / len(found.times) * 1e3
+
+
+async def _beside(folder: Path, loads: dict[str, tuple[Load, float]], size: int) -> list[Figure]:
+    """The reads beside the same of the bare server, in rates and in the processor time of one answer."""
+    with started("bench.bare", f"{folder}/server.crt", f"{folder}/server.key", "4300", str(size)) as bare:
+        yardsticks = {}
+        for name, path, connections in (("gets", "/small", 16), ("lists", "/large", 4)):
+            request = bare.target.request("GET", path)
+            yardsticks[name] = await _spent(
+                bare, lambda target, seconds, sent=request, n=connections: client.load(  # type: ignore[misc]
+                    target, lambda: sent, connections=n, seconds=seconds
+                )
+            )  # fmt: skip
+    (get, get_cost), (listed, list_cost) = loads["gets"], loads["lists"]
+    (bare_get, bare_get_cost), (bare_list, bare_list_cost) = yardsticks["gets"], yardsticks["lists"]
+    zipped_load, create = loads["zipped"][0], loads["creates"][0]
+    return [
+        Figure(name="GET of a pod (upstream 2,200/s)", value=get.rate, unit="/s", limit=8_800, at_most=False),
+        Figure(name="GET of a pod, p50 (upstream 6 ms)", value=get.percentile(0.5), unit="ms", limit=1.5),
+        Figure(name="GET of a pod, p99", value=get.percentile(0.99), unit="ms"),
+        Figure(name="bare server, the same bytes", value=bare_get.rate, unit="/s"),
+        Figure(name="GET, processor time beside the bare server's", value=get_cost / bare_get_cost, unit="×"),
+        Figure(
+            name=f"LIST of {PODS} pods, {size / 1e6:.0f} MB (upstream 6.5/s)",
+            value=listed.rate, unit="/s", limit=16, at_most=False,
+        ),
+        Figure(name="bare server, the same bytes", value=bare_list.rate, unit="/s"),
+        Figure(
+            name="LIST, share of the bare server's rate",
+            value=listed.rate / bare_list.rate, unit="", limit=0.8, at_most=False,
+        ),
+        Figure(name="LIST, processor time beside the bare server's", value=list_cost / bare_list_cost, unit="×"),
+        Figure(name="LIST with gzip (upstream 12/s)", value=zipped_load.rate, unit="/s", limit=120, at_most=False),
+        Figure(name="LIST with gzip, size", value=zipped_load.size / len(zipped_load.times) / 1e6, unit="MB"),
+        Figure(name="creates of a pod (upstream 745/s)", value=create.rate, unit="/s", limit=894, at_most=False),
+        Figure(name="creates of a pod, p99", value=create.percentile(0.99), unit="ms"),
+        Figure(name="creates, processor time per request", value=loads["creates"][1], unit="ms"),
+    ]  # fmt: skip
+
+
+async def _measure(folder: Path) -> list[Figure]:
+    # Only here: it belongs to the tests, and `--server` needs none of them.
+    from bench.storage import bare
+    from pynetes.component.tracing import Recorder
+    from pynetes.storage.etcd import EtcdBackend
+    from tests.contract.etcd_server import EtcdServer
+
+    etcd = EtcdServer(folder)
+    await etcd.start()
+    try:
+        found = await _api_server(folder, etcd.endpoint)
+        backend = EtcdBackend([etcd.endpoint], etcd.credentials(), recorder=Recorder())
+        own = await bare(backend)
+        await backend.close()
+    finally:
+        await etcd.kill()
+    made = next(figure.value for figure in found if figure.name.startswith("creates of a pod ("))
+    share = Figure(name="creates, share of etcd's own puts", value=made / own, unit="")
+    return [*found, Figure(name="etcd's own puts", value=own, unit="/s"), share]
+
+
+def measure() -> list[Figure]:
+    """All figures; none without etcd."""
+    if shutil.which("etcd") is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        return uvloop.run(_measure(Path(folder)))
+
+
+async def against(target: Target, pods: int, seconds: float, figures: Sequence[str]) -> None:
+    """Print the figures of an API server that runs already."""
+    await prepare(target, pods)
+    for name in figures:
+        if name == "watches":
+            print(f"{name:8} {await watches(target):9.1f}/s")
+            continue
+        found = await LOADS[name](target, seconds)
+        times = f"p50 {found.percentile(0.5):8.2f} ms  p99 {found.percentile(0.99):8.2f} ms"
+        print(f"{name:8} {found.rate:9.1f}/s  {times}" + (f"  FAILED {found.failures}" if found.failures else ""))
+
+
+MEASURE = measure
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True)
     parser.add_argument("--token", default="")
-    parser.add_argument("--cert")
-    parser.add_argument("--key")
-    parser.add_argument("--ca")
-    parser.add_argument("--insecure", action="store_true")
-    parser.add_argument("--pods", type=int, default=0, help="pods to have before measuring")
-    parser.add_argument("--path", default="", help="what gets asks for instead of a pod")
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("figures", nargs="*", default=["gets", "lists", "creates"])
-    uvloop.run(main(parser.parse_args()))
+    parser.add_argument("--cert", default="")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--ca", default="", help="PEM bundle; without it the server is not verified")
+    parser.add_argument("--pods", type=int, default=1, help="pods to make before measuring")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("figures", nargs="*", default=[*LOADS, "watches"])
+    given = parser.parse_args()
+    known = Target(url=given.server, token=given.token, ca=given.ca, certificate=given.cert, key=given.key)
+    uvloop.run(against(known, given.pods, given.seconds, given.figures))

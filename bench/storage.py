@@ -55,7 +55,8 @@ async def _pace(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     return len(took) / (time.perf_counter() - started), took[len(took) * 99 // 100] * 1e3
 
 
-async def _bare(server: EtcdServer, backend: EtcdBackend) -> float:
+async def bare(backend: EtcdBackend) -> float:
+    """etcd's own puts a second on this connection."""
     connection = await backend.channel.connection()
 
     async def put() -> None:
@@ -100,7 +101,7 @@ async def _measure(folder: Path) -> list[Figure]:
     await server.start()
     try:
         backend = EtcdBackend([server.endpoint], server.credentials(), recorder=Recorder())
-        own = await _bare(server, backend)
+        own = await bare(backend)
         figures.append(Figure(name="etcd's own puts", value=own, unit="/s"))
         figures += await _store("etcd", backend, own)
         await backend.close()
