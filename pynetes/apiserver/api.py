@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.admission.chain import Chain
+from pynetes.apiserver.compression import Compressor
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request
 from pynetes.apiserver.objects import Context
@@ -99,6 +100,7 @@ class Api:
         self.served = served
         self.chain = chain
         self.context = context
+        self.compressor = Compressor()
         self._stores: dict[str, Store] = {}
 
     def store(self, resource: Resource) -> Store:

@@ -8,14 +8,14 @@ with back-pressure, sockets that change hands on Upgrade, and a GET that costs l
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
 
-from pynetes.apiserver.http import Handler, Headers, Request, Response, Upgrade
+from pynetes.apiserver.http import Handler, Headers, Pieces, Request, Response, Upgrade
 from pynetes.component.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -273,18 +273,17 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.write(head)
                 await self._pour((body,))
-        elif isinstance(body, list):
-            length = b"Content-Length: %d\r\n" % sum(len(piece) for piece in body)
-            self._transport.write(self._head_of(response, keep, length))
+        elif isinstance(body, Pieces):
+            self._transport.write(self._head_of(response, keep, b"Content-Length: %d\r\n" % body.length))
             if request.method != "HEAD":
-                await self._pour(body)
+                await self._pour(body.pieces)
         else:
             return await self._stream(request, response, body, keep)
         if self._writable is not None:
             await self._writable
         return keep
 
-    async def _pour(self, pieces: Sequence[bytes]) -> None:
+    async def _pour(self, pieces: Iterable[bytes]) -> None:
         """Write a large body slice by slice: TLS over one of many megabytes at once takes six times as long."""
         for piece in pieces:
             view = memoryview(piece)

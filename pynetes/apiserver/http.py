@@ -1,7 +1,7 @@
 """Requests and responses, between the protocol (server.py) and everything that answers.
 
-A response body is bytes, pieces of bytes that are written as they are (a LIST joins cached objects), or an async
-iterator that produces chunks for as long as the client stays (a watch). An Upgrade hands the connection over.
+A response body is bytes, pieces that are made while they are written (a LIST joins cached objects), or an async iterator
+that produces chunks for as long as the client stays (a watch). An Upgrade hands the connection over.
 """
 
 import asyncio
@@ -116,7 +116,15 @@ def request(
     return Request(method=method, path=unquote(path), query_string=query, headers=sent, body=body)
 
 
-Body: TypeAlias = bytes | list[bytes] | AsyncIterator[bytes]
+@dataclass(slots=True)
+class Pieces:
+    """A body whose length is known before its pieces are there; they can be read once."""
+
+    length: int
+    pieces: Iterable[bytes]
+
+
+Body: TypeAlias = bytes | Pieces | AsyncIterator[bytes]
 
 
 @dataclass(slots=True)

@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 
 from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.compression import Listing
 from pynetes.apiserver.encoding import Accepted, dump, is_pretty
 from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import errors, field, table
 from pynetes.machinery.meta import Object
-from pynetes.storage.entry import Entry, join_bodies, join_items
+from pynetes.storage.entry import Entry
 
 _META = "meta.k8s.io"
 
@@ -44,10 +45,9 @@ def many(
     resource = scope.resource
     if accepted.plain and scope.native and not is_pretty(request):
         # Custom resources keep kind and apiVersion in list items, as upstream's unstructured lists do.
-        joined = join_bodies(entries) if resource.schema is not None else join_items(entries)
         kind = resource.list_kind or f"{resource.kind}List"
         head = orjson.dumps({"kind": kind, "apiVersion": scope.api_version, "metadata": metadata})
-        return Response(200, [head[:-1] + b',"items":[', joined, b"]}"])
+        return Response(200, Listing(head[:-1] + b',"items":[', entries, whole=resource.schema is not None))
     shown = [scope.shown(entry.copy()) for entry in entries]
     if accepted.as_:
         body: Any = transform(api, request, scope, accepted, shown, metadata)

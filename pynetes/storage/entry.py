@@ -7,8 +7,9 @@ wrote in another order is brought into this one when it is read.
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -43,7 +44,7 @@ class Parsed:
 class Entry:
     """One version of an object. Immutable and shared by all readers; `obj` must not be changed."""
 
-    __slots__ = ("_obj", "_parsed", "_skip", "body", "fields", "key", "labels", "revision", "storage_key")
+    __slots__ = ("_obj", "_parsed", "fields", "head", "item", "key", "labels", "revision", "storage_key")
 
     def __init__(
         self,
@@ -56,13 +57,19 @@ class Entry:
     ) -> None:
         self.storage_key = storage_key
         self.revision = revision
-        self.body, self._skip = splice(value, obj, revision)
+        #: kind and apiVersion, shared by all of a kind; and the bytes as an item of a list has them, without the two.
+        self.head, self.item = splice(value, obj, revision)
         metadata = obj["metadata"]
         self.key = Key(metadata.get("namespace") or "", metadata["name"])
         self.labels: Mapping[str, str] = metadata.get("labels") or _NONE
         self.fields: Mapping[str, str] = fields(obj)
         self._parsed = parsed
         self._obj: Object | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The object's bytes."""
+        return b"".join((b"{", self.head, memoryview(self.item)[1:]))
 
     @property
     def obj(self) -> Object:
@@ -89,35 +96,14 @@ class Entry:
 
     def stores(self, value: bytes) -> bool:
         """Whether writing this encoded object would change nothing, its keys' order aside."""
-        if len(value) != len(self.body) - len(_VERSION % self.revision):
+        if len(value) != len(self.head) + len(self.item) - len(_VERSION % self.revision):
             return False
         new = decode(value)
         new["metadata"]["resourceVersion"] = str(self.revision)
         return new == self.obj
 
-    @property
-    def item(self) -> bytes:
-        """The bytes as an item of a list has them: without kind and apiVersion."""
-        return b"{" + self.body[self._skip :]
-
-    @property
-    def tail(self) -> memoryview:
-        """The item's bytes without their opening brace, not copied."""
-        return memoryview(self.body)[self._skip :]
-
 
 _NONE: Mapping[str, str] = {}
-
-
-def join_items(entries: Iterable[Entry]) -> bytes:
-    """The entries as the inside of a JSON array, without kind and apiVersion in each."""
-    joined = b",{".join([entry.tail for entry in entries])
-    return b"{" + joined if joined else b""
-
-
-def join_bodies(entries: Iterable[Entry]) -> bytes:
-    """The entries as the inside of a JSON array, each with its kind and apiVersion (lists of custom resources)."""
-    return b",".join([entry.body for entry in entries])
 
 
 def encode(obj: Object) -> bytes:
@@ -146,16 +132,22 @@ def decode(value: bytes) -> Object:
     return obj
 
 
-def splice(value: bytes, obj: Object, revision: Revision) -> tuple[bytes, int]:
-    """Put resourceVersion into the stored bytes; also says how many bytes a list item leaves out at the front."""
+def splice(value: bytes, obj: Object, revision: Revision) -> tuple[bytes, bytes]:
+    """Put resourceVersion into the stored bytes; what a list item leaves out at the front, and the item."""
     head = _HEAD.match(value)
     if head is None or "resourceVersion" in obj["metadata"]:
         value = encode(obj)
         head = _HEAD.match(value)
         if head is None:
             raise Undecodable("kind or apiVersion is not a plain string")
-    body = b"%b%b%b" % (value[: head.end()], _VERSION % revision, value[head.end() :].rstrip())
-    return body, head.end(1)
+    view = memoryview(value)
+    item = b"".join((b'{"metadata":{', _VERSION % revision, view[head.end() : len(value.rstrip())]))
+    return _shared(head[1]), item
+
+
+@lru_cache(maxsize=1024)
+def _shared(head: bytes) -> bytes:
+    return head
 
 
 class Fields:

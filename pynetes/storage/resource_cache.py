@@ -76,7 +76,7 @@ class ResourceCache:
             found = self.entry(Key(wanted.namespace, wanted.name))
             return [found] if found and found.storage_key >= start and wanted.matches(found) else []
         keys = self._range(self._keys, wanted.namespace, start)
-        return _select((self._entries[key] for key in keys), wanted)
+        return _select(map(self._entries.__getitem__, keys), wanted)
 
     def entries_at(self, revision: Revision, wanted: Filter = EVERYTHING, *, start: str = "") -> list[Entry] | None:
         """As `entries`, but as things were at a revision; None if that is longer ago than the cache remembers."""
@@ -181,10 +181,10 @@ class ResourceCache:
         for follower in self._followers:
             follower.changed(event)
         self._events.append(event)
-        self._held += len(event.old_entry.body) if event.old_entry else 0
+        self._held += len(event.old_entry.item) if event.old_entry else 0
         while len(self._events) > WINDOW_EVENTS or self._held > WINDOW_BYTES:
             dropped = self._events.popleft()
-            self._held -= len(dropped.old_entry.body) if dropped.old_entry else 0
+            self._held -= len(dropped.old_entry.item) if dropped.old_entry else 0
             self._start = dropped.revision
         self._framed.append(event)
         if len(self._framed) > FRAMED_EVENTS:

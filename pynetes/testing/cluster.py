@@ -212,9 +212,9 @@ def _lowered(call: Call) -> dict[str, str]:
 async def _chunks(body: http.Body) -> AsyncIterator[bytes]:
     if isinstance(body, bytes):
         yield body
-    elif isinstance(body, Sequence):
-        for piece in body:
-            yield bytes(piece)
+    elif isinstance(body, http.Pieces):
+        for piece in body.pieces:
+            yield piece
     else:
         try:
             async for chunk in body:

@@ -8,7 +8,7 @@ import orjson
 
 from pynetes.apiserver.app import APIServer, build, running
 from pynetes.apiserver.config import Config
-from pynetes.apiserver.http import Response, request
+from pynetes.apiserver.http import Pieces, Response, request
 from pynetes.machinery.meta import Object
 from pynetes.storage.memory import MemoryBackend
 
@@ -22,7 +22,7 @@ class Asked:
         self.type = response.content_type
         body = response.body
         self.stream: Any = body
-        self.raw = body if isinstance(body, bytes) else b"".join(body) if isinstance(body, list) else b""
+        self.raw = body if isinstance(body, bytes) else b"".join(body.pieces) if isinstance(body, Pieces) else b""
 
     @property
     def body(self) -> Object:

@@ -10,7 +10,6 @@ from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
 from pynetes.storage import resource_cache, watch
 from pynetes.storage.cache import Cacher, Filter
-from pynetes.storage.entry import join_items
 from pynetes.storage.memory import MemoryBackend
 from pynetes.storage.store import Store
 from tests.storage.conftest import PODS, pod
@@ -84,7 +83,9 @@ async def test_entries_are_in_the_stores_order(store: Store, cacher: Cacher) -> 
     assert [str(entry.key) for entry in cache.entries()] == ["a-b/x", "a/y", "a/z", "b/x"]
     assert [str(entry.key) for entry in cache.entries(Filter(namespace="a"))] == ["a/y", "a/z"]
     assert [str(e.key) for e in cache.entries(start="/registry/pods/a/y\0")] == ["a/z", "b/x"]
-    assert join_items(cache.entries(Filter(namespace="b"))).startswith(b'{"metadata":{"resourceVersion":"')
+    (only,) = cache.entries(Filter(namespace="b"))
+    assert only.item.startswith(b'{"metadata":{"resourceVersion":"')
+    assert only.body == b'{"kind":"Pod","apiVersion":"v1",' + only.item[1:]
 
 
 async def test_values_in_another_order_are_read(backend: MemoryBackend, cacher: Cacher) -> None:

@@ -2,6 +2,7 @@
 
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.compression import SMALLEST
 from pynetes.apiserver.endpoints.options import list_revision
 from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import errors
@@ -16,7 +17,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
             406, "NotAcceptable", _shape("PartialObjectMetadataList", "is not a list", scope.resource.kind)
         )
     entry = await read(api, scope, list_revision(request) if request.query_string else None)
-    return rendering.one(api, request, scope, accepted, entry)
+    response = rendering.one(api, request, scope, accepted, entry)
+    return await api.compressor.apply(request, response) if len(entry.item) > SMALLEST else response
 
 
 async def read(api: Api, scope: Scope, revision: int | None = None) -> Entry:

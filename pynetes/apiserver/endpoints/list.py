@@ -18,7 +18,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         raise errors.failure(406, "NotAcceptable", text)
     options = parse(request, scope)
     entries, metadata = await read(api, scope, options)
-    return rendering.many(api, request, scope, accepted, entries, metadata)
+    return await api.compressor.apply(request, rendering.many(api, request, scope, accepted, entries, metadata))
 
 
 async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry], Object]:
