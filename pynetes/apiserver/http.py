@@ -1,7 +1,7 @@
 """Requests and responses, between the protocol (server.py) and everything that answers.
 
-A response body is bytes, pieces that are made while they are written (a LIST joins cached objects), or an async iterator
-that produces chunks for as long as the client stays (a watch). An Upgrade hands the connection over.
+A response body is bytes, pieces made while they are written (a LIST joins cached objects), or an async iterator that
+produces chunks for as long as the client stays (a watch). An Upgrade hands the connection over.
 """
 
 import asyncio
