@@ -93,6 +93,9 @@ class Config:
     etcd_compaction_interval: float = option(
         "--etcd-compaction-interval", 300.0, "Seconds between compactions of the store's history; 0 means none."
     )
+    encryption_provider_config: str = option(
+        "--encryption-provider-config", "", "EncryptionConfiguration file: which resources the store keeps encrypted."
+    )
     data_dir: str = option("--data-dir", "", "Directory of the embedded store and generated files; memory if empty.")
     # Cluster
     service_cluster_ip_range: tuple[str, ...] = option(

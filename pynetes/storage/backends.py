@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from pynetes import apis
 from pynetes.component.clock import Clock
 from pynetes.storage.backend import Backend, Compacted, Unavailable
 
@@ -30,9 +31,24 @@ class Config(Protocol):
     def data_dir(self) -> str:
         """Directory of the embedded store; empty for memory."""
 
+    @property
+    def encryption_provider_config(self) -> str:
+        """File of the EncryptionConfiguration; empty for a store in plain text."""
+
 
 def open_backend(config: Config) -> Backend:
-    """The store; nothing is dialled yet. Backends are imported here because an API server uses one of them."""
+    """The store; nothing is dialled yet. Raises OSError or ValueError for a wrong EncryptionConfiguration."""
+    backend = _plain(config)
+    if not config.encryption_provider_config:
+        return backend
+    from pynetes.storage.encryption.backend import EncryptedBackend
+    from pynetes.storage.encryption.config import load
+
+    return EncryptedBackend(backend, load(config.encryption_provider_config, apis.load()))
+
+
+def _plain(config: Config) -> Backend:
+    # Backends are imported here because an API server uses one of them.
     if config.etcd_servers:
         from pynetes.storage.etcd import EtcdBackend
         from pynetes.storage.etcd_channel import Credentials

@@ -5,7 +5,7 @@ says so and hands back what is there, and the change is computed again. A value 
 the store, into the cache and to the client.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import TypeAlias
 
 from pynetes.machinery import errors
@@ -13,6 +13,7 @@ from pynetes.machinery.meta import Key, Object, Revision, key_of
 from pynetes.machinery.resource import Resource
 from pynetes.storage.backend import Backend, Compacted, KeyExists, KeyValue, RevisionMismatch
 from pynetes.storage.cache import Cacher
+from pynetes.storage.encryption.backend import EncryptedBackend
 from pynetes.storage.entry import Entry, encode
 from pynetes.storage.leases import Leases
 from pynetes.storage.resource_cache import EVERYTHING
@@ -34,6 +35,8 @@ class Store:
         self._backend = backend
         self._cacher = cacher
         self._leases = Leases(backend)
+        #: Keys that a write brings to the current encryption key even if it changes nothing else.
+        self._stale: Container[str] = backend.stale if isinstance(backend, EncryptedBackend) else ()
 
     async def read(self, key: Key) -> Entry:
         """The object as the store has it now, past the cache."""
@@ -81,7 +84,7 @@ class Store:
                     raise
                 entry, live = await self._live(storage_key, key), True
                 continue
-            if entry.stores(value):
+            if entry.stores(value) and storage_key not in self._stale:
                 if live:
                     return entry
                 entry, live = await self._live(storage_key, key), True

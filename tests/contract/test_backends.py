@@ -9,6 +9,9 @@ import pytest
 
 from pynetes.machinery.meta import Revision
 from pynetes.storage.backend import Backend, Change, Compacted, KeyExists, KeyValue, RevisionMismatch
+from pynetes.storage.encryption.backend import EncryptedBackend
+from pynetes.storage.encryption.ciphers import Local
+from pynetes.storage.encryption.config import Rule, Rules
 from pynetes.storage.etcd import EtcdBackend
 from pynetes.storage.memory import MemoryBackend
 from pynetes.storage.sqlite import SqliteBackend
@@ -27,7 +30,7 @@ async def etcd(tmp_path: Path) -> AsyncIterator[EtcdServer]:
         await server.kill()
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("etcd", marks=pytest.mark.root)])
+@pytest.fixture(params=["memory", "sqlite", "encrypted", pytest.param("etcd", marks=pytest.mark.root)])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     made: Backend
     server: EtcdServer | None = None
@@ -35,6 +38,9 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         server = EtcdServer(tmp_path)
         await server.start()
         made = EtcdBackend([server.endpoint], server.credentials())
+    elif request.param == "encrypted":
+        rules = Rules([Rule(frozenset({"*.*"}), [Local("aesgcm", "k1", b"0" * 32)])], ())
+        made = EncryptedBackend(MemoryBackend(), rules)
     else:
         made = MemoryBackend() if request.param == "memory" else SqliteBackend(tmp_path / "store.db")
     try:

@@ -1,0 +1,131 @@
+"""Encrypts on the way to the store and decrypts on the way back; everything above works on plain values.
+
+What a later provider or an old key wrote is `stale`: the next write of that object goes through even if it changes
+nothing, so that `kubectl get secrets -A -o json | kubectl replace -f -` re-encrypts all after a change of keys.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from pynetes.machinery.meta import Revision
+from pynetes.storage.backend import Backend, Change, KeyValue, LeaseID, Page, RevisionMismatch, Unavailable
+from pynetes.storage.encryption.ciphers import MARK, Plain, Provider, Undecryptable
+from pynetes.storage.encryption.config import Rules
+
+
+class EncryptedBackend:
+    """A Backend around another. Raises Unavailable, naming the key alone, for what it cannot decrypt or encrypt:
+    a Secret that seems not to exist would be worse than one that cannot be read."""
+
+    def __init__(self, backend: Backend, rules: Rules) -> None:
+        self._backend = backend
+        self._rules = rules
+        #: Keys whose value is not encrypted as a write today would do it.
+        self.stale: set[str] = set()
+
+    async def get(self, key: str) -> KeyValue | None:
+        """Decrypted."""
+        item = await self._backend.get(key)
+        return None if item is None else await self._opened(item)
+
+    async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: Revision | None = None) -> Page:
+        """Decrypted."""
+        page = await self._backend.list(prefix, start=start, limit=limit, revision=revision)
+        return page._replace(items=[await self._opened(item) for item in page.items])
+
+    async def create(self, key: str, value: bytes, *, lease: LeaseID | None = None) -> Revision:
+        """Encrypted."""
+        return await self._backend.create(key, await self._sealed(key, value), lease=lease)
+
+    async def update(self, key: str, value: bytes, *, expected: Revision, lease: LeaseID | None = None) -> Revision:
+        """Encrypted with the first provider, whichever wrote it before."""
+        sealed = await self._sealed(key, value)
+        try:
+            revision = await self._backend.update(key, sealed, expected=expected, lease=lease)
+        except RevisionMismatch as mismatch:
+            raise await self._mismatch(mismatch) from None
+        self.stale.discard(key)
+        return revision
+
+    async def delete(self, key: str, *, expected: Revision) -> Revision:
+        """What was undecryptable can be deleted too."""
+        try:
+            revision = await self._backend.delete(key, expected=expected)
+        except RevisionMismatch as mismatch:
+            raise await self._mismatch(mismatch) from None
+        self.stale.discard(key)
+        return revision
+
+    @asynccontextmanager
+    async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Change]]]:
+        """Decrypted."""
+        async with self._backend.watch(prefix, after=after) as batches:
+            yield self._batches(batches)
+
+    async def _batches(self, batches: AsyncIterator[Sequence[Change]]) -> AsyncIterator[Sequence[Change]]:
+        async for batch in batches:
+            yield [await self._changed(change) for change in batch]
+
+    async def _changed(self, change: Change) -> Change:
+        if change.value is None:
+            self.stale.discard(change.key)
+            return change
+        return change._replace(value=await self._plain(change.key, change.value))
+
+    async def compact(self, revision: Revision) -> None:
+        """As below."""
+        await self._backend.compact(revision)
+
+    async def current_revision(self) -> Revision:
+        """As below."""
+        return await self._backend.current_revision()
+
+    async def grant_lease(self, seconds: int) -> LeaseID:
+        """As below."""
+        return await self._backend.grant_lease(seconds)
+
+    async def close(self) -> None:
+        """As below."""
+        await self._backend.close()
+
+    async def _mismatch(self, mismatch: RevisionMismatch) -> RevisionMismatch:
+        current = mismatch.current
+        return mismatch if current is None else RevisionMismatch(await self._opened(current))
+
+    async def _opened(self, item: KeyValue) -> KeyValue:
+        return item._replace(value=await self._plain(item.key, item.value))
+
+    async def _sealed(self, key: str, value: bytes) -> bytes:
+        providers = self._rules.of(key)
+        if not providers:
+            return value
+        payload = await providers[0].encrypt(value, key)
+        return providers[0].prefix + payload
+
+    async def _plain(self, key: str, value: bytes) -> bytes:
+        providers = self._rules.of(key)
+        if not providers and not value.startswith(MARK):
+            return value
+        try:
+            plain = await _read(providers, key, value)
+        except Undecryptable as error:
+            raise Unavailable(f"cannot decrypt {key}: {error}") from None
+        if plain.stale:
+            self.stale.add(key)
+        else:
+            self.stale.discard(key)
+        return plain.value
+
+
+async def _read(providers: Sequence[Provider], key: str, value: bytes) -> Plain:
+    problem: Undecryptable | None = None
+    for position, provider in enumerate(providers):
+        if not value.startswith(provider.prefix):
+            continue
+        try:
+            plain = await provider.decrypt(value[len(provider.prefix) :], key)
+        except Undecryptable as error:
+            problem = problem or error
+            continue
+        return plain._replace(stale=plain.stale or position > 0)
+    raise problem or Undecryptable("no configured provider and key reads it")
