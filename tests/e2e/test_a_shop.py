@@ -24,7 +24,7 @@ def test_every_pod_becomes_ready(shop: Cluster) -> None:
     """Three copies, two store rooms, and the wide table that shows where they run."""
     assert len(pods(shop, "app=front")) == 3
     assert pods(shop, "app=stock") == ["stock-0", "stock-1"]
-    table = shop.run(*SHOP, "get", "pods", "-o", "wide")
+    table = shop.run(*SHOP, "get", "pods", "-l", "app", "-o", "wide")
     assert table.splitlines()[0].split()[:7] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     assert table.count("Running") == 5
 
