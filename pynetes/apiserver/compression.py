@@ -12,10 +12,11 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pynetes.apiserver.http import Pieces, Request, Response
 from pynetes.storage.entry import Entry
+from pynetes.storage.resource_cache import Entries
 
 #: Smaller answers are not worth it: upstream's limit.
 SMALLEST = 128 << 10
@@ -52,7 +53,10 @@ class Listing(Pieces):
         #: Each with its kind and apiVersion.
         self.whole = whole
         self.entries = entries
-        items = sum(len(item) for item in self.items(entries)) + max(len(entries) - 1, 0)
+        memo = memo_of(entries)
+        items = memo.get(("size", whole))
+        if items is None:
+            items = memo["size", whole] = sum(map(len, self.items(entries))) + max(len(entries) - 1, 0)
         super().__init__(len(head) + items + len(self.tail), self._joined())
 
     def items(self, entries: Iterable[Entry]) -> list[bytes]:
@@ -65,6 +69,11 @@ class Listing(Pieces):
             joined = b",".join(self.items(self.entries[start : start + self.JOINED]))
             yield b"," + joined if start else joined
         yield self.tail
+
+
+def memo_of(entries: Sequence[Entry]) -> dict[Any, Any]:
+    """What has been computed from these very entries; nothing is remembered of a selection."""
+    return entries.memo if isinstance(entries, Entries) else {}
 
 
 class Compressor:
@@ -82,8 +91,12 @@ class Compressor:
         if (len(body) if isinstance(body, bytes) else body.length) <= SMALLEST:
             return response
         if isinstance(body, Listing):
-            parts = await self._parts(body)
-            pieces = [_HEADER, *(part.deflated for part in parts), _LAST + _checksum(parts)]
+            memo = memo_of(body.entries)
+            items = memo.get(("gzip", body.whole))
+            if items is None:
+                items = memo["gzip", body.whole] = _sum(await self._parts(body))
+            parts = [_part(body.head), items, _part(body.tail)]
+            pieces = [_HEADER, *(part.deflated for part in parts), _LAST + _trailer(parts)]
             response.body = Pieces(sum(map(len, pieces)), pieces)
         else:
             whole = body if isinstance(body, bytes) else b"".join(body.pieces)
@@ -91,10 +104,10 @@ class Compressor:
         return response.with_headers(("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
     async def _parts(self, listing: Listing) -> list[Part]:
-        parts: list[Part | None] = [_part(listing.head)]
+        parts: list[Part | None] = []
         missing: list[tuple[int, Sequence[Entry]]] = []
         for block in blocks(listing.entries):
-            if len(parts) > 1:
+            if parts:
                 parts.append(_COMMA)
             found = self._blocks.get((block[0].storage_key, listing.whole))
             if found is not None and found[0] == _stamp(block):
@@ -108,7 +121,7 @@ class Compressor:
         for (place, block), part in zip(missing, made, strict=True):
             parts[place] = part
             self._keep((block[0].storage_key, listing.whole), _stamp(block), part)
-        return [part for part in (*parts, _part(listing.tail)) if part is not None]
+        return [part for part in parts if part is not None]
 
     def _keep(self, key: tuple[str, bool], stamp: tuple[int, ...], part: Part) -> None:
         before = self._blocks.pop(key, None)
@@ -147,12 +160,24 @@ def _part(data: bytes) -> Part:
     return Part(deflated, zlib.crc32(data), len(data), _shift(len(data)))
 
 
-def _checksum(parts: Sequence[Part]) -> bytes:
-    """The trailer of a gzip member: CRC and length of all parts together."""
+def _sum(parts: Sequence[Part]) -> Part:
+    """All parts as one."""
+    crc, length = _checksum(parts)
+    return Part(b"".join([part.deflated for part in parts]), crc, length, _shift(length))
+
+
+def _checksum(parts: Sequence[Part]) -> tuple[int, int]:
+    """CRC and length of all parts together."""
     crc, length = 0, 0
     for part in parts:
         crc = _times(part.shift, crc) ^ part.crc
         length += part.length
+    return crc, length
+
+
+def _trailer(parts: Sequence[Part]) -> bytes:
+    """The end of a gzip member."""
+    crc, length = _checksum(parts)
     return crc.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little")
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from typing import Protocol
+from typing import Any, Protocol
 
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key, Revision
@@ -27,6 +27,16 @@ WINDOW_BYTES = 16 << 20
 FRAMED_EVENTS = 256
 
 EVERYTHING = Filter()
+
+
+class Entries(list[Entry]):
+    """All objects of a resource or a namespace, the same list for every reader until one of them changes.
+
+    `memo` is for what readers compute from all of them: its size, its compressed form."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        super().__init__(entries)
+        self.memo: dict[object, Any] = {}
 
 
 class Follower(Protocol):
@@ -49,6 +59,8 @@ class ResourceCache:
         self._fields = Fields(resource)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
+        #: By namespace, "" for all.
+        self._complete: dict[str, Entries] = {}
         #: Moves with every change of this resource.
         self.changed = 0
         self._followers: list[Follower] = []
@@ -71,10 +83,16 @@ class ResourceCache:
         return self._entries.get(self.resource.storage_key(key))
 
     def entries(self, wanted: Filter = EVERYTHING, *, start: str = "") -> list[Entry]:
-        """The objects that match, in key order, from `start` (a storage key, inclusive) on."""
+        """The objects that match, in key order, from `start` (a storage key, inclusive) on. Not to be changed."""
         if wanted.name and (wanted.namespace or not self.resource.namespaced):
             found = self.entry(Key(wanted.namespace, wanted.name))
             return [found] if found and found.storage_key >= start and wanted.matches(found) else []
+        if not start and wanted == Filter(namespace=wanted.namespace):
+            complete = self._complete.get(wanted.namespace)
+            if complete is None:
+                keys = self._range(self._keys, wanted.namespace, start)
+                complete = self._complete[wanted.namespace] = Entries(map(self._entries.__getitem__, keys))
+            return complete
         keys = self._range(self._keys, wanted.namespace, start)
         return _select(map(self._entries.__getitem__, keys), wanted)
 
@@ -130,6 +148,7 @@ class ResourceCache:
             if (entry := self._made(item)) is not None:
                 self._entries[item.key] = entry
         self._keys = sorted(self._entries)
+        self._complete.clear()
         self._start = revision
 
     def reset(self) -> None:
@@ -173,11 +192,13 @@ class ResourceCache:
 
     def _refollow(self) -> None:
         self.changed += 1
+        self._complete.clear()
         for follower in self._followers:
             follower.reset(self._entries.values())
 
     def _publish(self, event: CacheEvent) -> None:
         self.changed += 1
+        self._complete.clear()
         for follower in self._followers:
             follower.changed(event)
         self._events.append(event)

@@ -17,7 +17,7 @@ def test_the_checksum_of_parts_is_that_of_the_whole(pieces: list[bytes]) -> None
     """Otherwise a client would refuse the stream."""
     parts = [compression._part(piece) for piece in pieces]
     whole = b"".join(pieces)
-    assert compression._checksum(parts) == zlib.crc32(whole).to_bytes(4, "little") + len(whole).to_bytes(4, "little")
+    assert compression._trailer(parts) == zlib.crc32(whole).to_bytes(4, "little") + len(whole).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,16 @@ async def test_compaction_past_the_cache_relists(backend: MemoryBackend) -> None
         assert [entry.key.name for entry in cacher.of(PODS).entries()] == ["a", "b"]
         assert attempts == 2
         running.cancel()
+
+
+async def test_a_complete_list_is_one_list_until_something_changes(store: Store, cacher: Cacher) -> None:
+    """So that its size and its compressed form are computed once, however many read it."""
+    await store.create(pod("x", "a"))
+    await cacher.fresh()
+    cache = cacher.of(PODS)
+    assert cache.entries() is cache.entries()
+    before = cache.entries(Filter(namespace="a"))
+    await store.create(pod("y", "a"))
+    await cacher.fresh()
+    assert [entry.key.name for entry in before] == ["x"]
+    assert [entry.key.name for entry in cache.entries(Filter(namespace="a"))] == ["x", "y"]
