@@ -82,7 +82,8 @@ def forbidden(plural: str, group: str, name: str, detail: str) -> StatusError:
 
 def invalid(kind: str, group: str, name: str, errors: Sequence[field.Error]) -> StatusError:
     """422 with every cause. details.kind is the Kind, as upstream has it here."""
-    texts = [str(error) for error in errors]
+    # The text names each mistake once, the causes as often as validation has met it.
+    texts = list(dict.fromkeys(str(error) for error in errors))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     message = f'{qualified(kind, group)} "{name}" is invalid: {listed}'
     return failure(422, "Invalid", message, name=name, group=group, kind=kind, causes=causes(errors))

@@ -3,6 +3,7 @@
 What holds for the metadata of every object is checked by the API server's endpoints.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -58,6 +59,38 @@ def label_selector(selector: Any, path: str) -> Errors:
         else:
             yield field.invalid(f"{place}.operator", operator, "not a valid selector operator")
         yield from checked(expression.get("key", ""), f"{place}.key", names.qualified_name)
+
+
+_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+").fullmatch
+_PATH_TEXT = names.regex_error("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+
+
+def domain_prefixed_path(text: str, path: str) -> Errors:
+    """acme.io/foo: a domain, a slash and a path."""
+    if not text:
+        yield field.required(path)
+        return
+    domain, _, rest = text.partition("/")
+    if not domain or not rest:
+        detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        yield field.invalid(path, text, detail)
+        return
+    yield from (field.invalid(path, domain, message) for message in names.dns_subdomain(domain))
+    if not _PATH(rest):
+        yield field.invalid(path, rest, _PATH_TEXT)
+
+
+_DRIVER_NAME_LIMIT = 63
+
+
+def csi_driver_name(name: str, path: str) -> Errors:
+    """The name of a CSI driver: like a DNS name, but upper case may stand in it."""
+    if not name:
+        yield field.required(path)
+        return
+    if len(name) > _DRIVER_NAME_LIMIT:
+        yield field.too_long(path, _DRIVER_NAME_LIMIT)
+    yield from (field.invalid(path, name, text) for text in names.dns_subdomain(name.lower()))
 
 
 def int_or_percent(value: Any, path: str) -> Errors:

@@ -19,12 +19,8 @@ def reset_status(empty: Object | None = None) -> Prepare:
 
 def keep_spec(new: Object, old: Object | None) -> None:
     """A prepare_status hook: a status write changes the status only."""
-    if old is not None:
-        if "spec" in old:
-            new["spec"] = old["spec"]
-        new["metadata"]["labels"] = old["metadata"].get("labels")
-        if new["metadata"]["labels"] is None:
-            del new["metadata"]["labels"]
+    if old is not None and "spec" in old:
+        new["spec"] = old["spec"]
 
 
 def status_number(name: str) -> Any:

@@ -1,6 +1,6 @@
 """Event in the shape of events.k8s.io, stored as core's."""
 
-from pynetes.apis.core import _events
+from pynetes.apis.core import _event_validation, _events
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -11,6 +11,7 @@ RESOURCE = Resource(
     short_names=("ev",),
     storage_group="",
     generation=False,
+    validate=_event_validation.validate_new,
     fields=_events.FIELDS,
     convert=_events.convert,
     columns=_events.COLUMNS,

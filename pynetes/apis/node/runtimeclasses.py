@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pynetes.apis.core import _container_validation, _pod_validation
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -10,6 +11,11 @@ from pynetes.machinery.resource import Column, Resource
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """A handler that a runtime can be configured with."""
     yield from validation.checked(new.get("handler", ""), "handler", names.dns_label)
+    if (overhead := new.get("overhead")) is not None:
+        yield from _container_validation.validate_resources({"limits": overhead.get("podFixed") or {}}, "overhead")
+    if (scheduling := new.get("scheduling")) is not None:
+        yield from validation.label_map(scheduling.get("nodeSelector"), "scheduling.nodeSelector")
+        yield from _pod_validation.validate_tolerations(scheduling.get("tolerations"), "scheduling.tolerations")
 
 
 RESOURCE = Resource(

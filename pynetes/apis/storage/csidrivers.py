@@ -1,10 +1,14 @@
 """CSIDriver: what a CSI driver can do."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
+_NAME_LIMIT = 63
+_SHORTEST_PERIOD = 10
 _FLAGS = (
     ("attachRequired", True),
     ("podInfoOnMount", False),
@@ -35,6 +39,51 @@ def warnings(new: Object, old: Object | None) -> list[str]:
     return []
 
 
+_LIFECYCLES = ("Persistent", "Ephemeral")
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 1 << 32
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Known policies, and tokens each for another audience."""
+    name = new["metadata"].get("name") or ""
+    if len(name) > _NAME_LIMIT:
+        yield field.too_long("metadata.name", _NAME_LIMIT)
+    spec = new["spec"]
+    policies = ("File", "None", "ReadWriteOnceWithFSType")
+    yield from validation.one_of(spec.get("fsGroupPolicy"), "spec.fsGroupPolicy", policies)
+    yield from _token_problems(spec.get("tokenRequests") or ())
+    for mode in spec.get("volumeLifecycleModes") or ():
+        if mode not in _LIFECYCLES:
+            yield field.not_supported("spec.volumeLifecycleModes", mode, _LIFECYCLES)
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < _SHORTEST_PERIOD:
+        detail = f"must be greater than or equal to {_SHORTEST_PERIOD} seconds"
+        yield field.invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, detail)
+    if old is None:
+        return
+    for member, shown in (("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")):
+        if spec.get(member) != old["spec"].get(member):
+            yield field.invalid(f"spec.{shown}", spec.get(member), "field is immutable")
+
+
+def _token_problems(requests: Sequence[Object]) -> Iterator[field.Error]:
+    audiences: set[str] = set()
+    for index, request in enumerate(requests):
+        path, audience = f"spec.tokenRequests[{index}]", request.get("audience", "")
+        if audience in audiences:
+            yield field.duplicate(f"{path}.audience", audience)
+        audiences.add(audience)
+        seconds = request.get("expirationSeconds")
+        if seconds is None:
+            continue
+        if seconds < _SHORTEST_TOKEN:
+            detail = "may not specify a duration less than 10 minutes"
+            yield field.invalid(f"{path}.expirationSeconds", seconds, detail)
+        if seconds > _LONGEST_TOKEN:
+            detail = "may not specify a duration larger than 2^32 seconds"
+            yield field.invalid(f"{path}.expirationSeconds", seconds, detail)
+
+
 def _flag(name: str) -> Column:
     return Column(name[0].upper() + name[1:], lambda obj, _: bool(obj["spec"].get(name)), type="boolean")
 
@@ -56,6 +105,7 @@ RESOURCE = Resource(
     generation=False,
     default=default,
     warnings=warnings,
+    validate=validate,
     columns=(
         _flag("attachRequired"),
         _flag("podInfoOnMount"),

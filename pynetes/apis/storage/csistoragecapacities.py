@@ -1,7 +1,21 @@
 """CSIStorageCapacity: how much a driver has left for a class and topology."""
 
-from pynetes.machinery import cells
+from collections.abc import Iterator
+
+from pynetes.machinery import cells, field, names, quantity, validation
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A class that may be one, and sizes from 0 up."""
+    yield from validation.checked(new.get("storageClassName", ""), "storageClassName", names.dns_subdomain)
+    for name in ("capacity", "maximumVolumeSize"):
+        amount = new.get(name)
+        if amount is not None and quantity.parse(amount).nanos < 0:
+            yield field.invalid(name, amount, "must be greater than or equal to 0")
+    yield from validation.label_selector(new.get("nodeTopology"), "nodeTopology")
+
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -9,6 +23,7 @@ RESOURCE = Resource(
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     generation=False,
+    validate=validate,
     immutable=("nodeTopology", "storageClassName"),
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

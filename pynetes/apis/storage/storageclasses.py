@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pynetes.apis.storage import _parameters
 from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -26,9 +27,24 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.required("provisioner")
     else:
         yield from validation.checked(provisioner.lower(), "provisioner", names.qualified_name)
+    yield from _parameters.validate(new.get("parameters"), allow_empty=True)
     yield from validation.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
     modes = ("Immediate", "WaitForFirstConsumer")
     yield from validation.one_of(new.get("volumeBindingMode"), "volumeBindingMode", modes)
+    for index, term in enumerate(new.get("allowedTopologies") or ()):
+        seen: set[str] = set()
+        for number, expression in enumerate(term.get("matchLabelExpressions") or ()):
+            path, key = f"allowedTopologies[{index}].matchLabelExpressions[{number}]", expression.get("key", "")
+            values = expression.get("values") or ()
+            if not values:
+                yield field.required(f"{path}.values")
+            for place, value in enumerate(values):
+                if value in values[:place]:
+                    yield field.duplicate(f"{path}.values[{place}]", value)
+            yield from validation.checked(key, f"{path}.key", names.qualified_name)
+            if key in seen:
+                yield field.duplicate(f"{path}.key", key)
+            seen.add(key)
 
 
 RESOURCE = Resource(

@@ -1,6 +1,18 @@
 """VolumeAttributesClass: changeable attributes of volumes."""
 
+from collections.abc import Iterator
+
+from pynetes.apis.storage import _parameters
+from pynetes.machinery import field, validation
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A driver and at least one parameter for it."""
+    yield from validation.csi_driver_name(new.get("driverName", ""), "driverName")
+    yield from _parameters.validate(new.get("parameters"), allow_empty=False)
+
 
 RESOURCE = Resource(
     group="storage.k8s.io",
@@ -10,6 +22,7 @@ RESOURCE = Resource(
     short_names=("vac",),
     namespaced=False,
     generation=False,
+    validate=validate,
     immutable=("driverName", "parameters"),
     columns=(Column("DriverName", ".driverName"), Column.AGE),
 )

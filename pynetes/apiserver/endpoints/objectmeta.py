@@ -14,6 +14,8 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _PREFIX_LIMIT = 63 - _SUFFIX
 _ANNOTATIONS_LIMIT = 256 << 10
+_FIXED = ("name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds")
+_NULLABLE = ("deletionTimestamp", "deletionGracePeriodSeconds")
 FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 
 
@@ -116,22 +118,23 @@ def _finalizer_problems(finalizers: Any) -> Iterator[field.Error]:
 def carry_over(new: Object, old: Object) -> None:
     """On update the server's own fields stay as they were, whatever the client sent or left out."""
     after, before = new["metadata"], old["metadata"]
-    for name in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+    for name in ("creationTimestamp", "generation", "selfLink"):
         if name in before:
             after[name] = before[name]
         else:
             after.pop(name, None)
+    if before.get("deletionTimestamp"):
+        after["deletionTimestamp"] = before["deletionTimestamp"]
+    if after.get("deletionGracePeriodSeconds") is None and before.get("deletionGracePeriodSeconds") is not None:
+        after["deletionGracePeriodSeconds"] = before["deletionGracePeriodSeconds"]
     after.setdefault("uid", before["uid"])
     if not after.get("generateName") and before.get("generateName"):
         after["generateName"] = before["generateName"]
 
 
 def validate_update(new: Object, old: Object) -> Iterator[field.Error]:
-    """What an update may not change. Runs after carry_over and validate."""
+    """What an update may not change, and once more what it may. Runs after carry_over."""
     after, before = new["metadata"], old["metadata"]
-    for name in ("name", "namespace", "uid"):
-        if after.get(name) != before.get(name):
-            yield field.invalid(f"metadata.{name}", after.get(name) or "", "field is immutable")
     if before.get("deletionTimestamp"):
         added = sorted(set(after.get("finalizers") or ()) - set(before.get("finalizers") or ()))
         if added:
@@ -139,6 +142,14 @@ def validate_update(new: Object, old: Object) -> Iterator[field.Error]:
                 f"no new finalizers can be added if the object is being deleted, found new finalizers {go_list(added)}"
             )
             yield field.forbidden("metadata.finalizers", detail)
+    for name in _FIXED:
+        if after.get(name) != before.get(name):
+            # A number prints as one; absent text as empty text.
+            value = after.get(name) if name in _NULLABLE else after.get(name) or ""
+            yield field.invalid(f"metadata.{name}", value, "field is immutable")
+    yield from label_problems(after.get("labels") or {}, "metadata.labels")
+    yield from annotation_problems(after.get("annotations") or {}, "metadata.annotations")
+    yield from _owner_problems(after.get("ownerReferences") or ())
 
 
 def go_list(texts: list[str]) -> str:

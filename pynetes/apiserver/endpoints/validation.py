@@ -8,6 +8,22 @@ from pynetes.apiserver.endpoints import objectmeta
 from pynetes.machinery import errors, field, schema
 from pynetes.machinery.meta import Object
 
+#: Kinds whose own validation of an update looks at the spec and not at the metadata again.
+_SPEC_ONLY = frozenset(
+    {
+        "cronjobs",
+        "daemonsets",
+        "deployments",
+        "horizontalpodautoscalers",
+        "ingresses",
+        "jobs",
+        "networkpolicies",
+        "poddisruptionbudgets",
+        "replicasets",
+        "replicationcontrollers",
+    }
+)
+
 
 def on_create(scope: Scope, obj: Object) -> None:
     """Raises StatusError 422 with all causes."""
@@ -22,13 +38,22 @@ def on_create(scope: Scope, obj: Object) -> None:
 def on_update(scope: Scope, new: Object, old: Object) -> None:
     """The same for an update of everything but status. Raises StatusError 422."""
     resource = scope.resource
-    problems = list(objectmeta.validate_update(new, old))
-    problems += objectmeta.validate(resource, new)
+    problems = _metadata_problems(scope, new, old)
     problems += schema.of(resource, scope.version).validate(new)
     problems += immutable_problems(scope, new, old)
     if resource.validate is not None:
         problems += resource.validate(new, old)
     fail(scope, new, problems)
+
+
+def _metadata_problems(scope: Scope, new: Object, old: Object) -> list[field.Error]:
+    """Upstream checks metadata once for every kind and again for each; a client sees each mistake as often."""
+    alone = list(objectmeta.validate(scope.resource, new))
+    change = list(objectmeta.validate_update(new, old))
+    if not alone and not change:
+        return []
+    again = [] if scope.resource.schema is not None or scope.resource.plural in _SPEC_ONLY else alone
+    return [*alone, *change, *change, *again]
 
 
 def on_status(scope: Scope, new: Object, old: Object) -> None:
@@ -57,7 +82,10 @@ def at(obj: Any, path: str) -> Any:
 
 
 def fail(scope: Scope, obj: Object, problems: list[field.Error]) -> None:
-    """Raise if there are any, each once."""
+    """Raise if there are any."""
     if problems:
         name = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
-        raise errors.invalid(scope.resource.kind, scope.resource.group, name, list(dict.fromkeys(problems)))
+        resource = scope.resource
+        # Both kinds of Event are core's, once they are decoded.
+        group = resource.group if resource.storage_group is None else resource.storage_group
+        raise errors.invalid(resource.kind, group, name, problems)
