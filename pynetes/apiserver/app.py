@@ -17,6 +17,8 @@ from pynetes.apiserver import nonresource
 from pynetes.apiserver.admission.chain import Chain, plugins
 from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
+from pynetes.apiserver.audit import policy
+from pynetes.apiserver.audit.log import LogFile
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
 from pynetes.apiserver.authz import union as authz
@@ -26,6 +28,7 @@ from pynetes.apiserver.crd.definitions import Definitions
 from pynetes.apiserver.discovery import Discovery
 from pynetes.apiserver.endpoints import connect, dispatch
 from pynetes.apiserver.filters import chain
+from pynetes.apiserver.filters.audit import Audit, Sink
 from pynetes.apiserver.filters.authentication import Authenticate
 from pynetes.apiserver.filters.authorization import Authorize
 from pynetes.apiserver.filters.impersonation import Impersonate
@@ -79,12 +82,14 @@ class APIServer(Server):
         address = f"{config.advertise_address}:{config.secure_port}"
         discovery = Discovery(served, address, self.aggregator)
         others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication)
+        self.audit = audit_of(config, clock)
         filters = chain.order(
             Authenticate(authentication),
             Impersonate(authorizer),
             InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight),
             Authorize(authorizer),
             Timeout(config.request_timeout),
+            self.audit,
         )
         verbs = dispatch.build(api, others, connect.build(context, api.chain, config))
         super().__init__(chain.build(filters, self.aggregator.over(verbs)), clock=clock)
@@ -121,6 +126,8 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             yield server
         finally:
             await server.shutdown()
+            if server.audit is not None:
+                server.audit.close()
             for task in tasks:
                 task.cancel()
 
@@ -143,3 +150,14 @@ def issuer_of(config: Config) -> Issuer | None:
     if not config.service_account_signing_key_file:
         return None
     return Issuer(config.service_account_issuer[0], Path(config.service_account_signing_key_file).read_bytes())
+
+
+def audit_of(config: Config, clock: Clock) -> Audit | None:
+    """None without a policy. Raises OSError or ValueError."""
+    if not config.audit_policy_file:
+        return None
+    sinks: list[Sink] = []
+    if config.audit_log_path:
+        limits = config.audit_log_maxsize, config.audit_log_maxbackup, config.audit_log_maxage
+        sinks.append(LogFile(config.audit_log_path, clock, limits=limits))
+    return Audit(policy.load(config.audit_policy_file), tuple(sinks), clock)

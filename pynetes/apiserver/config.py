@@ -85,6 +85,13 @@ class Config:
         "--disable-admission-plugins", (), "Admission plugins to leave out of the default ones."
     )
     allow_privileged: bool = option("--allow-privileged", False, "Let pods run privileged containers.")
+    # Audit
+    audit_policy_file: str = option("--audit-policy-file", "", "Policy that says what is audited; none, nothing is.")
+    audit_log_path: str = option("--audit-log-path", "", "File of audit events, one line of JSON each; - for stdout.")
+    audit_log_maxage: int = option("--audit-log-maxage", 0, "Days that rotated audit logs are kept; 0: for ever.")
+    audit_log_maxbackup: int = option("--audit-log-maxbackup", 0, "Rotated audit logs that are kept; 0: all.")
+    audit_log_maxsize: int = option("--audit-log-maxsize", 0, "Megabytes at which the audit log is rotated; 0: 100.")
+    audit_log_format: str = option("--audit-log-format", "json", "Format of the audit log: JSON only.")
     # Storage
     etcd_servers: tuple[str, ...] = option("--etcd-servers", (), "URLs of etcd members; SQLite in --data-dir if empty.")
     etcd_cafile: str = option("--etcd-cafile", "", "PEM bundle that verifies etcd's certificate.")

@@ -14,6 +14,9 @@ class Authorize:
         """Go on if allowed."""
         attributes = attributes_of(request)
         decision = await self._authorizer.authorize(attributes)
+        if request.annotations is not None:
+            request.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+            request.annotations["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
         request.rule = decision.reason
