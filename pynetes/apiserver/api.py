@@ -15,6 +15,7 @@ from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 from pynetes.storage.backend import Backend
 from pynetes.storage.cache import Cacher, ResourceCache
+from pynetes.storage.entry import Encoded
 from pynetes.storage.store import Store
 
 
@@ -42,6 +43,11 @@ class Scope:
     def native(self) -> bool:
         """Whether stored bytes can be sent as they are."""
         return self.api_version == self.resource.storage_api_version
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the kind is the package's own: those have protobuf forms."""
+        return self.resource.schema is None
 
     def not_found(self) -> errors.StatusError:
         """404 for the object."""
@@ -101,6 +107,7 @@ class Api:
         self.chain = chain
         self.context = context
         self.compressor = Compressor()
+        self.encoded = Encoded()
         self._stores: dict[str, Store] = {}
 
     def store(self, resource: Resource) -> Store:

@@ -2,6 +2,7 @@
 
 application/json                                        the object
 application/yaml                                        the same as YAML
+application/vnd.kubernetes.protobuf                     the same for built-in kinds, which client-go asks for
 application/json;as=Table;v=v1;g=meta.k8s.io            rows and columns (kubectl get)
 application/json;as=PartialObjectMetadata…              metadata only (metadata informers)
 """
@@ -13,7 +14,7 @@ import orjson
 import yaml
 
 from pynetes.apiserver.http import JSON, YAML, Request
-from pynetes.machinery import errors
+from pynetes.machinery import errors, protobuf_encoder
 from pynetes.machinery.meta import Object
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -42,16 +43,22 @@ class Accepted(NamedTuple):
 PLAIN = Accepted()
 
 
+_CHOICES = {"*/*": JSON, "": JSON, JSON: JSON, YAML: YAML, PROTOBUF: PROTOBUF}
+
+
 @lru_cache(maxsize=256)
-def parse(header: str, transforms: bool = True) -> Accepted | None:
-    """The best of an Accept header that can be served; None when nothing can."""
+def parse(header: str, transforms: bool = True, protobuf: bool = False) -> Accepted | None:
+    """The best of an Accept header that can be served; None when nothing can. Metadata alone has a protobuf form
+    for every kind; whole objects only where the caller says so."""
     for clause in _by_quality(header or "*/*"):
         media, *parameters = (part.strip() for part in clause.split(";"))
         given = dict(parameter.partition("=")[::2] for parameter in parameters)
-        chosen = {"*/*": JSON, "application/*": JSON, JSON: JSON, YAML: YAML, "application/x-yaml": YAML}.get(media)
+        chosen = _CHOICES.get(media)
         if chosen is None:
             continue
         as_ = given.get("as", "")
+        if chosen == PROTOBUF and (as_ == "Table" if as_ else not protobuf):
+            continue
         if not as_:
             return Accepted(chosen)
         if transforms and as_ in TRANSFORMS and given.get("g", _META) == _META and given.get("v") in ("v1", "v1beta1"):
@@ -70,15 +77,15 @@ def _by_quality(header: str) -> list[str]:
     return sorted((clause.strip() for clause in header.split(",")), key=quality)
 
 
-def negotiate(request: Request, *, transforms: bool = True) -> Accepted:
-    """What to answer in. Raises StatusError 406."""
+def negotiate(request: Request, *, protobuf: bool = True) -> Accepted:
+    """What to answer in; protobuf says whether whole objects have that form. Raises StatusError 406."""
     header = request.headers.get("accept", "")
     if header == JSON:
         return PLAIN
-    accepted = parse(header, transforms)
+    accepted = parse(header, True, protobuf)
     if accepted is None:
         medias = {clause.partition(";")[0].strip() for clause in header.split(",")}
-        if not medias & {"*/*", "application/*", JSON, YAML, PROTOBUF}:
+        if not medias & _CHOICES.keys():
             raise not_acceptable(watchable=request.info.verb in ("list", "watch"))
         raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {LISTED}")
     return accepted
@@ -102,6 +109,8 @@ def is_pretty(request: Request) -> bool:
 
 def dump(obj: Any, media: str, *, pretty: bool = False) -> bytes:
     """Encode in a media type."""
+    if media == PROTOBUF:
+        return protobuf_encoder.encode(obj)
     if media == YAML:
         text: str = yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True)
         return text.encode()

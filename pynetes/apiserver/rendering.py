@@ -1,5 +1,6 @@
 """Objects as answers: stored bytes as they are wherever possible, else converted, as a Table, or as metadata only."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,12 +8,14 @@ import orjson
 
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.compression import Listing
-from pynetes.apiserver.encoding import Accepted, dump, is_pretty
-from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import errors, field, table
+from pynetes.apiserver.encoding import PROTOBUF, Accepted, dump, is_pretty
+from pynetes.apiserver.http import Pieces, Request, Response
+from pynetes.machinery import errors, field, protobuf_encoder, table
 from pynetes.machinery.meta import Object
 from pynetes.storage.entry import Entry
 
+#: Objects after which the encoding of a list lets others have their turn.
+ENCODED_AT_ONCE = 20
 _META = "meta.k8s.io"
 
 
@@ -20,6 +23,9 @@ def one(api: Api, request: Request, scope: Scope, accepted: Accepted, entry: Ent
     """A stored object."""
     if accepted.plain and scope.native and not is_pretty(request):
         return Response(status, entry.body, revision=entry.revision)
+    if accepted.media == PROTOBUF and not accepted.as_:
+        raw = message(api, scope, entry)
+        return Response(status, _enveloped(scope, raw), PROTOBUF, revision=entry.revision)
     response = obj(api, request, scope, accepted, entry.copy(), status)
     response.revision = entry.revision
     return response
@@ -54,6 +60,33 @@ def many(
     else:
         body = list_of(scope, shown, metadata)
     return Response(200, dump(body, accepted.media, pretty=is_pretty(request)), accepted.media)
+
+
+def message(api: Api, scope: Scope, entry: Entry) -> bytes:
+    """A stored object's protobuf message, kept for the next who asks where it is in the stored version."""
+    if entry.message is not None and scope.native:
+        return entry.message
+    type_ = protobuf_encoder.type_of(scope.api_version, scope.resource.kind)
+    found = protobuf_encoder.message(type_, scope.shown(entry.copy()))
+    if scope.native:
+        api.encoded.note(entry, found)
+    return found
+
+
+def _enveloped(scope: Scope, raw: bytes) -> bytes:
+    return protobuf_encoder.envelope(scope.api_version, scope.resource.kind, raw)
+
+
+async def many_messages(api: Api, scope: Scope, entries: Sequence[Entry], metadata: Object) -> Response:
+    """A list in protobuf; what is not kept is encoded bit by bit, so that other requests move too."""
+    items = []
+    for number, entry in enumerate(entries):
+        if entry.message is None and number % ENCODED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        items.append(message(api, scope, entry))
+    kind = scope.resource.list_kind or f"{scope.resource.kind}List"
+    pieces = protobuf_encoder.list_of(scope.api_version, kind, metadata, items)
+    return Response(200, Pieces(sum(map(len, pieces)), pieces), PROTOBUF)
 
 
 def list_of(scope: Scope, objects: Iterable[Object], metadata: Object) -> Object:

@@ -15,9 +15,12 @@ import orjson
 
 from pynetes.machinery import schema, time
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import types
 from pynetes.machinery.schema.types import Type
 
 MAGIC = b"k8s\x00"
+_SCHEMA_PROPS = "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+_SCHEMA_PROPS_OR = f"{_SCHEMA_PROPS}Or"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -156,6 +159,8 @@ def _empty(type_: Type) -> Any:
 
 
 def _value(type_: Type, value: Any) -> Any:
+    if type_.name.startswith(_SCHEMA_PROPS_OR):
+        return _schema_or(type_.name.removeprefix(_SCHEMA_PROPS_OR), value)
     read = _READERS.get(type_.kind)
     return read(value) if read is not None else _message(type_, value)
 
@@ -188,6 +193,19 @@ def _micro(data: bytes) -> str | None:
 def _int_or_string(data: bytes) -> int | str:
     parts = _by_number(data)
     return parts.get(3, b"").decode() if parts.get(1) else _integer(parts.get(2, 0))
+
+
+def _schema_or(other: str, data: bytes) -> Any:
+    """A schema, or what may stand in its place in a CustomResourceDefinition: a boolean, schemas, or strings."""
+    schema_type = types.named(_SCHEMA_PROPS)
+    parts = list(_fields(data))
+    if other == "Bool":
+        found = {number: value for number, _, value in parts}
+        return _message(schema_type, found[2]) if 2 in found else bool(found.get(1))
+    listed = [value for number, _, value in parts if number == 2]
+    if listed:
+        return [_message(schema_type, value) if other == "Array" else value.decode() for value in listed]
+    return next((_message(schema_type, value) for number, _, value in parts if number == 1), [])
 
 
 def _raw(data: bytes) -> Any:

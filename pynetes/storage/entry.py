@@ -41,10 +41,28 @@ class Parsed:
             self._entries.popleft().forget()
 
 
+class Encoded:
+    """Bounds the bytes of objects that are kept in another encoding than the stored one."""
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self._entries: deque[Entry] = deque()
+        self._left = limit
+
+    def note(self, entry: "Entry", message: bytes) -> None:
+        """The entry now holds its message; the ones that have held theirs longest let go."""
+        entry.message = message
+        self._entries.append(entry)
+        self._left -= len(message)
+        while self._left < 0:
+            oldest = self._entries.popleft()
+            self._left += len(oldest.message or b"")
+            oldest.message = None
+
+
 class Entry:
     """One version of an object. Immutable and shared by all readers; `obj` must not be changed."""
 
-    __slots__ = ("_obj", "_parsed", "fields", "head", "item", "key", "labels", "revision", "storage_key")
+    __slots__ = ("_obj", "_parsed", "fields", "head", "item", "key", "labels", "message", "revision", "storage_key")
 
     def __init__(
         self,
@@ -65,6 +83,8 @@ class Entry:
         self.fields: Mapping[str, str] = fields(obj)
         self._parsed = parsed
         self._obj: Object | None = None
+        #: The object in protobuf, without its envelope, while `Encoded` keeps it.
+        self.message: bytes | None = None
 
     @property
     def body(self) -> bytes:

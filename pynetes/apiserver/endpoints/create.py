@@ -22,7 +22,7 @@ EVENT_TTL = 3600
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Create the object in the body; 201 with what was stored."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     options = write_options(request, "CreateOptions")
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name="")

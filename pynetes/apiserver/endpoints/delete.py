@@ -120,7 +120,7 @@ def checked(given: Object) -> DeleteOptions:
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Delete one object."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     options = parse(request)
     deletion = Deletion(api, request, scope, options)
     obj, gone = await deletion.run()

@@ -11,7 +11,7 @@ from pynetes.storage.entry import Entry
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with the object as of now, or as of any revision the client allows."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     if accepted.as_ == "PartialObjectMetadataList":
         raise errors.failure(
             406, "NotAcceptable", _shape("PartialObjectMetadataList", "is not a list", scope.resource.kind)

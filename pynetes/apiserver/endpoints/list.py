@@ -11,14 +11,18 @@ from pynetes.storage.entry import Entry
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with a list whose resourceVersion is the revision it shows."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     if accepted.as_ == "PartialObjectMetadata":
         kind = scope.resource.list_kind or f"{scope.resource.kind}List"
         text = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind})"
         raise errors.failure(406, "NotAcceptable", text)
     options = parse(request, scope)
     entries, metadata = await read(api, scope, options)
-    return await api.compressor.apply(request, rendering.many(api, request, scope, accepted, entries, metadata))
+    if accepted.media == encoding.PROTOBUF and not accepted.as_:
+        response = await rendering.many_messages(api, scope, entries, metadata)
+    else:
+        response = rendering.many(api, request, scope, accepted, entries, metadata)
+    return await api.compressor.apply(request, response)
 
 
 async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry], Object]:

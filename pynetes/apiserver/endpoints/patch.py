@@ -28,7 +28,7 @@ OPERATIONS = 10000
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Change the object as the body says."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     media = supported(request, scope)
     options = write_options(request, "PatchOptions")
     if request.oversized:

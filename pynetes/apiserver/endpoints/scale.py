@@ -16,7 +16,7 @@ from pynetes.machinery.meta import Object
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """GET, PUT or PATCH of .../scale."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     if request.info.verb == "get":
         entry = await get.read(api, scope)
         return rendering.plain(request, accepted, scale_of(scope, scope.shown(entry.copy())))

@@ -21,7 +21,7 @@ def find(scope: Scope, verb: str) -> Handler | None:
 
 async def handle(api: Api, request: Request, scope: Scope, handler: Handler) -> Response:
     """Decode, let the handler work, answer."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     verb = request.info.verb
     options = write_options(request, "UpdateOptions" if verb in ("update", "patch") else "CreateOptions")
     body: Object = {}

@@ -278,7 +278,7 @@ def check_preconditions(scope: Scope, new: Object, old: Object) -> None:
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Replace the object; 201 where the kind allows a PUT to create."""
-    accepted = encoding.negotiate(request)
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
     options = write_options(request, "UpdateOptions")
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name=scope.name)

@@ -14,10 +14,10 @@ import orjson
 
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.encoding import Accepted
+from pynetes.apiserver.encoding import PROTOBUF, Accepted
 from pynetes.apiserver.endpoints.options import ListOptions, parse
-from pynetes.apiserver.http import JSON, Request, Response
-from pynetes.machinery import errors, managedfields, schema
+from pynetes.apiserver.http import YAML, Request, Response
+from pynetes.machinery import errors, managedfields, protobuf_encoder, schema
 from pynetes.machinery.meta import Object, Revision
 from pynetes.storage.entry import Entry
 from pynetes.storage.watch import CacheEvent, Watch
@@ -30,8 +30,8 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Begin the watch; a revision that is too old is an ERROR event, as upstream has it."""
-    accepted = encoding.negotiate(request)
-    if accepted.media != JSON:
+    accepted = encoding.negotiate(request, protobuf=scope.built_in)
+    if accepted.media == YAML:
         raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {STREAMS}")
     options = parse(request, scope, watch=True)
     frames = Frames(api, request, scope, accepted)
@@ -40,8 +40,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     except errors.StatusError as error:
         if error.code != 410:
             raise
-        return Response(200, _refused(error), accepted.media)
-    return Response(200, _stream(api, request, frames, options, initial, watch), accepted.media)
+        return Response(200, _refused(frames, error), frames.media)
+    return Response(200, _stream(api, request, frames, options, initial, watch), frames.media)
 
 
 async def _begin(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry] | None, Watch]:
@@ -57,8 +57,8 @@ async def _begin(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Ent
     return cache.entries(options.wanted) if wants_state else None, cache.watch(cache.revision, options.wanted)
 
 
-async def _refused(error: errors.StatusError) -> AsyncIterator[bytes]:
-    yield orjson.dumps({"type": "ERROR", "object": error.status}) + b"\n"
+async def _refused(frames: "Frames", error: errors.StatusError) -> AsyncIterator[bytes]:
+    yield frames.encode("ERROR", error.status)
 
 
 async def _stream(
@@ -129,10 +129,15 @@ class Frames:
     def _frame(self, kind: str, entry: Entry) -> bytes:
         if self.accepted.plain and self.scope.native:
             return b'{"type":"%b","object":%b}\n' % (kind.encode(), entry.body)
+        if self.accepted.media == PROTOBUF and not self.accepted.as_:
+            raw = rendering.message(self.api, self.scope, entry)
+            scope = self.scope
+            enveloped = protobuf_encoder.envelope(scope.api_version, scope.resource.kind, raw)
+            return protobuf_encoder.event(kind, enveloped)
         shown = self.scope.shown(entry.copy())
         if self.accepted.as_:
             shown = self._transformed(shown)
-        return self._encode({"type": kind, "object": shown})
+        return self.encode(kind, shown)
 
     def _transformed(self, shown: Object) -> Object:
         if self.accepted.as_ == "Table":
@@ -156,7 +161,7 @@ class Frames:
         shown["metadata"] = metadata
         if self.accepted.as_:
             shown = self._transformed(shown) if self.accepted.as_ != "Table" else self._table_bookmark(metadata)
-        return self._encode({"type": "BOOKMARK", "object": shown})
+        return self.encode("BOOKMARK", shown)
 
     def _table_bookmark(self, metadata: Object) -> Object:
         return {
@@ -167,5 +172,13 @@ class Frames:
             "rows": [],
         }
 
-    def _encode(self, event: Object) -> bytes:
-        return orjson.dumps(event) + b"\n"
+    @property
+    def media(self) -> str:
+        """Content-Type of the stream."""
+        return f"{PROTOBUF};stream=watch" if self.accepted.media == PROTOBUF else self.accepted.media
+
+    def encode(self, kind: str, shown: Object) -> bytes:
+        """A frame around any object."""
+        if self.accepted.media == PROTOBUF:
+            return protobuf_encoder.event(kind, protobuf_encoder.encode(shown))
+        return orjson.dumps({"type": kind, "object": shown}) + b"\n"

@@ -3,8 +3,8 @@
 import logging
 import random
 
-from pynetes.apiserver import requestinfo
-from pynetes.apiserver.http import Handler, Request, Response, error_response
+from pynetes.apiserver import encoding, requestinfo
+from pynetes.apiserver.http import JSON, Handler, Request, Response, error_response
 from pynetes.component import logs
 from pynetes.machinery import errors
 from pynetes.machinery.errors import StatusError
@@ -21,18 +21,29 @@ async def recover(request: Request, next: Handler) -> Response:  # noqa: A002 (t
     try:
         response = await next(request)
     except StatusError as error:
-        response = error_response(error)
+        response = failed(request, error)
     except Unavailable as error:
         log.warning(logs.fact("the store is unavailable", path=request.path, error=error))
-        response = error_response(errors.unavailable(f"the store is unavailable: {error}"))
+        response = failed(request, errors.unavailable(f"the store is unavailable: {error}"))
     except TimeoutError:
-        response = error_response(timed_out(request))
+        response = failed(request, timed_out(request))
     except Exception as error:
         log.exception(logs.fact("a request failed", method=request.method, path=request.path))
-        response = error_response(errors.internal(f"{type(error).__name__}: {error}"))
+        response = failed(request, errors.internal(f"{type(error).__name__}: {error}"))
     response.headers = (("Audit-Id", request.audit_id), _CACHE, *response.headers)
     if request.warnings:
         response.headers = (*response.headers, *(("Warning", _warning(text)) for text in _unique(request.warnings)))
+    return response
+
+
+def failed(request: Request, error: StatusError) -> Response:
+    """The Status in the representation that the client asked for, JSON if it asked for none that is known."""
+    response = error_response(error)
+    accept = request.headers.get("accept", "")
+    if accept and request.info.is_resource_request:
+        accepted = encoding.parse(accept, True, True)
+        if accepted is not None and accepted.media != JSON:
+            response.body, response.content_type = encoding.dump(error.status, accepted.media), accepted.media
     return response
 
 

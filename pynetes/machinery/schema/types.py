@@ -118,7 +118,8 @@ def _fill(found: Type, schema: Object) -> None:
     wire = definitions.wire(found.name)
     for field_name, member in schema.get("properties", {}).items():
         travels = wire.get(field_name, definitions.Wire("", ""))
-        member_type = Type("schema-or") if definitions.reference(member) in _SCHEMA_OR else from_json(member)
+        reference = definitions.reference(member)
+        member_type = Type("schema-or", reference) if reference in _SCHEMA_OR else from_json(member)
         field = Field(member_type, unset=travels.flag, number=travels.number)
         field.strategy = frozenset(filter(None, member.get("x-kubernetes-patch-strategy", "").split(",")))
         field.merge_key = member.get("x-kubernetes-patch-merge-key", "")
