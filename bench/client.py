@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -39,15 +40,21 @@ class Target:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
+    @cached_property
+    def _context(self) -> ssl.SSLContext | None:
+        """One for all connections: making it takes longer than connecting."""
+        if not self.url.startswith("https:"):
+            return None
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if not self.ca:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
     async def connect(self, make: Callable[[], P]) -> P:
         """One connection."""
-        url, context = urlsplit(self.url), None
-        if url.scheme == "https":
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if not self.ca:
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            if self.certificate:
-                context.load_cert_chain(self.certificate, self.key)
+        url, context = urlsplit(self.url), self._context
         loop, name = asyncio.get_running_loop(), url.hostname if context else None
         _, made = await loop.create_connection(make, url.hostname, url.port, ssl=context, server_hostname=name)
         return made

@@ -111,6 +111,8 @@ class Watch:
     def __init__(self, wanted: Filter, progress: Progress, watchers: "Watchers", backlog: Sequence[CacheEvent]) -> None:
         self.wanted = wanted
         self.closed = False
+        #: Set by `nudge`; for the reader to reset.
+        self.nudged = False
         self._events: deque[CacheEvent] = deque(backlog)
         self._progress = progress
         self._watchers = watchers
@@ -132,10 +134,9 @@ class Watch:
         return None if self._events else self._progress.revision
 
     async def batch(self) -> Sequence[CacheEvent]:
-        """All events that wait, at least one. An empty batch means that the watch was closed."""
-        await self._ready()
-        if self.closed:
-            return ()
+        """All events that wait, at least one. An empty batch means that the watch was closed, or nudged."""
+        while not (self._events or self.closed or self.nudged):
+            await self._change()
         taken = tuple(self._events)
         self._events.clear()
         return taken
@@ -147,13 +148,18 @@ class Watch:
         self._watchers.remove(self)
         self._wake()
 
-    async def _ready(self) -> None:
-        while not self._events and not self.closed:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+    def nudge(self) -> None:
+        """Wake the reader, who has something else to do at this time. A timer that calls this costs nothing per event,
+        as a timeout around every batch does."""
+        self.nudged = True
+        self._wake()
+
+    async def _change(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -169,7 +175,8 @@ class Watch:
         return self
 
     async def __anext__(self) -> CacheEvent:
-        await self._ready()
+        while not (self._events or self.closed):
+            await self._change()
         if self.closed:
             raise StopAsyncIteration
         return self._events.popleft()

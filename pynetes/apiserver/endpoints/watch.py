@@ -71,22 +71,22 @@ async def _stream(
         if initial is not None:
             async for chunk in _state(api, frames, options, initial, watch):
                 yield chunk
-        bookmark = loop.time() + BOOKMARK
         while True:
-            due = min(ends, bookmark) if options.bookmarks else ends
+            due = min(ends, loop.time() + BOOKMARK) if options.bookmarks else ends
+            timer = loop.call_at(due, watch.nudge)
             try:
-                async with asyncio.timeout_at(due):
-                    events = await watch.batch()
-            except TimeoutError:
-                if options.bookmarks and (revision := watch.progress()) is not None:
-                    yield frames.bookmark(revision)
-                if loop.time() >= ends:
-                    return
-                bookmark = loop.time() + BOOKMARK
-                continue
-            if not events:
+                while not watch.nudged:
+                    if events := await watch.batch():
+                        yield b"".join([frames.event(event) for event in events])
+                    elif watch.closed:
+                        return
+            finally:
+                timer.cancel()
+            watch.nudged = False
+            if options.bookmarks and (revision := watch.progress()) is not None:
+                yield frames.bookmark(revision)
+            if loop.time() >= ends:
                 return
-            yield b"".join([frames.event(event) for event in events])
 
 
 async def _state(
