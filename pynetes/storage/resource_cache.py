@@ -150,6 +150,7 @@ class ResourceCache:
         self._keys = sorted(self._entries)
         self._complete.clear()
         self._start = revision
+        self._refollow()
 
     def reset(self) -> None:
         """Forget everything."""

@@ -1,6 +1,7 @@
 """Reading through the watch cache: consistency, order, snapshots, and what a watcher is told."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,8 +11,10 @@ from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
 from pynetes.storage import resource_cache, watch
 from pynetes.storage.cache import Cacher, Filter
+from pynetes.storage.entry import Entry
 from pynetes.storage.memory import MemoryBackend
 from pynetes.storage.store import Store
+from pynetes.storage.watch import CacheEvent
 from tests.storage.conftest import PODS, pod
 
 WEB = Key("default", "web")
@@ -257,3 +260,33 @@ async def test_a_complete_list_is_one_list_until_something_changes(store: Store,
     await cacher.fresh()
     assert [entry.key.name for entry in before] == ["x"]
     assert [entry.key.name for entry in cache.entries(Filter(namespace="a"))] == ["x", "y"]
+
+
+class Names:
+    """A follower that knows the names of what there is, as indexes of the API server do."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def reset(self, entries: Iterable[Entry]) -> None:
+        """All of it."""
+        self.names = {entry.key.name for entry in entries}
+
+    def changed(self, event: CacheEvent) -> None:
+        """One change."""
+        (self.names.discard if event.type == "DELETED" else self.names.add)(event.entry.key.name)
+
+
+async def test_a_follower_from_before_the_first_listing_learns_what_there_is(backend: MemoryBackend) -> None:
+    """An API server that starts on a store with objects: without it nodes lose their rights, addresses go out twice."""
+    await backend.create("/registry/pods/default/a", VALUE % b"a")
+    cacher, follower = Cacher(backend, SystemClock(), [PODS]), Names()
+    cacher.of(PODS).follow(follower)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(cacher.run())
+        await cacher.ready()
+        assert follower.names == {"a"}
+        await backend.create("/registry/pods/default/b", VALUE % b"b")
+        await cacher.fresh()
+        assert follower.names == {"a", "b"}
+        running.cancel()
