@@ -1,13 +1,15 @@
 """What bring-up asks of its own API server: apply objects, and wait, by watching, until they are as they should be."""
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 
 from pynetes import apis
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import nodes
+from pynetes.apis.core import nodes, pods
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.cluster.config import Cluster
@@ -53,6 +55,19 @@ class Api:
                 if hopeless or monotonic() > deadline:
                     raise ClusterError(f"{obj['kind']} {key_of(obj)} could not be applied: {error}") from None
                 await asyncio.sleep(AGAIN)
+
+    async def forget_nodes(self, pattern: re.Pattern[str], *, keep: Sequence[str]) -> list[str]:
+        """Delete the Nodes whose names match and are none of those to keep, and their pods, which run no more."""
+        listed = await self._client.list(nodes.RESOURCE)
+        names = [item["metadata"]["name"] for item in listed.items]
+        gone = [name for name in names if pattern.fullmatch(name) and name not in keep]
+        for name in gone:
+            await self._client.delete(nodes.RESOURCE, Key("", name))
+            left = await self._client.list(pods.RESOURCE, field_selector=f"spec.nodeName={name}")
+            for pod in left.items:
+                with contextlib.suppress(StatusError):  # somebody else was faster
+                    await self._client.delete(pods.RESOURCE, key_of(pod), grace=0)
+        return gone
 
     async def pod_cidrs(self, names: Sequence[str], *, within: float) -> dict[str, str]:
         """Every node's pod network, once the controller manager has assigned all of them."""

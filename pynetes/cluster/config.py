@@ -7,6 +7,7 @@ derive from it; the names below pki/ are kubeadm's (pynetes/pki/layout.py).
 import dataclasses
 import hashlib
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,12 @@ from pynetes.cluster.errors import ClusterError
 STATE = Path("/var/lib/pynetes")
 RUN = Path("/run/pynetes")
 CACHE = Path("/var/cache/pynetes")
+#: Names end up in paths that `reset` removes, in cgroups, interfaces and DNS names.
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")
+MOST_NODES = 50
+PARTIAL = ".cluster.json.partial"
+#: Every node gets a network of this length for its pods.
+NODE_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,34 @@ class Cluster:
     secure_port: int = 6443
     etcd_port: int = 2379
     proxy_mode: str = "nftables"
+    #: Whether an `up` got to its end. What never has is removed when the next `up` fails.
+    complete: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ClusterError for what no cluster can be, before anything is made or removed by it."""
+        if not NAME.fullmatch(self.name):
+            raise ClusterError(
+                f"{self.name!r} cannot name a cluster", "use at most 20 lower-case letters, digits and dashes"
+            )
+        if not 1 <= self.nodes <= MOST_NODES:
+            raise ClusterError(
+                f"--nodes {self.nodes}: a machine can play 1 to {MOST_NODES} nodes", "choose a number between them"
+            )
+        for port in (self.secure_port, self.etcd_port):
+            if not 0 < port < 65535:
+                raise ClusterError(f"{port} is no port", "choose one between 1 and 65534")
+        self._check_networks()
+
+    def _check_networks(self) -> None:
+        pods, services = _network("--pod-cidr", self.pod_cidr), _network("--service-cidr", self.service_cidr)
+        if pods.prefixlen > NODE_BITS or self.nodes > 1 << (NODE_BITS - pods.prefixlen):
+            raise ClusterError(
+                f"--pod-cidr {pods} has no /{NODE_BITS} for each of {self.nodes} node(s)", "choose a wider network"
+            )
+        if services.prefixlen > 28:
+            raise ClusterError(f"--service-cidr {services} has too few addresses", "choose at least a /28")
+        if pods.overlaps(services):
+            raise ClusterError(f"--pod-cidr {pods} and --service-cidr {services} overlap", "choose others")
 
     @property
     def state(self) -> Path:
@@ -112,23 +147,48 @@ class Cluster:
     def save(self) -> None:
         """Write cluster.json."""
         self.state.mkdir(parents=True, exist_ok=True)
-        (self.state / "cluster.json").write_bytes(orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2))
+        partial = self.state / PARTIAL
+        partial.write_bytes(orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2))
+        # In one step: half a file would make every later command fail.
+        partial.replace(self.state / "cluster.json")
+
+    @property
+    def flags(self) -> str:
+        """What names this cluster on a command line; "" for the default one."""
+        name = "" if self.name == "pynetes" else f" --cluster {self.name}"
+        return name + (f" --data-dir {self.data_dir}" if self.data_dir else "")
+
+
+def _network(flag: str, text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ClusterError(f"{flag} {text}: {error}", "write it as 10.244.0.0/16") from None
 
 
 def load(name: str, data_dir: str = "") -> Cluster | None:
-    """The cluster of that name as its `up` saved it, None if there is none."""
-    path = Cluster(name=name, data_dir=data_dir).state / "cluster.json"
+    """The cluster of that name as its `up` saved it, None if there is none. Raises ClusterError."""
+    asked = Cluster(name=name, data_dir=data_dir)
+    path = asked.state / "cluster.json"
     if not path.exists():
         return None
     try:
-        return Cluster(**orjson.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise ClusterError(f"{path} cannot be read: {error}", "run `pynetes reset` and then `pynetes up`") from None
+        found = Cluster(**orjson.loads(path.read_bytes()))
+    except (ValueError, TypeError, ClusterError, IsADirectoryError) as error:
+        raise ClusterError(
+            f"{path} cannot be read: {error}", f"run `pynetes reset{asked.flags}` and then `pynetes up{asked.flags}`"
+        ) from None
+    if found.name != name:
+        raise ClusterError(f"{asked.state} holds the cluster {found.name!r}", f"say --cluster {found.name}")
+    return found
 
 
 def require(name: str, data_dir: str = "") -> Cluster:
     """As load, but an error with the remedy when there is no such cluster."""
     cluster = load(name, data_dir)
     if cluster is None:
-        raise ClusterError(f"there is no cluster named {name!r}", "start it with `pynetes up`")
+        asked = Cluster(name=name, data_dir=data_dir)
+        others = sorted(path.parent.name for path in STATE.glob("*/cluster.json"))
+        there = f"; there is {', '.join(others)} (--cluster NAME)" if others else ""
+        raise ClusterError(f"there is no cluster named {name!r}", f"start it with `pynetes up{asked.flags}`{there}")
     return cluster

@@ -192,11 +192,16 @@ def _create(network: ClusterNetwork, node: NodeNetwork) -> None:
         raise ClusterError("bridged traffic is not tracked by this kernel", "run `modprobe br_netfilter`")
 
 
-async def delete(network: ClusterNetwork, node: NodeNetwork) -> None:
-    """Remove what `create` made for a node; the machine's part goes with `cleanup`. Repeatable."""
-    if node.namespace:
-        await asyncio.to_thread(netns.delete_links, {network.veth(node)})
-        await asyncio.to_thread(netns.delete_namespace, node.namespace)
+async def delete(cluster: str, number: int) -> None:
+    """Remove what `create` made for a node in a namespace; the machine's part goes with `cleanup`. Repeatable."""
+    await asyncio.to_thread(netns.delete_links, {f"pyv{_tag(cluster)}-{number}"})
+    await asyncio.to_thread(netns.delete_namespace, f"pynetes-{cluster}-{number}")
+
+
+async def trim(network: ClusterNetwork) -> None:
+    """Remove the bridge between the nodes once there is one node only."""
+    if not network.node_cidr:
+        await asyncio.to_thread(netns.delete_links, {network.node_bridge})
 
 
 def desired_routes(network: ClusterNetwork, namespace: str, nodes: Iterable[NodeNetwork]) -> dict[str, str]:
@@ -290,26 +295,35 @@ async def _masquerade_iptables(network: ClusterNetwork, inside: str) -> None:
 async def cleanup(cluster: str) -> list[str]:
     """Remove everything network-like that any `create` or CNI call of this cluster left; returns what was removed."""
     tag, label = _tag(cluster), f"pynetes-{cluster}"
+    # First those of pods: their ends of veth pairs take the machine's along.
+    pods = await asyncio.to_thread(_delete_pods, label)
     ours = re.compile(rf"(pyn-{tag}|pyc-{tag}|pyv{tag}-\d+)$")
     links = {name for name in await asyncio.to_thread(netns.links) if ours.match(name)}
     await asyncio.to_thread(netns.delete_links, links)
     spaces = [name for name in netns.namespaces() if re.fullmatch(rf"{re.escape(label)}-\d+", name)]
     for name in spaces:
         await asyncio.to_thread(netns.delete_namespace, name)
-    done = [f"interface {name}" for name in sorted(links)] + [f"namespace {name}" for name in spaces]
+    done = [f"{pods} pod networks"] if pods else []
+    done += [f"interface {name}" for name in sorted(links)] + [f"namespace {name}" for name in spaces]
     if not (await run(["nft", f"delete table ip {label}"], check=False)).code:
         done.append(f"table {label}")
     done += await _cleanup_iptables(tag, label)
     await _drop_empty_tables()
-    await asyncio.to_thread(_forget_results, label)
     return done
 
 
-def _forget_results(label: str) -> None:
-    ours = re.compile(rf"{re.escape(label)}-[0-9a-f]{{64}}-\w+")
+def _delete_pods(label: str) -> int:
+    """The namespaces of pods that no CNI DEL was called for, as libcni's kept results name them; returns how many."""
+    ours, count = re.compile(rf"{re.escape(label)}-([0-9a-f]{{64}})-\w+"), 0
+    present = set(netns.namespaces())
     for path in CNI_RESULTS.glob(f"{label}-*"):
-        if ours.fullmatch(path.name):
+        if found := ours.fullmatch(path.name):
+            for name in set(re.findall(r"/netns/(cni-[0-9a-f-]+)", path.read_text(errors="replace"))) & present:
+                netns.delete_namespace(name)
+                count += 1
             path.unlink(missing_ok=True)
+            (CNI_RESULTS / f"cni-loopback-{found[1]}-lo").unlink(missing_ok=True)
+    return count
 
 
 async def _drop_empty_tables() -> None:

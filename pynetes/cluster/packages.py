@@ -27,6 +27,8 @@ NEEDED = {
     "mount": "mount",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
+#: What is written there; an `up` that was killed meanwhile is recognised by it.
+NO_STARTS = "#!/bin/sh\n# pynetes: packages are installed without starting their services\nexit 101\n"
 
 
 def missing() -> list[str]:
@@ -70,10 +72,10 @@ async def install(packages: Sequence[str]) -> None:
 @contextlib.contextmanager
 def _services_held_back() -> Iterator[None]:
     """Debian's own way to say that installing starts nothing."""
-    if POLICY.exists() or not POLICY.parent.is_dir():
+    if not POLICY.parent.is_dir() or (POLICY.exists() and POLICY.read_text(errors="replace") != NO_STARTS):
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(NO_STARTS)
     POLICY.chmod(0o755)
     try:
         yield

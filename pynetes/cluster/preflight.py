@@ -3,6 +3,7 @@
 All problems are told at once: fixing one to meet the next is no way to spend an evening.
 """
 
+import contextlib
 import os
 import platform
 import shutil
@@ -11,12 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pynetes.cluster.config import Cluster
+from pynetes.cluster import process
+from pynetes.cluster.config import PARTIAL, Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.component import command
 
 LEAST_DISK = 1 << 30
 CONTROLLERS = ("cpu", "memory", "pids")
+CGROUPS = Path("/sys/fs/cgroup")
+#: TCP_LISTEN as /proc/net/tcp writes it.
+LISTENS = "0A"
 
 
 class Problem(NamedTuple):
@@ -63,12 +68,11 @@ def _disk(cluster: Cluster) -> Iterator[Problem]:
 
 def _cgroups(cluster: Cluster) -> Iterator[Problem]:
     """Version 2 lists its controllers in one file; version 1 mounts each of them."""
-    root = Path("/sys/fs/cgroup")
-    listed = root / "cgroup.controllers"
+    listed = CGROUPS / "cgroup.controllers"
     if listed.exists():
         there = set(listed.read_text().split())
     else:
-        there = {path.name for path in root.glob("*") if (path / "cgroup.procs").exists()}
+        there = {path.name for path in CGROUPS.glob("*") if (path / "cgroup.procs").exists()}
     lacking = [name for name in CONTROLLERS if name not in there]
     if lacking:
         yield Problem(
@@ -78,15 +82,38 @@ def _cgroups(cluster: Cluster) -> Iterator[Problem]:
 
 
 def _ports(cluster: Cluster) -> Iterator[Problem]:
+    """Ports that others have. What our own processes hold is theirs, with a supervisor or without."""
+    ours = {pid for pid, _ in process.marked(cluster.run)}
     for port, what in ports(cluster).items():
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind(("", port))
             except OSError as error:
+                pid, name = owner(port)
+                if pid in ours:
+                    continue
+                by = f"by process {pid} ({name})" if pid else f"({error.strerror})"
                 yield Problem(
-                    f"port {port} for {what} is taken ({error.strerror})", f"see who has it: ss -ltnp 'sport = :{port}'"
+                    f"port {port} for {what} is taken {by}", f"stop it, or see who has it: ss -ltnp 'sport = :{port}'"
                 )
+
+
+def owner(port: int) -> tuple[int, str]:
+    """Process id and name of who listens on a TCP port in this network namespace, (0, "") when that cannot be seen."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if any(str(file.readlink()) in sockets for file in (entry / "fd").iterdir()):
+                    return int(entry.name), (entry / "comm").read_text().strip()
+    return 0, ""
 
 
 def ports(cluster: Cluster) -> dict[int, str]:
@@ -103,6 +130,16 @@ def ports(cluster: Cluster) -> dict[int, str]:
     }
 
 
+def _place(cluster: Cluster) -> Iterator[Problem]:
+    """A folder that somebody else uses would be removed by `reset`."""
+    if cluster.data_dir and cluster.state.exists() and not (cluster.state / "cluster.json").exists():
+        others = sorted(path.name for path in cluster.state.iterdir() if path.name not in ("lost+found", PARTIAL))
+        if others:
+            yield Problem(
+                f"--data-dir {cluster.state} holds {others[0]} and no cluster", "choose an empty folder, or a new one"
+            )
+
+
 def _forwarding(cluster: Cluster) -> Iterator[Problem]:
     switch = Path("/proc/sys/net/ipv4/ip_forward")
     if not os.access(switch, os.W_OK):
@@ -112,7 +149,15 @@ def _forwarding(cluster: Cluster) -> Iterator[Problem]:
 
 
 #: In the order in which they are told.
-BEFORE: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (_linux, _root, _disk, _cgroups, _ports, _forwarding)
+BEFORE: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
+    _linux,
+    _root,
+    _place,
+    _disk,
+    _cgroups,
+    _ports,
+    _forwarding,
+)
 
 
 async def proxy_mode(wanted: str) -> str:
@@ -123,5 +168,6 @@ async def proxy_mode(wanted: str) -> str:
             return mode
     raise ClusterError(
         "this kernel has neither nftables nor iptables, so Services cannot work",
-        "load the modules: modprobe nf_tables nf_nat ip_tables iptable_nat",
+        "load the modules: modprobe -a nf_tables nft_chain_nat iptable_nat; where only the old ones are there: "
+        "update-alternatives --set iptables /usr/sbin/iptables-legacy",
     )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class Process:
     after: tuple[str, ...] = ()
     ready: Probe | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    #: A fingerprint of the files it reads when it starts: certificates, configuration.
+    stamp: str = ""
 
     @property
     def digest(self) -> str:
         """Changes when the process would be started differently."""
-        return hashlib.sha256(orjson.dumps([self.argv, sorted(self.env.items())])).hexdigest()[:16]
+        return hashlib.sha256(orjson.dumps([self.argv, sorted(self.env.items()), self.stamp])).hexdigest()[:16]
 
 
 def to_json(processes: Sequence[Process]) -> bytes:
@@ -46,6 +48,7 @@ def from_json(text: bytes) -> list[Process]:
             after=tuple(item["after"]),
             ready=Probe(**item["ready"]) if item["ready"] else None,
             env=item["env"],
+            stamp=item["stamp"],
         )
         for item in orjson.loads(text)
     ]
@@ -92,20 +95,45 @@ def spawn(spec: Process, run_dir: Path, log_dir: Path) -> Running:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**_environment(), **spec.env},
+            env={**environment(run_dir), **spec.env},
             cwd="/",
             start_new_session=True,
         )
-    running = Running(child.pid, child)
-    note = run_dir / "pids" / spec.name
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(f"{child.pid} {_started(child.pid)} {spec.digest}")
-    return running
+    try:
+        note = run_dir / "pids" / spec.name
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{child.pid} {_started(child.pid)} {spec.digest}")
+    except OSError:
+        # Without the note the next supervisor would start a second one beside it.
+        child.kill()
+        child.wait()
+        raise
+    return Running(child.pid, child)
 
 
-def _environment() -> dict[str, str]:
-    """This process's, except for what would make Python compile every module anew at each start."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+#: In the environment of everything that is started for a cluster, and of what that starts in turn: its run folder.
+MARK = "PYNETES_RUN"
+
+
+def environment(run_dir: Path) -> dict[str, str]:
+    """This process's, marked, and without what would make Python compile every module anew at each start."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, MARK: str(run_dir)}
+
+
+def marked(run_dir: Path) -> Iterator[tuple[int, list[str]]]:
+    """Process id and command line of all that carries the cluster's mark, the supervisor first.
+
+    This finds what no note speaks of: what was started just before a supervisor was killed, and shims."""
+    mark = f"{MARK}={run_dir}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                    found.append((int(entry.name), argv))
+    yield from sorted(found, key=lambda item: "supervise" not in item[1])
 
 
 def adopt(spec: Process, run_dir: Path) -> Running | None:
@@ -123,11 +151,11 @@ def noted(note: Path) -> tuple[int, str]:
     return 0, ""
 
 
-def leftovers(run_dir: Path, keep: Sequence[Process] = ()) -> list[Running]:
-    """Noted processes that still run and are none of those to keep."""
+def leftovers(run_dir: Path, keep: Sequence[Process] = (), *, named: str = "") -> list[Running]:
+    """Noted processes that still run and are none of those to keep; named: only those whose names begin so."""
     wanted = {process.name: process.digest for process in keep}
     found = []
-    for note in sorted((run_dir / "pids").glob("*")):
+    for note in sorted((run_dir / "pids").glob(f"{named}*")):
         pid, digest = noted(note)
         if pid and wanted.get(note.name) != digest:
             found.append(Running(pid))

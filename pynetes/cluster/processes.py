@@ -1,8 +1,10 @@
 """Every process of a cluster, declared: its command line with upstream's flags, what it waits for, when it is ready."""
 
+import dataclasses
+import hashlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pynetes.cluster.config import Cluster
@@ -13,12 +15,26 @@ from pynetes.cluster.process import Process
 from pynetes.pki.layout import Layout
 
 KUBELET_PORT = 10250
+READ_AT_START = (".crt", ".key", ".pub", ".conf", ".toml")
 
 
 def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
     """All processes, in the order of their dependencies."""
     nodes = (process for node in network.nodes for process in _node(cluster, node))
-    return [*_control_plane(cluster, network), *nodes]
+    return [
+        dataclasses.replace(process, stamp=_stamp(process.argv))
+        for process in (*_control_plane(cluster, network), *nodes)
+    ]
+
+
+def _stamp(argv: Sequence[str]) -> str:
+    """Of the files that the flags name, so that a process whose certificate was issued anew is started anew."""
+    known = hashlib.sha256()
+    for flag in argv:
+        path = Path(flag.partition("=")[2] or flag)
+        if path.suffix in READ_AT_START and path.is_file():
+            known.update(path.read_bytes())
+    return known.hexdigest()[:16]
 
 
 def _pynetes(component: str, *flags: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from time import monotonic
 import orjson
 
 from pynetes.cluster import probe
-from pynetes.cluster.process import Process, Running, adopt, from_json, leftovers, spawn
+from pynetes.cluster.process import Process, Running, adopt, environment, from_json, leftovers, spawn
 from pynetes.machinery.meta import Object
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
@@ -60,8 +60,7 @@ class Supervisor:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "pids").mkdir(parents=True, exist_ok=True)
         socket.unlink(missing_ok=True)
-        for stray in leftovers(self.run_dir, self.specs):
-            await stray.terminate(grace=10)
+        await asyncio.gather(*(stray.terminate(grace=10) for stray in leftovers(self.run_dir, self.specs)))
         server = await asyncio.start_unix_server(self._serve, socket)
         socket.chmod(0o600)
         async with asyncio.TaskGroup() as group:
@@ -80,16 +79,23 @@ class Supervisor:
                 await self.states[name].ready.wait()
             if state.halted:
                 return
-            state.running = adopt(state.spec, self.run_dir) or spawn(state.spec, self.run_dir, self.log_dir)
             state.since = monotonic()
-            state.why = "starts"
-            await self._attend(state)
+            state.why = "ended"
+            try:
+                state.running = adopt(state.spec, self.run_dir) or spawn(state.spec, self.run_dir, self.log_dir)
+            except OSError as error:
+                # A full disk, or a program that was removed: this process waits, the others are kept all the same.
+                state.why = f"cannot be started: {error}"
+            if state.running:
+                state.why = "starts"
+                await self._attend(state)
+                state.why = "ended"
             state.ready.clear()
             state.running = None
             if monotonic() - state.since > STEADY:
                 backoff = FIRST_BACKOFF
             state.restarts += 1
-            state.why = f"ended, starts again in {backoff:.1f} s"
+            state.why = f"{state.why}, starts again in {backoff:.1f} s"
             if state.restarting:
                 state.restarting = False
             elif not state.halted:
@@ -188,7 +194,7 @@ def _shown(state: State) -> Object:
 
 def _shorten(log: Path) -> None:
     """Keep the log's last part when it has grown too large. Its writer appends, so truncating is safe."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # no log yet, or no space for a second one
         if log.stat().st_size > MAX_LOG:
             log.with_suffix(".log.1").write_bytes(log.read_bytes())
             os.truncate(log, 0)
@@ -218,7 +224,7 @@ def daemonize(run_dir: Path, log_dir: Path) -> None:
         os.posix_spawn(
             argv[0],
             argv,
-            os.environ,
+            environment(run_dir),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, out.fileno(), 1),

@@ -1,54 +1,85 @@
 """Undoing `up`: in order while the parts still answer, and by what is left on the machine where they do not.
 
 `down` ends every process and frees every resource of the kernel; `reset` removes the files as well. Both can be run at
-any time, twice, and on a half-made cluster.
+any time, twice, and on a half-made cluster. Nothing here trusts cluster.json for what there is to undo: nodes are found
+by their folders, processes by their mark, mounts and cgroups by their paths, networks by their names.
 """
 
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
-from pynetes.cluster import network, processes, sandboxes, supervisor
+from pynetes.cluster import network, process, processes, sandboxes, supervisor
 from pynetes.cluster.config import RUN, STATE, Cluster
-from pynetes.cluster.process import leftovers
+from pynetes.cluster.errors import ClusterError
 from pynetes.component import command
 from pynetes.component.command import CommandError
 from pynetes.rpc.channel import RpcError
 
 CGROUPS = Path("/sys/fs/cgroup")
+#: How long killed processes may take to leave their cgroups.
+GONE_WITHIN = 5.0
+STEP = 0.05
 
 
 async def down(cluster: Cluster) -> list[str]:
     """Stop everything; returns what was done, in words."""
     done = []
-    running = await _ask(cluster, do="status") is not None
-    if running:
-        for name in ("kubelet-", "kube-proxy-"):
-            await _ask(cluster, do="halt", name=name)
-    for node in cluster.node_names():
-        containerd = cluster.containerd(node)
-        if containerd.socket.exists():
-            with contextlib.suppress(RpcError, TimeoutError):
-                done.append(f"{await sandboxes.remove_all(containerd)} pods of {node}")
+    for name in ("kubelet-", "kube-proxy-"):
+        await _halt(cluster, name)
+    for node in nodes(cluster):
+        done += await _remove_pods(cluster, node)
     if await _ask(cluster, do="stop") is not None:
         done.append("the processes")
-    for stray in leftovers(cluster.run):
+    for stray in process.leftovers(cluster.run):
         await stray.terminate(grace=10)
         done.append(f"process {stray.pid}")
-    await asyncio.to_thread(_kill_containers, cluster)
-    done += await asyncio.to_thread(_unmount, cluster)
-    await _remove_rules()
+    await asyncio.to_thread(_kill_marked, cluster.run)
+    await asyncio.to_thread(_kill_contained, processes.cgroup(cluster))
+    done += await asyncio.to_thread(_unmount, (cluster.state, cluster.run))
+    if not _others(cluster):
+        await _remove_rules()
     done += await network.cleanup(cluster.name)
-    done += await asyncio.to_thread(_remove_cgroups, cluster)
+    done += await asyncio.to_thread(_remove_cgroups, processes.cgroup(cluster))
     shutil.rmtree(cluster.run, ignore_errors=True)
     with contextlib.suppress(OSError):
         RUN.rmdir()
     return done
+
+
+def nodes(cluster: Cluster) -> list[str]:
+    """Those it has, and those that earlier configurations had, by their folders."""
+    found = {path.name for path in (cluster.state / "nodes").glob("*") if path.is_dir()}
+    return sorted(found | set(cluster.node_names()))
+
+
+def surplus(cluster: Cluster) -> list[str]:
+    """Nodes in network namespaces that an earlier `up` made and this cluster has no more."""
+    pattern = re.compile(rf"{re.escape(cluster.name)}-node-\d+")
+    return [name for name in nodes(cluster) if pattern.fullmatch(name) and name not in cluster.node_names()]
+
+
+async def remove_node(cluster: Cluster, node: str) -> None:
+    """Undo one node in a network namespace; its API object is not touched."""
+    for component in ("kubelet", "kube-proxy"):
+        await _halt(cluster, f"{component}-{node}")
+    await _remove_pods(cluster, node)
+    await _halt(cluster, f"containerd-{node}")
+    home, run, group = cluster.node_state(node), cluster.node_run(node), f"{processes.cgroup(cluster)}/{node}"
+    await asyncio.to_thread(_kill_shims, run)
+    await asyncio.to_thread(_kill_contained, group)
+    await asyncio.to_thread(_unmount, (home, run))
+    await network.delete(cluster.name, int(node.rpartition("-")[2]))
+    await asyncio.to_thread(_remove_cgroups, group)
+    await asyncio.to_thread(_remove_tree, home)
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def kept_logs(cluster: Cluster) -> Path:
@@ -61,14 +92,40 @@ async def reset(cluster: Cluster, *, keep_logs: bool = False) -> list[str]:
     done = await down(cluster)
     shutil.rmtree(kept_logs(cluster), ignore_errors=True)
     if keep_logs and cluster.logs.is_dir():
-        kept_logs(cluster).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(cluster.logs, kept_logs(cluster))
-    if not cluster.data_dir or (cluster.state / "cluster.json").exists():
-        await asyncio.to_thread(shutil.rmtree, cluster.state, ignore_errors=True)
+        # On a full disk the logs are lost rather than the removal.
+        with contextlib.suppress(OSError, shutil.Error):
+            kept_logs(cluster).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(cluster.logs, kept_logs(cluster))
+    if cluster.state.exists() and (not cluster.data_dir or (cluster.state / "cluster.json").exists()):
+        await asyncio.to_thread(_remove_tree, cluster.state)
         done.append(str(cluster.state))
     with contextlib.suppress(OSError):
         STATE.rmdir()
     return done
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder, or empty it where it is a mount of the machine's. What is mounted below it stays untouched."""
+    if left := list(_mounted((folder,))):
+        raise ClusterError(f"{left[0]} is still mounted, {folder} was not removed", f"umount {left[0]}, then try again")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _halt(cluster: Cluster, name: str) -> None:
+    """End processes for good: through the supervisor, or where none runs by their notes. Prefixes end in a dash."""
+    if await _ask(cluster, do="halt", name=name) is None:
+        strays = process.leftovers(cluster.run, named=name)
+        await asyncio.gather(*(stray.terminate(grace=10) for stray in strays))
+
+
+async def _remove_pods(cluster: Cluster, node: str) -> list[str]:
+    containerd = cluster.containerd(node)
+    if containerd.socket.exists():
+        try:
+            return [f"{await sandboxes.remove_all(containerd)} pods of {node}"]
+        except* (RpcError, TimeoutError):
+            pass  # it does not answer, or not for all: what they hold is found below
+    return []
 
 
 async def _ask(cluster: Cluster, **message: str) -> object:
@@ -79,25 +136,45 @@ async def _ask(cluster: Cluster, **message: str) -> object:
         return None
 
 
-def _kill_containers(cluster: Cluster) -> None:
-    """End what a containerd that was killed left behind: shims, and all processes in the cluster's cgroups."""
-    for pid, argv in _processes():
-        if "containerd-shim" in argv[0] and any(part.startswith(f"{cluster.run}/") for part in argv):
-            _kill(pid)
-    for folder in _cgroups(cluster):
-        for procs in folder.rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):
-                for line in procs.read_text().split():
-                    _kill(int(line))
+def _others(cluster: Cluster) -> bool:
+    """Whether another cluster seems to run here, whose kube-proxy's rules must stay."""
+    return any(path.parent != cluster.run for path in RUN.glob("*/supervisor.sock"))
 
 
-def _processes() -> Iterator[tuple[int, list[str]]]:
+def _kill_marked(run: Path) -> None:
+    """Whatever was started for the cluster and is still there: a supervisor without a socket, shims, CNI plugins."""
+    for pid, _ in process.marked(run):
+        _kill(pid)
+
+
+def _kill_shims(run: Path) -> None:
+    """What a containerd that was killed left behind."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if argv[0]:
-                    yield int(entry.name), argv
+                if "containerd-shim" in argv[0] and any(part.startswith(f"{run}/") for part in argv):
+                    _kill(int(entry.name))
+
+
+def _kill_contained(group: str) -> None:
+    """All processes in a cgroup and below, again and again, since they may just be making others."""
+    deadline = monotonic() + GONE_WITHIN
+    while pids := set(_contained(group)):
+        for pid in pids:
+            _kill(pid)
+        if monotonic() > deadline:
+            raise ClusterError(
+                f"process {min(pids)} cannot be ended", f"see what it waits for: cat /proc/{min(pids)}/stack"
+            )
+        sleep(STEP)
+
+
+def _contained(group: str) -> Iterator[int]:
+    for folder in _cgroups(group):
+        for procs in folder.rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                yield from map(int, procs.read_text().split())
 
 
 def _kill(pid: int) -> None:
@@ -105,13 +182,17 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _unmount(cluster: Cluster) -> list[str]:
-    """Unmount everything below the cluster's folders, the innermost first."""
-    ours = (f"{cluster.state}/", f"{cluster.run}/")
+def _mounted(folders: tuple[Path, ...]) -> Iterator[str]:
+    """Mounts below the folders, the innermost first."""
+    ours = tuple(f"{os.path.realpath(folder)}/" for folder in folders)
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    places = [line.split()[4].encode().decode("unicode_escape") for line in mounts]
+    places = (line.split()[4].encode().decode("unicode_escape") for line in mounts)
+    yield from sorted((place for place in places if place.startswith(ours)), key=len, reverse=True)
+
+
+def _unmount(folders: tuple[Path, ...]) -> list[str]:
     done = []
-    for place in sorted((place for place in places if place.startswith(ours)), key=len, reverse=True):
+    for place in _mounted(folders):
         with contextlib.suppress(CommandError):
             asyncio.run(command.run(["umount", "--lazy", place]))
             done.append(f"mount {place}")
@@ -123,22 +204,26 @@ async def _remove_rules() -> None:
     await command.run([sys.executable, "-m", "pynetes.cmd.main", "proxy", "--cleanup"], check=False)
 
 
-def _cgroups(cluster: Cluster) -> Iterator[Path]:
-    """The cluster's cgroup in the one hierarchy of version 2, or in each of version 1."""
+def _cgroups(group: str) -> Iterator[Path]:
+    """The cgroup in the one hierarchy of version 2, or in each of version 1."""
     for root in (CGROUPS, *CGROUPS.glob("*")):
-        folder = root / processes.cgroup(cluster)
+        folder = root / group
         if folder.is_dir():
             yield folder
 
 
-def _remove_cgroups(cluster: Cluster) -> list[str]:
+def _remove_cgroups(group: str) -> list[str]:
     """A cgroup is removed by rmdir once it is empty, children first."""
-    done = []
-    for folder in _cgroups(cluster):
-        for child in sorted((path for path in folder.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts)):
-            with contextlib.suppress(OSError):
-                child.rmdir()
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            done.append(f"cgroup {folder}")
-    return done
+    found, deadline = list(_cgroups(group)), monotonic() + GONE_WITHIN
+    while left := [folder for folder in found if folder.is_dir()]:
+        for folder in left:
+            children = (path for path in folder.rglob("*") if path.is_dir())
+            for path in (*sorted(children, key=lambda path: -len(path.parts)), folder):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+        # A process that was just killed is counted until its parent has seen it end.
+        if monotonic() > deadline:
+            break
+        if any(folder.is_dir() for folder in left):
+            sleep(STEP)
+    return [f"cgroup {group}"] if found and not any(folder.is_dir() for folder in found) else []

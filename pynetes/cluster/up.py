@@ -7,7 +7,9 @@ made. When one fails in a cluster that did not exist before, everything is undon
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
+import errno
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -31,6 +33,8 @@ ADMINS: Object = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": pki_layout.ADMINS}],
 }
+#: What every address in use derives from.
+FIXED = ("service_cidr", "pod_cidr", "domain")
 READY_WITHIN = 120.0
 STEP = 0.05
 #: A process that ended this often while it was waited for will not come up by itself.
@@ -62,6 +66,10 @@ class Bringup:
         return self.planned
 
 
+class NotStarted(ClusterError):
+    """Found before anything was made: there is nothing to undo."""
+
+
 class Phase(NamedTuple):
     """A step of `up`; run returns a few words about what it did."""
 
@@ -71,21 +79,58 @@ class Phase(NamedTuple):
 
 async def up(cluster: Cluster, progress: Progress) -> Bringup:
     """Bring the cluster up. Raises ClusterError; a cluster that was not there before is then removed again."""
-    existed = load(cluster.name, cluster.data_dir) is not None
+    before = load(cluster.name, cluster.data_dir)
+    ran = await _alive(cluster)
     bringup = Bringup(cluster)
     try:
         for stage in STAGES:
             async with asyncio.TaskGroup() as group:
                 for phase in stage:
                     group.create_task(_run(phase, bringup, progress))
-    except* RemedyError as errors:
-        if not existed:
-            await teardown.reset(cluster, keep_logs=True)
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+    except Exception as errors:
+        error = _told(errors)
+        await _undo(cluster, complete=bool(before and before.complete), ran=ran, error=error)
+        raise error from errors
+    bringup.cluster = dataclasses.replace(bringup.cluster, complete=True)
+    bringup.cluster.save()
     return bringup
+
+
+async def _undo(cluster: Cluster, *, complete: bool, ran: bool, error: Exception) -> None:
+    """Leave the machine as it was: without the cluster if there never was a whole one, stopped if it was stopped."""
+    if isinstance(error, NotStarted):
+        return
+    if not complete:
+        await teardown.reset(cluster, keep_logs=True)
+    elif not ran:
+        await teardown.down(cluster)
+
+
+def _told(error: BaseException) -> Exception:
+    """The error to tell a person: of several the one with a remedy. What is a bug stays as it is."""
+    leaves = list(_leaves(error))
+    for found in leaves:
+        if isinstance(found, RemedyError):
+            return found
+    for found in leaves:
+        if isinstance(found, OSError):
+            return _of_system(found)
+    return next((found for found in leaves if isinstance(found, Exception)), ClusterError(str(error)))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _of_system(error: OSError) -> ClusterError:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ClusterError(f"{where}{error.strerror}", "free some space, or choose another place with --data-dir")
+    return ClusterError(f"{where}{error.strerror or error}", "see `pynetes preflight`")
 
 
 async def _run(phase: Phase, bringup: Bringup, progress: Progress) -> None:
@@ -96,11 +141,30 @@ async def _run(phase: Phase, bringup: Bringup, progress: Progress) -> None:
 
 
 async def _check(bringup: Bringup) -> str:
-    problems = preflight.before_packages(bringup.cluster)
-    if await _running(bringup.cluster) is not None:
-        problems = [problem for problem in problems if not problem.message.startswith("port ")]
-    preflight.refuse(problems)
+    cluster = bringup.cluster
+    try:
+        preflight.refuse(preflight.before_packages(cluster))
+        _unchanged(cluster, load(cluster.name, cluster.data_dir))
+    except ClusterError as error:
+        raise NotStarted(str(error), error.remedy) from None
     return "root, disk, cgroups, ports"
+
+
+def _unchanged(cluster: Cluster, before: Cluster | None) -> None:
+    """Addresses that Services and pods already have cannot move to other networks."""
+    for name in FIXED if before and before.complete else ():
+        old, new = getattr(before, name), getattr(cluster, name)
+        if old != new:
+            raise ClusterError(
+                f"the cluster has --{name.replace('_', '-')} {old}, it cannot become {new}",
+                f"leave the flag out, or start anew after `pynetes reset{cluster.flags}`",
+            )
+
+
+async def _alive(cluster: Cluster) -> bool:
+    """Whether anything of it runs, with or without a supervisor."""
+    strays = process.leftovers(cluster.run)
+    return bool(strays) or await _running(cluster) is not None
 
 
 async def _running(cluster: Cluster) -> Object | None:
@@ -111,7 +175,10 @@ async def _running(cluster: Cluster) -> Object | None:
 
 async def _packages(bringup: Bringup) -> str:
     wanted = packages.missing()
-    await packages.install(wanted)
+    try:
+        await packages.install(wanted)
+    except RemedyError as error:
+        raise NotStarted(str(error), error.remedy) from None
     return f"installed {', '.join(wanted)}" if wanted else "all there"
 
 
@@ -123,9 +190,13 @@ async def _network(bringup: Bringup) -> str:
         cluster.name, cluster.node_names(), pod_cidr=cluster.pod_cidr, service_cidr=cluster.service_cidr
     )
     bringup.planned = plan
-    for node in plan.nodes:
-        await network.create(plan, node)
+    # Before anything is made, so that `down` and `reset` find it whatever happens next.
     cluster.save()
+    for node in teardown.surplus(cluster):
+        await teardown.remove_node(cluster, node)
+    for place in plan.nodes:
+        await network.create(plan, place)
+    await network.trim(plan)
     return f"pods {cluster.pod_cidr}, services {cluster.service_cidr}" + (
         f", nodes {plan.node_cidr}" if plan.node_cidr else ""
     )
@@ -142,7 +213,11 @@ async def _certificates(bringup: Bringup) -> str:
         server=f"https://{plan.nodes[0].address}:{cluster.secure_port}",
         cluster=cluster.name,
     )
-    done = await asyncio.to_thread(renew.ensure, pki_layout.Layout(cluster.state), hosts)
+    try:
+        done = await asyncio.to_thread(renew.ensure, pki_layout.Layout(cluster.state), hosts)
+    except renew.PKIError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise ClusterError(message, remedy) from None
     return f"{len(done)} files written" if done else "all good"
 
 
@@ -166,8 +241,14 @@ async def _processes(bringup: Bringup) -> str:
     (cluster.run / "processes.json").write_bytes(process.to_json(wanted))
     if running:
         await supervisor.request(cluster.control_socket, do="leave")
+        # It removes its socket when it ends, which must not be the next one's.
+        await _until(lambda: _left(cluster), lambda: _why(cluster, "supervisor"), seconds=10)
     supervisor.daemonize(cluster.run, cluster.logs)
     return f"{len(wanted)} under one supervisor"
+
+
+async def _left(cluster: Cluster) -> bool:
+    return not cluster.control_socket.exists()
 
 
 async def _administrators(bringup: Bringup) -> str:
@@ -232,6 +313,7 @@ async def _pods(bringup: Bringup) -> str:
     """Give every node the pod network that the API assigned to it: CNI's configuration and routes."""
     cluster, plan = bringup.cluster, bringup.plan
     async with Api(cluster) as api:
+        await api.forget_nodes(re.compile(rf"{re.escape(cluster.name)}-node-\d+"), keep=cluster.node_names())
         cidrs = await api.pod_cidrs(cluster.node_names(), within=READY_WITHIN)
         await api.label_control_plane(cluster.node_names()[0])
     for node in plan.nodes:

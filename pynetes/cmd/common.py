@@ -2,9 +2,12 @@
 
 import argparse
 import asyncio
+import inspect
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from pynetes.cluster import config
 from pynetes.cluster.config import Cluster
@@ -14,11 +17,36 @@ from pynetes.component.remedy import RemedyError
 T = TypeVar("T")
 
 
-def parser(command: str, description: str) -> argparse.ArgumentParser:
+#: Where Debian keeps nft, iptables and ip; `su` and cron leave them out of PATH.
+SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes on the command line are told as every other error is: what, and the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with exit status 2."""
+        told(RemedyError(message, f"see `{self.prog} --help`"))
+        raise SystemExit(2)
+
+
+def parser(command: str, description: str) -> Parser:
     """A parser with the flags that name a cluster."""
-    made = argparse.ArgumentParser(prog=f"pynetes {command}", description=description, allow_abbrev=False)
-    made.add_argument("--cluster", default="pynetes", help="the cluster's name (default: pynetes)")
-    made.add_argument("--data-dir", default="", help="where its state is (default: /var/lib/pynetes/NAME)")
+    text = inspect.cleandoc(description)
+    made = Parser(
+        prog=f"pynetes {command}",
+        description=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--cluster", default="pynetes", metavar="NAME", help="the cluster's name (default: pynetes)")
+    made.add_argument(
+        "--data-dir",
+        default="",
+        type=lambda text: text and str(Path(text).resolve()),
+        metavar="DIR",
+        help="where its state is (default: /var/lib/pynetes/NAME)",
+    )
     return made
 
 
@@ -33,12 +61,18 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
     async def main() -> int:
         return await work()
 
+    path = os.environ.get("PATH", "").split(":")
+    os.environ["PATH"] = ":".join(filter(None, [*path, *(place for place in SYSTEM if place not in path)]))
     try:
         return asyncio.run(main())
     except RemedyError as error:
         return told(error)
     except PermissionError as error:
         return told(ClusterError(f"{error.filename}: permission denied", "run it as root"))
+    except BrokenPipeError:
+        # Whoever read this has seen enough; the interpreter would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pynetes.cluster import teardown
+from pynetes.cluster import lock, teardown
 from pynetes.cmd import common
 
 
@@ -12,7 +12,8 @@ def main(argv: Sequence[str]) -> int:
 
     async def work() -> int:
         cluster = common.cluster_of(given)
-        done = await teardown.down(cluster)
+        with lock.held(f"pynetes down{cluster.flags}"):
+            done = await teardown.down(cluster)
         print(f"Stopped {', '.join(done) or 'nothing, it did not run'}. State stays in {cluster.state}.")
         return 0
 

@@ -12,7 +12,7 @@ def main(argv: Sequence[str]) -> int:
     parser = common.parser("logs", __doc__)
     parser.add_argument("component", nargs="?", default="", help="a name as `pynetes status` lists it")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    parser.add_argument("--tail", default="200", metavar="LINES", help="how many lines (default: 200)")
+    parser.add_argument("--tail", default=200, type=int, metavar="LINES", help="how many lines (default: 200)")
     given = parser.parse_args(argv)
 
     async def work() -> int:
@@ -23,6 +23,6 @@ def main(argv: Sequence[str]) -> int:
         if not given.component or not found:
             raise ClusterError(f"there is no log of {given.component or 'nothing'}", f"name one of {', '.join(names)}")
         follow = ["-F"] if given.follow else []
-        os.execvp("tail", ["tail", "-n", given.tail, *follow, str(cluster.logs / f"{found[0]}.log")])
+        os.execvp("tail", ["tail", "-n", str(given.tail), *follow, str(cluster.logs / f"{found[0]}.log")])
 
     return common.run(work)

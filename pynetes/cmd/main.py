@@ -44,8 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     known = {**CLUSTER, **COMPONENTS, **INTERNAL}
     if name not in known:
+        import difflib  # costs as much as finding the command, and only a typo needs it
+
         print(f"error: there is no command {name!r}", file=sys.stderr)
-        print(f"remedy: one of {', '.join((*CLUSTER, *COMPONENTS))}", file=sys.stderr)
+        close = difflib.get_close_matches(name, (*CLUSTER, *COMPONENTS), n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"one of {', '.join((*CLUSTER, *COMPONENTS))}"
+        print(f"remedy: {remedy}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"pynetes.cmd.{known[name][0]}")
     result: int = module.main(rest)

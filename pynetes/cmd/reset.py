@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from pynetes.cluster import config, teardown
+from pynetes.cluster import config, lock, teardown
 from pynetes.cluster.config import Cluster
+from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
 
 
@@ -15,14 +16,25 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
 
     async def work() -> int:
-        cluster = config.load(given.cluster, given.data_dir) or Cluster(name=given.cluster, data_dir=given.data_dir)
+        cluster = _found(given.cluster, given.data_dir)
         if not given.yes and not _agreed(cluster):
             return 1
-        done = await teardown.reset(cluster)
+        with lock.held(f"pynetes reset{cluster.flags}"):
+            done = await teardown.reset(cluster)
         print(f"Removed {', '.join(done)}." if done else "There was nothing to remove.")
         return 0
 
     return common.run(work)
+
+
+def _found(name: str, data_dir: str) -> Cluster:
+    """The cluster, also when its cluster.json is unreadable: removing it is the remedy for that."""
+    named = Cluster(name=name, data_dir=data_dir)
+    try:
+        return config.load(name, data_dir) or named
+    except ClusterError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return named
 
 
 def _agreed(cluster: Cluster) -> bool:

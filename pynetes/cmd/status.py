@@ -1,10 +1,11 @@
-"""`pynetes status`: the cluster's processes, whether each is ready, and what the certificates have left."""
+"""`pynetes status`: the cluster's processes, and whether each is ready."""
 
 from collections.abc import Sequence
 
 import orjson
 
-from pynetes.cluster import supervisor
+from pynetes.cluster import process, supervisor
+from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
 from pynetes.machinery.meta import Object
 
@@ -20,7 +21,13 @@ def main(argv: Sequence[str]) -> int:
         try:
             status = await supervisor.request(cluster.control_socket, do="status")
         except OSError:
-            print(f"The cluster {cluster.name} is stopped. Start it with `pynetes up`.")
+            left = process.leftovers(cluster.run)
+            if left:
+                raise ClusterError(
+                    f"{len(left)} processes of {cluster.name} run, but nothing supervises them",
+                    f"`pynetes up{cluster.flags}` takes them over",
+                ) from None
+            print(f"The cluster {cluster.name} is stopped. Start it with `pynetes up{cluster.flags}`.")
             return 3
         if given.json:
             print(orjson.dumps(status).decode())

@@ -1,16 +1,14 @@
 """`pynetes up`: a cluster on this machine, in one command."""
 
 import dataclasses
-import re
 import sys
 from collections.abc import Sequence
 from time import monotonic
 
 from rich.console import Console
 
-from pynetes.cluster import config, up
+from pynetes.cluster import config, lock, up
 from pynetes.cluster.config import Cluster
-from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
 
 
@@ -62,39 +60,31 @@ async def _up(given: object) -> int:
     display = Display()
     began = monotonic()
     try:
-        await up.up(cluster, display)
+        with lock.held(f"pynetes up{cluster.flags}"):
+            await up.up(cluster, display)
     finally:
         display.stop()
-    print(NEXT.format(seconds=monotonic() - began, cluster=cluster, flag=_flag(cluster)))
+    commands = (
+        (f"export KUBECONFIG={cluster.admin_conf}", ""),
+        ("kubectl get nodes", f"or: pynetes kubectl{cluster.flags} get nodes"),
+        ("kubectl apply -f examples/shop/", "a small shop to look at"),
+        (f"pynetes paths{cluster.flags}", "who talks to whom, and how it is secured"),
+        (f"pynetes down{cluster.flags}", f"stop it; `pynetes reset{cluster.flags}` removes it"),
+    )
+    print(f"\nThe cluster {cluster.name} is up after {monotonic() - began:.1f} s. What to do next:\n")
+    width = max(len(command) for command, why in commands if why)
+    for command, why in commands:
+        print(f"  {command:<{width}}  # {why}" if why else f"  {command}")
     return 0
 
 
 def _wanted(given: dict[str, object]) -> Cluster:
     """What an earlier `up` saved, changed by the flags given now."""
     name, data_dir = str(given.pop("cluster")), str(given.pop("data_dir"))
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?", name):
-        raise ClusterError(f"{name!r} cannot name a cluster", "use at most 20 lower-case letters, digits and dashes")
     before = config.load(name, data_dir) or Cluster(name=name, data_dir=data_dir)
     changed = {key: value for key, value in given.items() if value is not None}
-    nodes = changed.get("nodes", before.nodes)
-    if not isinstance(nodes, int) or not 1 <= nodes <= 50:
-        raise ClusterError(f"--nodes {nodes}: a machine can play 1 to 50 nodes", "choose a number between them")
     return dataclasses.replace(before, **changed)  # type: ignore[arg-type]
 
-
-def _flag(cluster: Cluster) -> str:
-    return "" if cluster.name == "pynetes" else f" --cluster {cluster.name}"
-
-
-NEXT = """
-The cluster {cluster.name} is up after {seconds:.1f} s. What to do next:
-
-  export KUBECONFIG={cluster.admin_conf}
-  kubectl get nodes                      # or: pynetes kubectl{flag} get nodes
-  kubectl apply -f examples/shop/        # a small shop to look at
-  pynetes paths{flag}                          # who talks to whom, and how it is secured
-  pynetes down{flag}                           # stop it; `pynetes reset{flag}` removes it
-"""
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
