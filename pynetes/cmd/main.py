@@ -27,6 +27,7 @@ COMPONENTS = {
     "kubelet": ("kubelet", "the node agent"),
     "proxy": ("proxy", "kube-proxy"),
     "dns": ("dns", "the cluster's DNS server"),
+    "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
 }
 #: Not for people: started by other commands.
 INTERNAL = {"supervise": ("supervise", "keep a cluster's processes alive")}
