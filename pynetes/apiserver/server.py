@@ -73,7 +73,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._group: asyncio.TaskGroup | None = None
         self._listener: asyncio.Server | None = None
-        self._date = (0, b"")
+        self._date = (0.0, b"")
 
     async def listen(self, group: asyncio.TaskGroup, *, host: str, port: int, tls: TLS | None = None) -> None:
         """Begin to serve; connections are tasks of `group`. Raises OSError when the address is taken."""
@@ -118,7 +118,8 @@ class Server:
 
     def date(self) -> bytes:
         """The Date header, formatted once a second."""
-        second = int(self.clock.now().timestamp())
-        if self._date[0] != second:
-            self._date = (second, formatdate(second, usegmt=True).encode())
+        monotonic = self.clock.monotonic()
+        if monotonic >= self._date[0]:
+            seconds = self.clock.now().timestamp()
+            self._date = (monotonic + 1 - seconds % 1, formatdate(seconds, usegmt=True).encode())
         return self._date[1]

@@ -145,7 +145,7 @@ async def _trace(cluster: Cluster, names: list[str], *, as_json: bool) -> int:
 
 def _line(item: Interaction, *, as_json: bool) -> str:
     if as_json:
-        return orjson.dumps(dataclasses.asdict(item)).decode()
+        return orjson.dumps(item._asdict()).decode()
     clock = time.strftime("%H:%M:%S", time.localtime(item.at)) + f".{int(item.at % 1 * 1000):03d}"
     about = f" {item.object}" if item.object else ""
     revision = f" @{item.revision}" if item.revision else ""

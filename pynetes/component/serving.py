@@ -100,7 +100,7 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
             "component": component,
             "buckets": [bound for bound in tracing.BUCKETS if bound != float("inf")],
             "counters": {str(path): asdict(counters) for path, counters in recorder.counters.items()},
-            "ring": [asdict(interaction) for interaction in recorder.ring],
+            "ring": [interaction._asdict() for interaction in recorder.ring],
         }
         return web.Response(body=orjson.dumps(document), content_type="application/json")
 
@@ -111,7 +111,7 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
         with recorder.listening(lambda interaction: _offer(queue, interaction)):
             while True:
                 interaction = await queue.get()
-                line = orjson.dumps({"component": component, **asdict(interaction)}, option=orjson.OPT_APPEND_NEWLINE)
+                line = orjson.dumps({"component": component, **interaction._asdict()}, option=orjson.OPT_APPEND_NEWLINE)
                 try:
                     await response.write(line)
                 except ConnectionError:

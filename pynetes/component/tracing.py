@@ -5,12 +5,14 @@ and bounded: a counter row per path, and a ring of the newest interactions. `pyn
 The numbers are those of pynetes/paths/registry.py (1–29; 0 is what belongs to no path).
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import time
+from typing import NamedTuple
 
 RING = 4096
 #: Upper bounds of the latency histogram, in seconds.
@@ -27,9 +29,10 @@ class Identity:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """One thing that crossed from one component to another. `object` is "pods default/web", "" when it has none."""
+class Interaction(NamedTuple):
+    """One thing that crossed from one component to another. `object` is "pods default/web", "" when it has none.
+
+    A tuple because one is made for every request, and a frozen dataclass takes five times as long."""
 
     path: int
     at: float
@@ -80,7 +83,7 @@ class Recorder:
         counters.last = interaction.at
         if interaction.error:
             counters.errors += 1
-        counters.buckets[next(i for i, bound in enumerate(BUCKETS) if interaction.seconds <= bound)] += 1
+        counters.buckets[bisect_left(BUCKETS, interaction.seconds)] += 1
         if identity is not None:
             counters.identity = identity
         self.ring.append(interaction)

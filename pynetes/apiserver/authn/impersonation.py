@@ -6,7 +6,7 @@ with it. The mode that last worked for a user is tried first, so that the common
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from pynetes.apiserver.authn.user import (
@@ -93,7 +93,7 @@ class Impersonation:
 
     async def _allowed(self, mode: str, who: Wanted, attributes: Attributes) -> None:
         if mode != LEGACY:
-            await self._check(replace(attributes, verb=f"impersonate-on:{mode}:{attributes.verb}"))
+            await self._check(attributes._replace(verb=f"impersonate-on:{mode}:{attributes.verb}"))
         for question in _questions(mode, who, attributes.user):
             await self._check(question)
 

@@ -1,7 +1,6 @@
 """The question every authorizer answers, and the answer."""
 
 import enum
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pynetes.apiserver.authn.user import User
@@ -9,9 +8,10 @@ from pynetes.machinery import errors
 from pynetes.machinery.errors import StatusError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
-    """A request reduced to what decides over it. `path` is set for non-resource requests, whose verb is the method."""
+class Attributes(NamedTuple):
+    """A request reduced to what decides over it. `path` is set for non-resource requests, whose verb is the method.
+
+    Given by keyword; a tuple because every request has one."""
 
     user: User
     verb: str

@@ -1,6 +1,7 @@
 """Counts every request, in metrics under upstream's names and on the paths that `pynetes paths` shows."""
 
 import time
+from functools import lru_cache
 
 from pynetes.apiserver.authn.user import SERVICE_ACCOUNT_PREFIX, User, node_name
 from pynetes.apiserver.http import Handler, Request, Response
@@ -85,8 +86,13 @@ def _note(request: Request, code: int, error: str, seconds: float, revision: int
             error="" if error in _ORDINARY else error,
             revision=revision if info.verb in _WRITES else 0,
         ),
-        Identity(subject=user.name, issuer=request.credential, rule=request.rule) if request.credential else None,
+        _identity(user.name, request.credential, request.rule) if request.credential else None,
     )
+
+
+@lru_cache(maxsize=1024)
+def _identity(subject: str, issuer: str, rule: str) -> Identity:
+    return Identity(subject=subject, issuer=issuer, rule=rule)
 
 
 def path_of(request: Request, user: User) -> tuple[int, str]:

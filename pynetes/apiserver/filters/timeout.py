@@ -19,7 +19,9 @@ class Timeout:
 
     async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
         """Go on, not for ever."""
-        if is_long_running(request):
+        if is_long_running(request) or (request.info.verb == "get" and not request.query_string):
+            # A plain GET waits for nothing but the store's revision, which has limits of its own, and is too short to
+            # be worth a timer.
             return await next(request)
         seconds = self._seconds
         if request.query_string and (text := request.param("timeout")):
