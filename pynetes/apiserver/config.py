@@ -44,6 +44,9 @@ class Config:
     client_ca_file: str = option("--client-ca-file", "", "PEM bundle; certificates signed by it name their user.")
     token_auth_file: str = option("--token-auth-file", "", 'CSV of static tokens: token,user,uid,"group1,group2".')
     anonymous_auth: bool = option("--anonymous-auth", True, "Let requests without credentials in as system:anonymous.")
+    authentication_config: str = option(
+        "--authentication-config", "", "AuthenticationConfiguration: issuers of JWTs, and where anonymous may ask."
+    )
     api_audiences: tuple[str, ...] = option("--api-audiences", (), "Audiences of tokens; the issuer if empty.")
     service_account_issuer: tuple[str, ...] = option(
         "--service-account-issuer", ("https://kubernetes.default.svc",), "Issuers of tokens; the first one signs."

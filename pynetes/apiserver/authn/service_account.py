@@ -130,7 +130,7 @@ class ServiceAccountTokens:
         """None unless the token names one of our issuers. Raises InvalidToken."""
         claims = self._verified.get(token)
         if claims is None:
-            if _unverified_issuer(token) not in self._issuers:
+            if unverified_issuer(token) not in self._issuers:
                 return None
             claims = self._signed(token)
             if len(self._verified) >= REMEMBERED:
@@ -192,7 +192,8 @@ class ServiceAccountTokens:
             raise InvalidToken(f"{resource.plural} {key}, to which the token is bound, has been deleted")
 
 
-def _unverified_issuer(token: str) -> str:
+def unverified_issuer(token: str) -> str:
+    """The issuer that a JWT claims to have; "" for anything else."""
     parts = token.split(".")
     if len(parts) != 3:
         return ""

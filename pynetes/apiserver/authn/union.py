@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pynetes.apiserver.authn import configuration, oidc
 from pynetes.apiserver.authn.bootstrap_token import BootstrapTokens
+from pynetes.apiserver.authn.configuration import Anonymous, AuthenticationConfiguration
 from pynetes.apiserver.authn.front_proxy import FrontProxy
 from pynetes.apiserver.authn.service_account import PublicKey, ServiceAccountTokens, load_public
 from pynetes.apiserver.authn.tokens import InvalidToken, StaticTokens, TokenAuthenticator, TokenUser
@@ -22,6 +24,8 @@ from pynetes.apiserver.objects import Objects
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
 
+EVERYWHERE = Anonymous()
+NO_FILE = AuthenticationConfiguration()
 ANYBODY = User(ANONYMOUS, groups=(UNAUTHENTICATED,))
 #: How a browser's WebSocket carries a token: as a subprotocol with the token in base64url.
 WEBSOCKET_TOKEN = "base64url.bearer.authorization.k8s.io."
@@ -37,7 +41,7 @@ class Authentication:
         certificates: ClientCertificates | None = None,
         tokens: Sequence[TokenAuthenticator] = (),
         audiences: tuple[str, ...] = (),
-        anonymous: bool = True,
+        anonymous: Anonymous = EVERYWHERE,
         keys: Sequence[PublicKey] = (),
     ) -> None:
         self._front_proxy = front_proxy
@@ -55,7 +59,7 @@ class Authentication:
         request.headers.replaced("authorization")
         if user is not None:
             return known(user)
-        if not self._anonymous:
+        if not self._anonymous.allows(request.path):
             raise errors.unauthorized()
         return ANYBODY
 
@@ -140,6 +144,7 @@ def _websocket_token(request: Request) -> str:
 def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
     """What the flags ask for. Raises OSError or ValueError naming the file that is unreadable."""
     tokens: list[TokenAuthenticator] = []
+    file = configuration.load(config.authentication_config) if config.authentication_config else NO_FILE
     if config.token_auth_file:
         tokens.append(StaticTokens(config.token_auth_file))
     files = config.service_account_key_file or tuple(filter(None, (config.service_account_signing_key_file,)))
@@ -148,6 +153,9 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
         tokens.append(ServiceAccountTokens(config.service_account_issuer, keys, objects, clock))
     if config.enable_bootstrap_token_auth:
         tokens.append(BootstrapTokens(objects, clock))
+    tokens += [oidc.OIDC(issuer, clock, oidc.fetch) for issuer in file.issuers]
+    if own := {issuer.url for issuer in file.issuers}.intersection(config.service_account_issuer):
+        raise ValueError(f"{config.authentication_config}: {min(own)} is the issuer of ServiceAccounts' tokens")
     front_proxy, certificates = None, None
     if config.requestheader_client_ca_file:
         proxies = ClientCertificates(Bundle(config.requestheader_client_ca_file), clock)
@@ -159,6 +167,6 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
         certificates=certificates,
         tokens=tokens,
         audiences=config.api_audiences or config.service_account_issuer,
-        anonymous=config.anonymous_auth,
+        anonymous=file.anonymous or Anonymous(enabled=config.anonymous_auth),
         keys=keys,
     )

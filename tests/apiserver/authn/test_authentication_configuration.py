@@ -1,0 +1,211 @@
+"""AuthenticationConfiguration under attack: forged, stale and foreign JWTs, and anonymous where it may not be."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from pynetes.apiserver.authn import configuration
+from pynetes.apiserver.authn.oidc import OIDC
+from pynetes.apiserver.authn.tokens import InvalidToken
+from pynetes.machinery.meta import Object
+from tests.apiserver.fakes import FakeClock
+from tests.apiserver.harness import api
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+URL = "https://issuer.example"
+KEY, OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+class Publisher:
+    """An issuer's web server."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.keys, self.issuer, self.asked = keys, URL, 0
+
+    async def fetch(self, url: str, ca: bytes) -> bytes:
+        self.asked += 1
+        if url == f"{URL}/.well-known/openid-configuration":
+            return json.dumps({"issuer": self.issuer, "jwks_uri": f"{URL}/keys"}).encode()
+        assert url == f"{URL}/keys"
+        found = []
+        for kid, key in self.keys.items():
+            algorithm: Any = jwt.algorithms.RSAAlgorithm if key is RSA else jwt.algorithms.ECAlgorithm
+            found.append({**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid})
+        return json.dumps({"keys": found}).encode()
+
+
+def document(tmp_path: Path, *, jwt_issuers: Any = (), **more: Any) -> str:
+    path = tmp_path / "authentication.yaml"
+    given = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", **more}
+    if jwt_issuers:
+        given["jwt"] = jwt_issuers
+    path.write_text(json.dumps(given))
+    return str(path)
+
+
+def issuer(**more: Any) -> Object:
+    return {
+        "issuer": {"url": URL, "audiences": ["cluster"]},
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": "oidc:"},
+            "groups": {"claim": "groups", "prefix": "oidc:"},
+        },
+        **more,
+    }
+
+
+def oidc(tmp_path: Path, publisher: Publisher, clock: FakeClock, **more: Any) -> OIDC:
+    [read] = configuration.load(document(tmp_path, jwt_issuers=[issuer(**more)])).issuers
+    return OIDC(read, clock, publisher.fetch)
+
+
+def token(key: Any = KEY, *, kid: str | None = "k1", algorithm: str = "ES256", **claims: Any) -> str:
+    given = {"iss": URL, "aud": "cluster", "sub": "jane", "exp": NOW.timestamp() + 60, "groups": ["dev"], **claims}
+    return jwt.encode(given, key, algorithm=algorithm, headers={"kid": kid} if kid else None)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOW)
+
+
+async def test_a_good_token_names_its_user_with_prefixes(tmp_path: Path, clock: FakeClock) -> None:
+    """The prefix keeps an issuer from naming anybody of the cluster: its system:masters is oidc:system:masters."""
+    for key, algorithm in ((KEY, "ES256"), (RSA, "RS256"), (RSA, "PS256")):
+        authenticator = oidc(tmp_path, Publisher(k1=key), clock)
+        found = await authenticator.authenticate(token(key, algorithm=algorithm, groups=["system:masters"]), ())
+        assert found is not None and found.user.name == "oidc:jane"
+        assert found.user.groups == ("oidc:system:masters",) and found.user.expires == NOW.timestamp() + 60
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        token(OTHER),
+        token(aud="another"),
+        token(aud=[]),
+        token(exp=NOW.timestamp()),
+        token(exp="never"),
+        token(nbf=NOW.timestamp() + 60),
+        token(sub=""),
+        token(sub=["jane"]),
+        token(groups={"system:masters": 1}),
+        token(kid="unknown"),
+        token(key="shared" * 8, algorithm="HS256"),
+        jwt.encode({"iss": URL, "aud": "cluster", "sub": "jane", "exp": time.time() + 9e9}, None, algorithm="none"),
+        token()[:-4] + "AAAA",
+    ],
+    # Signatures are random, and parallel workers must agree on names.
+    ids=[
+        *("forged", "audience", "no audience", "expired", "odd expiry", "not yet", "no name", "odd name", "odd groups"),
+        *("unknown key", "symmetric", "unsigned", "altered"),
+    ],
+)
+async def test_bad_tokens_are_refused(attack: str, tmp_path: Path, clock: FakeClock) -> None:
+    """Forged, for others, expired, not yet valid, nameless, with a symmetric or no signature; no error tells the token."""
+    with pytest.raises(InvalidToken) as caught:
+        await oidc(tmp_path, Publisher(k1=KEY), clock).authenticate(attack, ())
+    assert attack not in str(caught.value)
+
+
+async def test_a_published_key_is_no_shared_secret(tmp_path: Path, clock: FakeClock) -> None:
+    """The classic confusion: HS256 with the text of the public key."""
+    pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    def part(value: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    head = f"{part({'alg': 'HS256', 'kid': 'k1'})}.{part({'iss': URL, 'aud': 'cluster', 'sub': 'jane', 'exp': 9e9})}"
+    mac = base64.urlsafe_b64encode(hmac.new(pem, head.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
+    with pytest.raises(InvalidToken, match="algorithm"):
+        await oidc(tmp_path, Publisher(k1=RSA), clock).authenticate(f"{head}.{mac}", ())
+
+
+async def test_rotated_keys_are_found_but_strangers_cannot_flood_the_issuer(tmp_path: Path, clock: FakeClock) -> None:
+    """A new key counts after ten seconds at most; a thousand tokens with unknown keys ask once."""
+    publisher = Publisher(k1=KEY)
+    authenticator = oidc(tmp_path, publisher, clock)
+    await authenticator.authenticate(token(), ())
+    assert publisher.asked == 2
+    publisher.keys = {"k2": OTHER}
+    for _ in range(1000):
+        with pytest.raises(InvalidToken):
+            await authenticator.authenticate(token(OTHER, kid="k2"), ())
+    assert publisher.asked == 2
+    clock.advance(10)
+    assert await authenticator.authenticate(token(OTHER, kid="k2"), ())
+    with pytest.raises(InvalidToken):
+        await authenticator.authenticate(token(), ())
+
+
+async def test_another_issuers_documents_do_not_count(tmp_path: Path, clock: FakeClock) -> None:
+    """Nor does a token of an issuer nobody has configured: it is left to the other authenticators."""
+    publisher = Publisher(k1=KEY)
+    publisher.issuer = "https://evil.example"
+    with pytest.raises(InvalidToken, match="cannot be had"):
+        await oidc(tmp_path, publisher, clock).authenticate(token(), ())
+    assert await oidc(tmp_path, Publisher(k1=KEY), clock).authenticate(token(iss="https://evil.example"), ()) is None
+
+
+async def test_required_claims(tmp_path: Path, clock: FakeClock) -> None:
+    """claimValidationRules must match exactly; an e-mail address must not be known as unverified."""
+    rules: Mapping[str, Any] = {"claimValidationRules": [{"claim": "hd", "requiredValue": "example.com"}]}
+    authenticator = oidc(tmp_path, Publisher(k1=KEY), clock, **rules)
+    assert await authenticator.authenticate(token(hd="example.com"), ())
+    for bad in (token(), token(hd="example.com.evil"), token(hd=["example.com"])):
+        with pytest.raises(InvalidToken, match="'hd'"):
+            await authenticator.authenticate(bad, ())
+    mail = {"claimMappings": {"username": {"claim": "email", "prefix": ""}}}
+    authenticator = oidc(tmp_path, Publisher(k1=KEY), clock, **mail)
+    with pytest.raises(InvalidToken, match="not verified"):
+        await authenticator.authenticate(token(email="a@b.c", email_verified=False), ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (issuer(userValidationRules=[{"expression": "true"}]), "expressions are not supported"),
+        (issuer(claimMappings={"username": {"claim": "sub"}}), 'prefix: required when claim is set; it can be ""'),
+        (issuer(claimMappings={"username": {"expression": "claims.sub"}}), "expression: unknown or not supported"),
+        (issuer(issuer={"url": "http://issuer.example", "audiences": ["a"]}), "must be an https URL"),
+        (issuer(issuer={"url": URL}), "audiences: at least one"),
+        (issuer(issuer={"url": URL, "audiences": ["a", "b"]}), "audienceMatchPolicy"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_at_start(entry: Object, text: str, tmp_path: Path) -> None:
+    """A server that dropped a rule silently would let somebody in."""
+    with pytest.raises(ValueError, match=text):
+        configuration.load(document(tmp_path, jwt_issuers=[entry]))
+
+
+async def test_anonymous_only_where_it_may_be(tmp_path: Path) -> None:
+    """Health and version answer; everything else is 401 before authorization, tricks with the path included."""
+    paths = ["/livez", "/readyz", "/healthz", "/version"]
+    file = document(tmp_path, anonymous={"enabled": True, "conditions": [{"path": path} for path in paths]})
+    async with api(authentication_config=file, authorization_mode=("RBAC",)) as server:
+        for path in paths:
+            assert (await server.get(path)).status == 200, path
+        for path in (
+            "/api",
+            "/apis",
+            "/",
+            "/metrics",
+            "/version/",
+            "/livez/../api",
+            "//livez",
+            "/livez/etcd",
+            "/openid/v1/jwks",
+        ):
+            assert (await server.get(path)).status == 401, path
