@@ -114,7 +114,7 @@ async def test_a_good_token_names_its_user_with_prefixes(tmp_path: Path, clock: 
     ],
 )
 async def test_bad_tokens_are_refused(attack: str, tmp_path: Path, clock: FakeClock) -> None:
-    """Forged, for others, expired, not yet valid, nameless, with a symmetric or no signature; no error tells the token."""
+    """Forged, for others, expired, too early, nameless, with a symmetric or no signature; errors hide the token."""
     with pytest.raises(InvalidToken) as caught:
         await oidc(tmp_path, Publisher(k1=KEY), clock).authenticate(attack, ())
     assert attack not in str(caught.value)
