@@ -1,4 +1,4 @@
-"""What `up` configures in the API server beyond its flags' defaults, so that a new cluster begins as a hardened one does.
+"""What `up` configures in the API server beyond the defaults, so that a new cluster begins as a hardened one does.
 
 Secrets are encrypted in etcd with a key that stays beside the cluster's other keys: a copy of etcd's data, or a backup
 of it, shows none. Who shows no credentials learns health and version, and is refused before authorization elsewhere.

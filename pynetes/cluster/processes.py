@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pynetes.cluster import hardening
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.images.archive import architecture
 from pynetes.cluster.network import ClusterNetwork, NodeNetwork
@@ -156,6 +157,7 @@ def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Pr
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--proxy-client-cert-file={proxy.certificate}",
             f"--proxy-client-key-file={proxy.key}",
+            *hardening.flags(cluster),
             _paths_socket(cluster, "apiserver"),
         ),
         after=("etcd",),

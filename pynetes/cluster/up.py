@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pynetes.cluster import addons, network, packages, preflight, process, processes, supervisor, teardown
+from pynetes.cluster import addons, hardening, network, packages, preflight, process, processes, supervisor, teardown
 from pynetes.cluster.api import Api
 from pynetes.cluster.config import Cluster, load
 from pynetes.cluster.errors import ClusterError
@@ -233,6 +233,7 @@ async def _processes(bringup: Bringup) -> str:
     wanted = processes.of(cluster, bringup.plan)
     for folder in processes.folders(cluster):
         folder.mkdir(parents=True, exist_ok=True)
+    hardening.write(cluster)
     for node in cluster.node_names():
         await asyncio.to_thread(cluster.containerd(node).write)
     running = await _running(cluster)
