@@ -47,7 +47,7 @@ class Host(Protocol):
     #: Answers; never raises but for cancellation.
     handle: Handler
 
-    def joined(self, connection: "Connection") -> "asyncio.Task[None]":
+    def joined(self, connection: "Connection") -> "asyncio.Task[None] | None":
         """Own the connection and run its `serve`."""
 
     def left(self, connection: "Connection") -> None:
@@ -75,6 +75,9 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._tail: list[bytes] | None = None
         self._touched = host.clock.monotonic()
+        #: None until the server has taken the connection on.
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None]
         self._reset()
 
     # The transport's side
@@ -87,7 +90,11 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
         self._parser = httptools.HttpRequestParser(self)
-        self._task = self._host.joined(self)
+        task = self._host.joined(self)
+        if task is None:
+            transport.abort()
+            return
+        self._task = task
         self._timer = self._loop.call_later(ARRIVAL, self._check)
 
     def data_received(self, data: bytes) -> None:
@@ -109,6 +116,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
+        if self._timer is None:
+            return
         self._timer.cancel()
         self._host.left(self)
         self._notify()
@@ -323,7 +332,8 @@ class Connection(asyncio.Protocol):
     async def _hand_over(self, upgrade: Upgrade) -> None:
         headers = b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in upgrade.headers)
         self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % headers)
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._handed_over = True
         reader = asyncio.StreamReader(loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)

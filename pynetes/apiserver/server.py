@@ -106,11 +106,17 @@ class Server:
         for connection in list(self._connections):
             connection.cut()
 
-    def joined(self, connection: Connection) -> "asyncio.Task[None]":
-        """A connection is there; its task is ours."""
+    def joined(self, connection: Connection) -> "asyncio.Task[None] | None":
+        """A connection is there; its task is ours. None when the server is going down and takes no more."""
         assert self._group is not None
+        serving = connection.serve()
+        try:
+            task = self._group.create_task(serving)
+        except RuntimeError:
+            serving.close()
+            return None
         self._connections.add(connection)
-        return self._group.create_task(connection.serve())
+        return task
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""
