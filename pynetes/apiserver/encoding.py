@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
+from pynetes.apiserver import reading
 from pynetes.apiserver.http import JSON, YAML, Request
 from pynetes.machinery import errors, protobuf_encoder
 from pynetes.machinery.meta import Object
@@ -23,8 +24,15 @@ LISTED = f"application/json, application/yaml, {PROTOBUF}"
 _PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _META = "meta.k8s.io"
 TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]
+    """Writes what stands at two places twice, as JSON does."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Whether to do so: always."""
+        return True
 
 
 class Accepted(NamedTuple):
@@ -122,21 +130,23 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
 
 
-def load(request: Request) -> Object:
-    """The request's body as an object. Raises StatusError 400, 413 and 415."""
+def load(request: Request, kind: str = "", twice: list[str] | None = None) -> Object:
+    """The request's body as an object; kind is what it should be, for error texts, and `twice` gets a text for every
+    key that comes again. Raises StatusError 400, 413 and 415."""
     if request.oversized:
         raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
     media = media_type(request)
-    if media in (JSON, "*/*"):
-        obj = load_json(request.body)
-    elif media in (YAML, "application/x-yaml"):
-        obj = load_yaml(request.body)
-    elif media == PROTOBUF:
-        obj = _load_protobuf(request.body)
-    else:
-        text = f"the body of the request was in an unknown format - accepted media types include: {LISTED}"
-        raise errors.failure(415, "UnsupportedMediaType", text)
-    return obj
+    try:
+        if media in (JSON, "*/*"):
+            return reading.json_object(request.body, twice)
+        if media in (YAML, "application/x-yaml"):
+            return reading.yaml_object(request.body, twice)
+    except reading.Unreadable as error:
+        raise reading.unrecognized(kind, str(error), request.body) from None
+    if media == PROTOBUF:
+        return _load_protobuf(request.body)
+    text = f"the body of the request was in an unknown format - accepted media types include: {LISTED}"
+    raise errors.failure(415, "UnsupportedMediaType", text)
 
 
 def _load_protobuf(body: bytes) -> Object:
@@ -150,32 +160,16 @@ def _load_protobuf(body: bytes) -> Object:
 
 
 def load_json(body: bytes) -> Object:
-    """Parse JSON that must be an object."""
+    """Parse JSON that must be an object. Raises StatusError 400."""
     try:
-        obj = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        return reading.json_object(body)
+    except reading.Unreadable as error:
         raise errors.bad_request(f"error decoding JSON: {error}") from None
-    if not isinstance(obj, dict):
-        raise errors.bad_request("the body must be a JSON object")
-    return obj
 
 
 def load_yaml(body: bytes) -> Object:
-    """Parse YAML that must be a mapping; times stay text, as in JSON."""
+    """Parse YAML that must be a mapping; times stay text, as in JSON. Raises StatusError 400."""
     try:
-        obj = yaml.load(body, Loader=Loader)
-    except yaml.YAMLError as error:
+        return reading.yaml_object(body)
+    except reading.Unreadable as error:
         raise errors.bad_request(f"error converting YAML to JSON: {error}") from None
-    if not isinstance(obj, dict):
-        raise errors.bad_request("the body must be a mapping")
-    return obj
-
-
-class Loader(_Loader):  # type: ignore[misc]
-    """YAML 1.1 as upstream reads it, without its timestamps."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}

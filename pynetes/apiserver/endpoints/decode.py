@@ -1,52 +1,84 @@
 """From a body to an object in the scope's version: kind checked, unknown fields dealt with, defaults filled in."""
 
-from pynetes.apiserver import encoding
+from collections.abc import Sequence
+
+from pynetes import apis
+from pynetes.apiserver import encoding, reading
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints.options import WriteOptions
 from pynetes.apiserver.http import Request
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import definitions
+
+#: Where upstream's errors say that kinds are registered.
+_SCHEME = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
 
 
 def body(request: Request, scope: Scope, options: WriteOptions) -> Object:
     """The body as a normalised and defaulted object. Raises StatusError 400, 413, 415."""
-    obj = encoding.load(request)
-    check_kind(obj, scope.resource.kind, scope.api_version)
-    settle(obj, scope, options, request.warnings)
+    twice: list[str] | None = None if options.validation == "Ignore" else []
+    obj = encoding.load(request, scope.resource.kind, twice)
+    check_kind(obj, scope)
+    settle(obj, scope, options, request.warnings, twice or [])
     return obj
 
 
-def check_kind(obj: Object, kind: str, api_version: str) -> None:
+def check_kind(obj: Object, scope: Scope) -> None:
     """apiVersion and kind must be those of the path; absent ones are filled in, as upstream does."""
+    kind, api_version = scope.resource.kind, scope.api_version
     given_kind, given_version = obj.get("kind") or kind, obj.get("apiVersion") or api_version
+    if (
+        scope.built_in
+        and (given_kind != kind or given_version != api_version)
+        and not _known(given_version, given_kind)
+    ):
+        raise _unfit(
+            scope,
+            given_kind,
+            f'no kind "{given_kind}" is registered for version "{given_version}" in scheme "{_SCHEME}"',
+        )
     if given_version != api_version:
         text = f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         raise errors.bad_request(text)
     if given_kind != kind:
-        version = api_version.rpartition("/")[2]
-        detail = f"converting (v1.{given_kind}) to ({kind}): unknown conversion"
-        raise errors.bad_request(f'{given_kind} in version "{version}" cannot be handled as a {kind}: {detail}')
+        package = apis.GROUPS.get(scope.resource.group, scope.resource.group).rpartition(".")[2]
+        raise _unfit(
+            scope, given_kind, f"converting ({scope.version}.{given_kind}) to ({package}.{kind}): unknown conversion"
+        )
     obj["kind"], obj["apiVersion"] = given_kind, given_version
 
 
-def settle(obj: Object, scope: Scope, options: WriteOptions, warnings: list[str]) -> None:
-    """Normalise and default in place; unknown fields are refused, warned of or dropped as the client asked."""
-    if not isinstance(obj.get("metadata") or {}, dict):
+def _known(api_version: str, kind: str) -> bool:
+    """Whether upstream's scheme has the kind, if only in a version that is not served any more."""
+    group, _, version = api_version.rpartition("/")
+    if (group, version, kind) in definitions.kinds():
+        return True
+    older = group in apis.GROUPS and ("alpha" in version or "beta" in version)
+    return older and any(known == kind and at == group for at, _, known in definitions.kinds())
+
+
+def _unfit(scope: Scope, given: str, detail: str) -> errors.StatusError:
+    kind = scope.resource.kind
+    return errors.bad_request(f'{given} in version "{scope.version}" cannot be handled as a {kind}: {detail}')
+
+
+def settle(obj: Object, scope: Scope, options: WriteOptions, warnings: list[str], twice: Sequence[str] = ()) -> None:
+    """Normalise and default in place; unknown fields and keys given twice are refused, warned of or dropped as the
+    client asked."""
+    if not scope.built_in and not isinstance(obj.get("metadata") or {}, dict):
         raise errors.bad_request("metadata must be an object")
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     unknown = scope.decode(obj)
-    if unknown:
-        report(unknown, scope, options, warnings)
+    if unknown or twice:
+        report([*twice, *(f'unknown field "{path}"' for path in unknown)], scope, options, warnings)
     scope.default(obj)
 
 
-def report(unknown: list[str], scope: Scope, options: WriteOptions, warnings: list[str]) -> None:
-    """What fieldValidation says about unknown fields."""
-    texts = [f'unknown field "{path}"' for path in unknown]
+def report(texts: list[str], scope: Scope, options: WriteOptions, warnings: list[str]) -> None:
+    """What fieldValidation says about fields that are unknown or given twice."""
     if options.validation == "Strict":
-        kind = scope.resource.kind
-        detail = f"strict decoding error: {', '.join(texts)}"
-        raise errors.bad_request(f'{kind} in version "{scope.version}" cannot be handled as a {kind}: {detail}')
+        raise _unfit(scope, scope.resource.kind, f"strict decoding error: {', '.join(texts)}")
     if options.validation == "Warn":
-        warnings.extend(texts)
+        warnings.extend(warning for text in texts for warning in reading.each_warning(text))
