@@ -34,9 +34,9 @@ LEFT_OUT = {
 }
 #: Packages' own tests and lists.
 LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing)/|dist-info/RECORD$")
-#: Packages that no component in a pod imports: they serve the commands, bring-up, the API server or the scheduler.
+#: Packages that no component in a pod imports: they serve commands, bring-up, API server, scheduler or kubelet.
 #: Thousands of small files less are seconds less until a node has unpacked the image.
-OUTSIDE_PODS = {"jsonschema", "kubernetes-validate", "numpy", "pyroute2", "rich", "setuptools"}
+OUTSIDE_PODS = {"grpcio", "jsonschema", "kubernetes-validate", "numpy", "pyroute2", "rich", "setuptools"}
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
