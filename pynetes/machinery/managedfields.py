@@ -117,13 +117,16 @@ def update(
 ) -> None:
     """Record in new's managedFields, in place, that the manager wrote what differs from old (None on create).
 
-    A client that sends managedFields: [] or [{}] clears the record; anything else it sends there counts for nothing.
+    A client may edit the record through the main endpoint, as kubectl does when it goes over to server-side apply:
+    what it sends there is taken instead of old's, unless it is missing or cannot be read; [] or [{}] clears it.
     reset are path prefixes that the endpoint does not write: ("f:status",) for the main one.
     """
     if old is None:
         _record_create(new, type_, Manager(manager, "Update", new.get("apiVersion", ""), subresource), now, reset)
         return
-    managers = {} if _cleared(new) else read(old)
+    managers = read(old) if subresource else _sent(new) or read(old)
+    if _cleared(new):
+        managers = {}
     version = new.get("apiVersion", "")
     difference = fieldset.compare(type_, _bare(old), _bare(new))
     written, removed = owned(difference.written, reset), difference.removed
@@ -172,6 +175,14 @@ def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, re
 def _cleared(obj: Object) -> bool:
     given = obj["metadata"].get("managedFields")
     return isinstance(given, list) and given in ([], [{}])
+
+
+def _sent(new: Object) -> Managers:
+    """The managers that a client sent; empty when they make no sense."""
+    try:
+        return read(new)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _bare(obj: Object) -> Object:

@@ -11,17 +11,21 @@ gives each test a place of its own in it.
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
 
 from pynetes.apis.core import namespaces, serviceaccounts
-from pynetes.machinery.meta import Key
+from pynetes.machinery.meta import Key, Object
 from pynetes.testing.cluster import Cluster
+from pynetes.testing.nodes import Stage, Stages, default_stages
+
+T = TypeVar("T")
 
 #: Seconds in which the cluster must be there; it takes a fraction of one.
 START_TIMEOUT = 30.0
@@ -36,6 +40,15 @@ class Kubernetes:
     kubeconfig: Path
     cluster: Cluster
     loop: asyncio.AbstractEventLoop
+    scripts: dict[str, Stages] = field(default_factory=dict)
+
+    def run(self, work: Coroutine[Any, Any, T], *, timeout: float = START_TIMEOUT) -> T:
+        """Do work in the cluster's own event loop, as with `kubernetes.cluster.client`, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.loop).result()
+
+    def script(self, namespace: str, stages: Stages) -> None:
+        """Decide what becomes of a namespace's pods from now on."""
+        self.scripts[namespace] = stages
 
 
 class _Thread:
@@ -43,6 +56,7 @@ class _Thread:
 
     def __init__(self, *, nodes: int) -> None:
         self._nodes = nodes
+        self._scripts: dict[str, Stages] = {}
         self._started: Future[Kubernetes] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="kubernetes", daemon=True)
 
@@ -55,12 +69,15 @@ class _Thread:
         running.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(START_TIMEOUT)
 
+    def _stages(self, pod: Object) -> Sequence[Stage]:
+        return self._scripts.get(pod["metadata"]["namespace"], default_stages)(pod)
+
     async def _run(self) -> None:
         self._stop = asyncio.Event()
         try:
-            async with Cluster(nodes=self._nodes) as cluster:
+            async with Cluster(nodes=self._nodes, stages=self._stages) as cluster:
                 loop = asyncio.get_running_loop()
-                self._started.set_result(Kubernetes(cluster.url, cluster.kubeconfig, cluster, loop))
+                self._started.set_result(Kubernetes(cluster.url, cluster.kubeconfig, cluster, loop, self._scripts))
                 await self._stop.wait()
         except BaseException as error:
             if self._started.done():
@@ -89,6 +106,7 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     async def remove() -> None:
         await client.delete(namespaces.RESOURCE, Key("", name))
 
-    asyncio.run_coroutine_threadsafe(make(), kubernetes.loop).result(START_TIMEOUT)
+    kubernetes.run(make())
     yield name
-    asyncio.run_coroutine_threadsafe(remove(), kubernetes.loop).result(START_TIMEOUT)
+    kubernetes.scripts.pop(name, None)
+    kubernetes.run(remove())

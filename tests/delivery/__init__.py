@@ -1,0 +1,1 @@
+"""Tools that deliver applications, against the API server: each with the rights of one namespace only."""
