@@ -14,6 +14,13 @@ class Config:
     """What a kubelet is told when it starts."""
 
     kubeconfig: str = option("--kubeconfig", "", "Path to the kubeconfig that names the API server and this node.")
+    bootstrap_kubeconfig: str = option(
+        "--bootstrap-kubeconfig", "", "Kubeconfig with a bootstrap token, for the first certificate of a new node."
+    )
+    cert_dir: str = option("--cert-dir", "/var/lib/kubelet/pki", "Where client certificates that were asked for lie.")
+    rotate_certificates: bool = option(
+        "--rotate-certificates", False, "Ask for a new client certificate before this one runs out."
+    )
     config: str = option(
         "--config", "", "Path to a KubeletConfiguration (kubelet.config.k8s.io/v1beta1); flags come before it."
     )
@@ -71,6 +78,7 @@ FILE_FIELDS = {
     "podLogsDir": "pod_logs_dir",
     "providerID": "provider_id",
     "resolvConf": "resolv_conf",
+    "rotateCertificates": "rotate_certificates",
     "tlsCertFile": "tls_cert_file",
     "tlsPrivateKeyFile": "tls_private_key_file",
 }

@@ -17,7 +17,7 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.kubelet import admission, garbage, hosts, machine, node, orphans
+from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
@@ -69,6 +69,8 @@ class Kubelet:
     async def run(self) -> None:
         """Run until cancelled."""
         config = self.config
+        if config.bootstrap_kubeconfig and self._client is None:
+            await certificate.bootstrap(config, self.name, self.clock)
         client = self._client or Client.from_kubeconfig(config.kubeconfig, component="kubelet")
         runtime = Runtime(config.container_runtime_endpoint)
         try:
@@ -85,6 +87,8 @@ class Kubelet:
         ctx = self._context(client, runtime, group, facts, recorder, version[0])
         self.ctx, self.facts = ctx, facts
         group.start(recorder.run(), name="events")
+        if self.config.rotate_certificates:
+            group.start(certificate.rotate(client, self.config, self.name, self.clock), name="certificate")
         await asyncio.to_thread(ctx.cgroups.prepare)
         # Everything that runs already is known before the first pod is looked at: nothing is started twice.
         await ctx.pleg.relist()

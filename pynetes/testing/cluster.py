@@ -88,7 +88,13 @@ class Cluster:
         if run_controllers:
             self._masters = self._issue("kubernetes-super-admin", [MASTERS]).certificate.public_bytes(Encoding.DER)
             client = self.client_as("system:kube-controller-manager", component="kube-controller-manager")
-            found = controllers.load(controllers.Config(root_ca=self._authority.certificate_pem.decode()))
+            authority = self._authority
+            settings = controllers.Config(
+                root_ca=authority.certificate_pem.decode(),
+                signing_certificate=authority.certificate_pem,
+                signing_key=authority.key_pem,
+            )
+            found = controllers.load(settings)
             self.manager = Manager(client, found, clock=self._clock, client_of=self._controller_client)
             group.start(self.manager.run(), name="controllers")
         if run_scheduler:
@@ -183,6 +189,7 @@ class Cluster:
             service_account_key_file=(str(folder / "sa.pub"),),
             service_account_signing_key_file=str(folder / "sa.key"),
             authorization_mode=("Node", "RBAC"),
+            enable_bootstrap_token_auth=True,
             allow_privileged=True,
         )
         pair = str(folder / "apiserver.crt"), str(folder / "apiserver.key")
