@@ -15,6 +15,8 @@ from pynetes.machinery.resource import Resource
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 #: Kinds that are served in two groups, and the group whose copy is the other's echo.
 _ECHOES = frozenset((("events.k8s.io", "events"),))
+#: Groups whose objects are measurements: nobody can delete them, so not knowing them holds no namespace back.
+_MEASUREMENTS = frozenset(("metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io"))
 
 
 async def discover(client: Client) -> tuple[list[Resource], list[str]]:
@@ -26,7 +28,7 @@ async def discover(client: Client) -> tuple[list[Resource], list[str]]:
         for group in orjson.loads(answer.body).get("items") or ():
             name = (group.get("metadata") or {}).get("name") or ""
             for version in group.get("versions") or ():
-                if version.get("freshness") == "Stale":
+                if version.get("freshness") == "Stale" and name not in _MEASUREMENTS:
                     failed.append(f"{name}/{version['version']}")
                 for entry in version.get("resources") or ():
                     found.setdefault((name, entry["resource"]), _record(name, version["version"], entry))
