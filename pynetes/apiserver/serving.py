@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,6 +25,16 @@ def serving_certificate(config: Config) -> tuple[str, str]:
         files.write(certificate, made.certificate_pem + authority.certificate_pem, mode=files.PUBLIC)
         files.write(key, made.key_pem)
     return str(certificate), str(key)
+
+
+def with_token_key(config: Config) -> Config:
+    """The configuration with a key for ServiceAccount tokens: a generated one under --data-dir if none is given."""
+    if config.service_account_signing_key_file or not config.data_dir:
+        return config
+    path = Path(config.data_dir) / "sa.key"
+    if not path.exists():
+        files.write(path, issue.private_pem(issue.new_key()))
+    return replace(config, service_account_signing_key_file=str(path))
 
 
 def names(config: Config) -> layout.Names:

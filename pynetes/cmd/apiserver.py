@@ -14,7 +14,7 @@ from pathlib import Path
 from pynetes.apiserver import app
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.server import TLS
-from pynetes.apiserver.serving import serving_certificate
+from pynetes.apiserver.serving import serving_certificate, with_token_key
 from pynetes.component import config, logs, tasks
 from pynetes.component.clock import SystemClock
 from pynetes.storage.backends import open_backend
@@ -49,6 +49,7 @@ async def run(given: Config, tls: TLS) -> None:
     """Serve until cancelled."""
     if given.data_dir:
         Path(given.data_dir).mkdir(parents=True, exist_ok=True)
+    given = with_token_key(given)
     backend = open_backend(given)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(backend.close)

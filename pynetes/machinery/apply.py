@@ -46,7 +46,7 @@ def apply(
     before: Object = live if live is not None else {}
     managers = managedfields.read(live)
     if live is not None and not managers:
-        _adopt(managers, live, type_)
+        _adopt(managers, live, type_, now, reset)
     former = dict(managers)
     try:
         named = managedfields.owned(fieldset.of_object(type_, config), reset)
@@ -62,9 +62,10 @@ def apply(
         _refuse_conflicts(managers, self, written)
     managedfields.release(managers, written | difference.removed, keep=self)
     changed = bool(difference.written or difference.removed or live is None)
-    if changed or _paths(managers) != _paths(former):
+    if changed:
         managers[self] = Entry(named, version, time.rfc3339(now))
-        changed = True
+    # Who owns something may change where nothing else does; that leaves no time, as upstream.
+    changed = changed or _paths(managers) != _paths(former)
     if not named:
         del managers[self]
     merged["metadata"] = dict(merged.get("metadata") or {})
@@ -82,13 +83,13 @@ def _shown(config: Object) -> str:
     return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {group_version}, Kind={config.get('kind', '')}"
 
 
-def _adopt(managers: Managers, live: Object, type_: Type) -> None:
+def _adopt(managers: Managers, live: Object, type_: Type, now: datetime, reset: Iterable[Path]) -> None:
     """What was there before anybody was recorded belongs to a manager of its own, so that changing it is a conflict."""
-    paths = managedfields.owned(fieldset.compare(type_, managedfields.empty_of(type_), live).written)
+    paths = managedfields.owned(fieldset.compare(type_, managedfields.empty_of(type_), live).written, reset)
     if paths:
         version = live.get("apiVersion", "")
         owner = Manager(managedfields.BEFORE_FIRST_APPLY, "Update", version)
-        managers[owner] = Entry(paths, version, None)
+        managers[owner] = Entry(paths, version, time.rfc3339(now))
 
 
 def _pruned(type_: Type, merged: Object, last: FieldSet, managers: Managers) -> Object:

@@ -135,7 +135,8 @@ def update(
         self = Manager(manager, "Update", version, subresource)
         previous = managers.get(self)
         paths = written | previous.paths if previous else written
-        managers[self] = Entry(paths, version, time.rfc3339(now))
+        # The entry of a scale goes through upstream's conversion between Scale and its object, which loses the time.
+        managers[self] = Entry(paths, version, None if subresource == "scale" else time.rfc3339(now))
     _merge_old_updaters(managers)
     write(new, managers)
 

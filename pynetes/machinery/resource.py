@@ -86,6 +86,8 @@ class Resource:
     default: Default | None = None
     prepare: Prepare | None = None
     prepare_status: Prepare | None = None
+    #: (new, old, now as text) after prepare; notes moments that the server keeps in the object. In place.
+    stamp: Callable[[Object, Object | None, str], None] | None = None
     validate: Validate | None = None
     validate_status: Validate | None = None
     #: Whether create keeps the status it is given, as for nodes, which kubelets register with theirs.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
@@ -66,6 +66,18 @@ RESOURCE = Resource(
     default=default,
     prepare=prepare,
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
+        collisions=True,
+    ),
     immutable=("spec.selector",),
     columns=(
         Column("Desired", _workload.status_number("desiredNumberScheduled"), type="integer"),

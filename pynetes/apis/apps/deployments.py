@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
@@ -56,6 +56,19 @@ RESOURCE = Resource(
     default=default,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+        parts=("updatedReplicas", "readyReplicas", "availableReplicas"),
+        ready="readyReplicas",
+        collisions=True,
+    ),
     immutable=("spec.selector",),
     columns=(
         Column("Ready", _workload.ready_of_desired),

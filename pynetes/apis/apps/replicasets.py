@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
@@ -34,6 +34,16 @@ RESOURCE = Resource(
     default=default,
     prepare=_workload.reset_status({"replicas": 0}),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "terminatingReplicas",
+        "observedGeneration",
+        parts=("fullyLabeledReplicas", "readyReplicas", "availableReplicas"),
+        ready="readyReplicas",
+    ),
     immutable=("spec.selector",),
     columns=(*_workload.REPLICAS, Column.AGE, _workload.CONTAINERS, _workload.IMAGES, _workload.SELECTOR),
     validate=validate,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
@@ -82,6 +82,18 @@ RESOURCE = Resource(
     default=default,
     prepare=_workload.reset_status({"replicas": 0, "availableReplicas": 0}),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "replicas",
+        "readyReplicas",
+        "currentReplicas",
+        "updatedReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        "collisionCount",
+        parts=("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"),
+        ready="status.readyReplicas",
+        collisions=True,
+    ),
     columns=(Column("Ready", _workload.ready_of_desired), Column.AGE, _workload.CONTAINERS, _workload.IMAGES),
     validate=validate,
 )

@@ -1,6 +1,6 @@
 """HorizontalPodAutoscaler: as many replicas as the load needs. Stored as autoscaling/v2; v1 is its smaller shape."""
 
-from pynetes.apis.apps import _workload
+from pynetes.apis.apps import _status, _workload
 from pynetes.apis.autoscaling import _metrics, _v1, _validation
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
@@ -38,6 +38,10 @@ RESOURCE = Resource(
     validate=_validation.validate,
     prepare=_workload.reset_status({"currentMetrics": None, "desiredReplicas": 0}),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "currentReplicas",
+        "desiredReplicas",
+    ),
     convert=_v1.convert,
     columns=(
         Column("Reference", _metrics.reference),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.batch import _job_status
 from pynetes.apis.core import _pod_defaults, _pod_validation
 from pynetes.machinery import cells, field, time, validation
 from pynetes.machinery.meta import Object
@@ -190,6 +191,7 @@ RESOURCE = Resource(
     default=default,
     prepare=prepare,
     prepare_status=_workload.keep_spec,
+    validate_status=_job_status.validate,
     columns=(
         Column("Status", _status),
         Column("Completions", _completions),

@@ -145,6 +145,11 @@ def _validate_update(new: Object, old: Object) -> Errors:
         for index, container in enumerate(new.get(name) or ()):
             if not container.get("image"):
                 yield field.required(f"spec.{name}[{index}].image")
+    before_gates = {gate.get("name") for gate in old.get("schedulingGates") or ()}
+    for index, gate in enumerate(new.get("schedulingGates") or ()):
+        if gate.get("name") not in before_gates:
+            detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'"
+            yield field.forbidden(f"spec.schedulingGates[{index}].name", detail)
     if not kept:
         yield field.forbidden("spec", _MUTABLE)
     before, after = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")

@@ -26,6 +26,14 @@ def default(obj: Object) -> None:
 _reset = _workload.reset_status({"phase": "Pending"})
 
 
+def stamp(new: Object, old: Object | None, now: str) -> None:
+    """Since when a volume is in its phase."""
+    status, before = new.get("status") or {}, (old or {}).get("status") or {}
+    moved = old is None or status.get("phase") != before.get("phase")
+    if moved and status.get("lastPhaseTransitionTime") == before.get("lastPhaseTransitionTime"):
+        status["lastPhaseTransitionTime"] = now
+
+
 def _claim(obj: Object, _: datetime) -> str:
     claim = obj["spec"].get("claimRef")
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
@@ -90,6 +98,7 @@ RESOURCE = Resource(
     generation=False,
     default=default,
     prepare=_reset,
+    stamp=stamp,
     prepare_status=_workload.keep_spec,
     columns=(
         Column("Capacity", ".spec.capacity.storage"),

@@ -48,6 +48,13 @@ def prepare(pod: Object, old: Object | None) -> None:
         ]
 
 
+def stamp(pod: Object, old: Object | None, now: str) -> None:
+    """A gated pod has been so since it was made."""
+    if old is None:
+        for condition in (pod.get("status") or {}).get("conditions") or ():
+            condition["lastTransitionTime"] = now
+
+
 def prepare_status(pod: Object, old: Object | None) -> None:
     """Only the status changes; the class of service is not a client's to set."""
     if old is None:
@@ -55,6 +62,20 @@ def prepare_status(pod: Object, old: Object | None) -> None:
     pod["spec"] = old["spec"]
     if qos := (old.get("status") or {}).get("qosClass"):
         pod.setdefault("status", {})["qosClass"] = qos
+    _agree_on_addresses(pod.get("status") or {})
+
+
+def _agree_on_addresses(status: Object) -> None:
+    """podIP is the first of podIPs, and hostIP of hostIPs; the single one, which older kubelets know, wins."""
+    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
+        single, listed = status.get(one), status.get(many) or []
+        first = listed[0].get("ip") if listed else None
+        if single == first:
+            continue
+        if single:
+            status[many] = [{"ip": single}]
+        elif first:
+            status[one] = first
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -137,6 +158,7 @@ RESOURCE = Resource(
     },
     default=default,
     prepare=prepare,
+    stamp=stamp,
     prepare_status=prepare_status,
     validate=validate,
     grace=grace,

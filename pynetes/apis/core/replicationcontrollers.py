@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _validation, _workload
+from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults, _pod_validation
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
@@ -56,6 +56,15 @@ RESOURCE = Resource(
     default=default,
     prepare=_workload.reset_status({"replicas": 0}),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        parts=("fullyLabeledReplicas", "readyReplicas", "availableReplicas"),
+        ready="readyReplicas",
+    ),
     columns=(
         *_workload.REPLICAS,
         Column.AGE,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.apps import _workload
+from pynetes.apis.apps import _status, _workload
 from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -37,6 +37,12 @@ RESOURCE = Resource(
         dict.fromkeys(("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), 0)
     ),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.counts(
+        "disruptionsAllowed",
+        "currentHealthy",
+        "desiredHealthy",
+        "expectedPods",
+    ),
     columns=(
         Column("Min Available", cells.text(".spec.minAvailable", "N/A")),
         Column("Max Unavailable", cells.text(".spec.maxUnavailable", "N/A")),

@@ -111,6 +111,8 @@ def _complete(api: Api, scope: Scope, obj: Object) -> None:
         reset_status(scope, obj)
     if resource.prepare is not None:
         resource.prepare(obj, None)
+    if resource.stamp is not None:
+        resource.stamp(obj, None, metadata["creationTimestamp"])
 
 
 def reset_status(scope: Scope, obj: Object) -> None:

@@ -53,4 +53,6 @@ def _reset(scope: Scope) -> tuple[tuple[str, ...], ...]:
         if scope.resource.schema is not None:
             return (("f:spec",), ("f:metadata",))
         return (("f:spec",), ("f:metadata", "f:labels")) if scope.resource.plural == "deployments" else (("f:spec",),)
+    if scope.resource.plural == "certificatesigningrequests":
+        return (("f:spec",), ("f:status",))
     return (("f:status",),) if "status" in scope.resource.subresources else ()

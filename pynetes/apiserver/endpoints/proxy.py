@@ -6,7 +6,7 @@ Names may carry scheme and port: https:web:8443, web:http, web.
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from pynetes.apiserver.kubelets import Kubelets
 from pynetes.apiserver.objects import Context
 from pynetes.component.streaming.http1 import DialError, Exchange, Target, exchange, splice
 from pynetes.machinery import errors
-from pynetes.machinery.meta import Key
+from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 
 #: What belongs to one connection, or to us; credentials are for us alone.
@@ -97,23 +97,32 @@ class Proxy:
             if named.port and named.port in (each.get("name"), str(each["port"])):
                 port = each
         if port is None:
-            raise errors.unavailable(f'no service port {named.port!r} found for service "{named.name}"')
-        found = list(self._endpoints(namespace, named.name, port.get("name") or ""))
+            raise errors.unavailable(f'no service port {named.port} found for service "{named.name}"')
+        slices = self._slices(namespace, named.name)
+        if not slices:
+            # What upstream looks for is the endpoints of the service, and it names them by it.
+            raise errors.not_found("services", "", named.name)
+        found = _ready(slices, port.get("name") or "")
         if not found:
             raise errors.unavailable(f'no endpoints available for service "{named.name}"')
         address, number = random.choice(found)
         return Target(address, number, _tls(named.scheme))
 
-    def _endpoints(self, namespace: str, service: str, port: str) -> list[tuple[str, int]]:
-        found = []
-        for each in self._ctx.objects.list(endpointslices.RESOURCE, namespace):
-            if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != service:
-                continue
-            numbers = [p["port"] for p in each.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
-            for endpoint in each.get("endpoints") or ():
-                if numbers and (endpoint.get("conditions") or {}).get("ready", True):
-                    found += [(address, numbers[0]) for address in endpoint["addresses"]]
-        return found
+    def _slices(self, namespace: str, service: str) -> list[Object]:
+        found = self._ctx.objects.list(endpointslices.RESOURCE, namespace)
+        label = "kubernetes.io/service-name"
+        return [each for each in found if (each["metadata"].get("labels") or {}).get(label) == service]
+
+
+def _ready(slices: Sequence[Object], port: str) -> list[tuple[str, int]]:
+    """Addresses that serve the port of that name."""
+    found = []
+    for each in slices:
+        numbers = [p["port"] for p in each.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
+        for endpoint in each.get("endpoints") or ():
+            if numbers and (endpoint.get("conditions") or {}).get("ready", True):
+                found += [(address, numbers[0]) for address in endpoint["addresses"]]
+    return found
 
 
 async def relay(target: Target, request: Request, path: str, identity: Iterable[tuple[str, str]] = ()) -> Response:

@@ -52,7 +52,7 @@ def _wanted(request: Request, scope: Scope, now: Object) -> Object:
     else:
         wanted = encoding.load(request)
     if wanted.get("kind", "Scale") != "Scale" or wanted.get("apiVersion", "autoscaling/v1") != "autoscaling/v1":
-        raise errors.bad_request("expected kind Scale in autoscaling/v1")
+        raise errors.bad_request(_misfit(wanted.get("kind") or "", wanted.get("apiVersion") or ""))
     metadata = wanted.setdefault("metadata", {})
     if metadata.get("name", scope.name) != scope.name:
         raise errors.bad_request(
@@ -60,6 +60,12 @@ def _wanted(request: Request, scope: Scope, now: Object) -> Object:
         )
     wanted.setdefault("spec", {})
     return wanted
+
+
+def _misfit(kind: str, api_version: str) -> str:
+    version = api_version.rpartition("/")[2]
+    reason = f"converting ({version}.{kind}) to (autoscaling.Scale): unknown conversion"
+    return f'{kind} in version "{version}" cannot be handled as a Scale: {reason}'
 
 
 def _check(scope: Scope, wanted: Object) -> None:

@@ -18,7 +18,7 @@ from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.registry.call import Allocation, Strategy
 from pynetes.apiserver.registry.table import STRATEGIES
-from pynetes.machinery import errors, field
+from pynetes.machinery import errors, field, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, key_of
 from pynetes.machinery.resource import Resource
@@ -120,6 +120,8 @@ class Update:
                 keep(new, old, "status")
             if resource.prepare is not None:
                 resource.prepare(new, old)
+        if resource.stamp is not None:
+            resource.stamp(new, old, time.rfc3339(self.api.clock.now()))
 
     def _bump_generation(self, new: Object, old: Object) -> None:
         if self.scope.subresource == "status" or not self.scope.resource.generation:
