@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pynetes import apis
-from pynetes.apiserver import nonresource
+from pynetes.apiserver import healthchecks, nonresource
 from pynetes.apiserver.admission.chain import Chain, plugins
 from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
@@ -22,7 +22,7 @@ from pynetes.apiserver.audit.log import LogFile
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
 from pynetes.apiserver.authz import union as authz
-from pynetes.apiserver.bootstrap import Bootstrap
+from pynetes.apiserver.bootstrap import Bootstrap, host_address
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.crd.definitions import Definitions
 from pynetes.apiserver.discovery import Discovery
@@ -40,7 +40,6 @@ from pynetes.apiserver.served import Served
 from pynetes.apiserver.server import TLS, Server
 from pynetes.apiserver.stored import Stored
 from pynetes.component.clock import Clock, SystemClock
-from pynetes.component.health import Checks
 from pynetes.storage.backend import Backend
 from pynetes.storage.backends import compact_regularly
 from pynetes.storage.cache import Cacher
@@ -75,11 +74,16 @@ class APIServer(Server):
         )
         stored.api = api
         self.config, self.api, self.cacher, self.stored = config, api, cacher, stored
-        self.checks = Checks()
-        self.bootstrap = Bootstrap(config, stored, self.checks)
+        self.bootstrap = Bootstrap(config, stored)
         self.definitions = Definitions(api, stored)
+        self.checks = healthchecks.build(
+            self.bootstrap,
+            cached=lambda: cacher.listed,
+            loaded=lambda: self.definitions.loaded,
+            stopping=lambda: self.draining,
+        )
         self.aggregator = Aggregator(stored, config, clock)
-        address = f"{config.advertise_address}:{config.secure_port}"
+        address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
         discovery = Discovery(served, address, self.aggregator)
         others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication)
         self.audit = audit_of(config, clock)

@@ -274,7 +274,9 @@ class Connection(asyncio.Protocol):
         keep = keep and self._tail is None and not self._host.draining
         body = response.body
         if isinstance(body, bytes):
-            head = self._head_of(response, keep, b"Content-Length: %d\r\n" % len(body))
+            head = self._head_of(
+                response, keep, b"Content-Length: %d\r\n" % len(body) if response.status != 204 else b""
+            )
             if request.method == "HEAD":
                 self._transport.write(head)
             elif len(body) <= JOINED:
@@ -352,11 +354,12 @@ class Connection(asyncio.Protocol):
     def _head_of(self, response: Response, keep: bool, length: bytes) -> bytes:
         status = response.status
         extra = "".join([f"{name}: {value}\r\n" for name, value in response.headers]).encode("utf-8")
-        return b"HTTP/1.1 %d %b\r\n%bContent-Type: %b\r\nDate: %b\r\n%b%b\r\n" % (
+        kind = b"Content-Type: %b\r\n" % response.content_type.encode() if response.content_type else b""
+        return b"HTTP/1.1 %d %b\r\n%b%bDate: %b\r\n%b%b\r\n" % (
             status,
             _REASONS.get(status, "Unknown").encode(),
             extra,
-            response.content_type.encode(),
+            kind,
             self._host.date(),
             length,
             b"" if keep else b"Connection: close\r\n",

@@ -204,7 +204,7 @@ class Discovery:
             case ["api", version]:
                 found = resource_list(self._served, "", version)
             case ["apis", name]:
-                found = merged.group(group(self._served, name), name, self._elsewhere)
+                return merged.group(group(self._served, name), name, self._elsewhere)
             case ["apis", name, version]:
                 found = resource_list(self._served, name, version)
             case _:

@@ -151,7 +151,8 @@ def _v2_paths(paths: Object) -> Object:
 
 
 def _head() -> Object:
-    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": pynetes.KUBERNETES_VERSION}}
+    release = pynetes.KUBERNETES_VERSION.removeprefix("v").rpartition(".")[0]
+    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": release}}
 
 
 def _hash(body: bytes) -> str:

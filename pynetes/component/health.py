@@ -16,24 +16,27 @@ class Result(NamedTuple):
     text: str
 
 
+ALIVE, READY = frozenset({"healthz", "livez"}), frozenset({"readyz"})
+
+
 class Checks:
-    """The checks of one component. A liveness check counts towards readiness as well."""
+    """The checks of one component, answered in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._live: dict[str, Check] = {"ping": lambda: None}
-        self._ready: dict[str, Check] = {}
+        self._checks: dict[str, tuple[Check, frozenset[str]]] = {}
+        self.live("ping", lambda: None)
 
-    def live(self, name: str, check: Check) -> None:
-        """Add what must hold for the process to be worth keeping."""
-        self._live[name] = check
+    def live(self, name: str, check: Check, *, ready: bool = True) -> None:
+        """Add what must hold for the process to be worth keeping; counts towards readiness as well unless told not."""
+        self._checks[name] = check, ALIVE | READY if ready else ALIVE
 
     def ready(self, name: str, check: Check) -> None:
         """Add what must hold before work is sent here."""
-        self._ready[name] = check
+        self._checks[name] = check, READY
 
     def answer(self, endpoint: str, *, verbose: bool = False, exclude: Collection[str] = (), only: str = "") -> Result:
         """endpoint is healthz, livez or readyz; only picks one check, as /livez/NAME does."""
-        checks = self._live | self._ready if endpoint == "readyz" else self._live
+        checks = {name: check for name, (check, endpoints) in self._checks.items() if endpoint in endpoints}
         if only:
             if only not in checks:
                 return Result(404, "404 page not found\n")
@@ -42,6 +45,8 @@ class Checks:
         if not failures and not verbose:
             return Result(200, "ok")
         lines = [f"[-]{n} failed: reason withheld" if n in failures else _fine(n, n in exclude) for n in checks]
+        if strangers := ",".join(f'"{name}"' for name in sorted(set(exclude) - checks.keys())):
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {strangers}")
         verdict = "failed" if failures else "passed"
         return Result(500 if failures else 200, "\n".join([*lines, f"{endpoint} check {verdict}", ""]))
 

@@ -55,6 +55,11 @@ class Cacher:
         for resource in resources:
             self._register(resource)
 
+    @property
+    def listed(self) -> bool:
+        """Whether the store has been read once."""
+        return self._listed.is_set()
+
     def of(self, resource: Resource) -> ResourceCache:
         """The cache of a resource. Before `run` has started this registers it, afterwards use `add` for new ones.
 

@@ -16,6 +16,8 @@ def default(obj: Object) -> None:
 RESOURCE = Resource(
     group="admissionregistration.k8s.io",
     versions=("v1",),
+    # Upstream's: the version that the release before could read.
+    storage_version="v1beta1",
     kind="MutatingAdmissionPolicy",
     plural="mutatingadmissionpolicies",
     categories=("api-extensions",),

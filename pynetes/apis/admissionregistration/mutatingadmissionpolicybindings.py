@@ -6,6 +6,8 @@ from pynetes.machinery.resource import Resource
 RESOURCE = Resource(
     group="admissionregistration.k8s.io",
     versions=("v1",),
+    # Upstream's: the version that the release before could read.
+    storage_version="v1beta1",
     kind="MutatingAdmissionPolicyBinding",
     plural="mutatingadmissionpolicybindings",
     categories=("api-extensions",),

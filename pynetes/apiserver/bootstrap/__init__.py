@@ -1,4 +1,4 @@
-"""What the API server makes sure exists when it starts: the post-start hooks, each a check of /readyz."""
+"""What the API server makes sure exists when it starts: the post-start hooks, each a check of its health."""
 
 import asyncio
 import socket
@@ -10,7 +10,6 @@ from pynetes.apiserver.authz import bootstrap as rbac
 from pynetes.apiserver.bootstrap import flowcontrol, objects
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.stored import Stored, ensure
-from pynetes.component.health import Check, Checks
 from pynetes.machinery import time
 from pynetes.machinery.meta import Object, key_of
 from pynetes.machinery.resource import Resource
@@ -30,15 +29,15 @@ HOOKS = (
 class Bootstrap:
     """Runs the hooks once; safe to repeat, and for several API servers to do at once."""
 
-    def __init__(self, config: Config, stored: Stored, checks: Checks) -> None:
+    def __init__(self, config: Config, stored: Stored) -> None:
         self._config = config
         self._stored = stored
         self._done: set[str] = set()
-        for name in HOOKS:
-            checks.ready(f"poststarthook/{name}", self._check(name))
 
-    def _check(self, name: str) -> Check:
-        return lambda: None if name in self._done else "not finished"
+    def pending(self, name: str = "") -> str | None:
+        """Whether a hook, or any if none is named, is still to be done: a health check's answer."""
+        done = name in self._done if name else len(self._done) == len(HOOKS)
+        return None if done else "not finished"
 
     async def run(self, port: int) -> None:
         """Make what is missing; port is where this server listens."""

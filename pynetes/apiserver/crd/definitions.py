@@ -30,6 +30,8 @@ class Definitions:
         self._stored = stored
         #: Names of definitions → what was registered for them.
         self._served: dict[str, Resource] = {}
+        #: Whether all that was there at the start is served.
+        self.loaded = False
 
     async def load(self) -> None:
         """Serve what is there; returns when all of it can be read."""
@@ -37,6 +39,7 @@ class Definitions:
         self._watch = cache.watch(cache.revision)
         for entry in cache.entries():
             await self._handle(entry.copy(), gone=False)
+        self.loaded = True
 
     async def follow(self) -> None:
         """Handle changes until cancelled."""

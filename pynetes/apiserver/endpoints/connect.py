@@ -20,7 +20,7 @@ from pynetes.apiserver.kubelets import Kubelets
 from pynetes.apiserver.objects import Context
 from pynetes.component.streaming.http1 import DialError, Exchange, splice
 from pynetes.component.streaming.websocket import WebSocket, accept_key
-from pynetes.machinery import errors
+from pynetes.machinery import errors, field
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 
@@ -37,6 +37,20 @@ _FLAGS = ("stdin", "stdout", "stderr", "tty")
 #: What a kubelet calls them.
 _KUBELET = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _GROUPS = ("containers", "initContainers", "ephemeralContainers")
+
+
+def _check_log(name: str, request: Request) -> None:
+    """Amounts that make no sense. Raises StatusError 422."""
+    problems = []
+    for parameter, least in (("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)):
+        text = request.param(parameter)
+        if text.removeprefix("-").isdecimal() and int(text) < least:
+            detail = "must be greater than or equal to 0" if not least else "must be greater than 0"
+            problems.append(field.invalid(parameter, int(text), detail))
+    if request.param("sinceSeconds") and request.param("sinceTime"):
+        problems.append(field.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    if problems:
+        raise errors.invalid("PodLogOptions", "", name, problems)
 
 
 class Connect:
@@ -106,9 +120,10 @@ class Connect:
         await self._chain.validate(attributes)
 
     async def _log(self, request: Request, pod: Object, options: Object) -> Response:
+        _check_log(pod["metadata"]["name"], request)
         container = _container(pod, options.get("container") or "")
         if not pod["spec"].get("nodeName"):
-            return Response(200, b"", "text/plain")
+            return Response(204, b"", "")
         node = self._node(pod, "log")
         query = {name: request.param(name) for name in _LOG if request.param(name)}
         metadata = pod["metadata"]

@@ -5,7 +5,18 @@ from typing import TypeAlias
 
 from pynetes import apis
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.endpoints import create, delete, deletecollection, get, patch, scale, subresource, update, watch
+from pynetes.apiserver.endpoints import (
+    componentstatuses,
+    create,
+    delete,
+    deletecollection,
+    get,
+    patch,
+    scale,
+    subresource,
+    update,
+    watch,
+)
 from pynetes.apiserver.endpoints import list as listing
 from pynetes.apiserver.http import Handler, Request, Response, text_response
 from pynetes.apiserver.requestinfo import RequestInfo
@@ -100,6 +111,8 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
     resource, verb = scope.resource, request.info.verb
     if scope.subresource and scope.subresource not in resource.subresources:
         raise unknown()
+    if resource.plural == "componentstatuses" and not resource.group:
+        return await componentstatuses.handle(api, request, scope)
     handler = subresource.find(scope, verb)
     if handler is not None:
         return await subresource.handle(api, request, scope, handler)

@@ -293,7 +293,9 @@ async def test_logs_are_streamed_with_their_options(cluster: Cluster) -> None:
         assert (answer.status, answer.header("content-type")) == (200, "text/plain")
         assert await answer.text() == 'main says\n{"follow": ["true"], "tailLines": ["5"]}\n'
     with await cluster.ask("GET", "/api/v1/namespaces/default/pods/new/log") as answer:
-        assert (answer.status, await answer.text()) == (200, "")
+        assert (answer.status, await answer.text()) == (204, "")
+    with await cluster.ask("GET", "/api/v1/namespaces/default/pods/new/log?tailLines=-1") as answer:
+        assert (answer.status, "must be greater than or equal to 0" in await answer.text()) == (422, True)
 
 
 async def test_a_node_is_proxied_with_our_certificate(cluster: Cluster) -> None:
