@@ -14,11 +14,16 @@ from typing import Any
 
 import yaml
 
+from pynetes.component.remedy import RemedyError
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class KubeconfigError(Exception):
+class KubeconfigError(RemedyError):
     """The file cannot be used; the text names the file, the entry and what is missing."""
+
+    def __init__(self, message: str, remedy: str = "give a kubeconfig of the cluster with --kubeconfig") -> None:
+        super().__init__(message, remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,14 @@
 
 import asyncio
 import contextlib
+import random
+import socket
 import ssl
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+from pynetes.dns import wire
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,20 @@ async def ask(probe: Probe, *, timeout: float = 5.0) -> str:
         return f"no answer within {timeout:.0f} s"
     except (OSError, ssl.SSLError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
+
+
+async def resolves(server: str, name: str, *, timeout: float = 1.0) -> bool:
+    """Whether a DNS server knows an IPv4 address for the name. Asked from a new port each time, over UDP."""
+    loop, number = asyncio.get_running_loop(), random.getrandbits(16)
+    question = wire.encode_name(name) + struct.pack("!HH", wire.A, wire.IN)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel, contextlib.suppress(OSError, TimeoutError):
+        channel.setblocking(False)
+        channel.connect((server, 53))
+        async with asyncio.timeout(timeout):
+            await loop.sock_sendall(channel, wire.ask(number, question, edns=False))
+            answer = await loop.sock_recv(channel, 512)
+        return len(answer) > 12 and answer[:2] == number.to_bytes(2) and answer[3] & 15 == 0 and any(answer[6:8])
+    return False
 
 
 async def _ask(probe: Probe) -> str:

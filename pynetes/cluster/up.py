@@ -15,7 +15,18 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pynetes.cluster import addons, hardening, network, packages, preflight, process, processes, supervisor, teardown
+from pynetes.cluster import (
+    addons,
+    hardening,
+    network,
+    packages,
+    preflight,
+    probe,
+    process,
+    processes,
+    supervisor,
+    teardown,
+)
 from pynetes.cluster.api import Api
 from pynetes.cluster.config import Cluster, load
 from pynetes.cluster.errors import ClusterError
@@ -90,7 +101,7 @@ async def up(cluster: Cluster, progress: Progress) -> Bringup:
     except Exception as errors:
         error = _told(errors)
         await _undo(cluster, complete=bool(before and before.complete), ran=ran, error=error)
-        raise error from errors
+        raise error from None
     bringup.cluster = dataclasses.replace(bringup.cluster, complete=True)
     bringup.cluster.save()
     return bringup
@@ -334,10 +345,21 @@ async def _addons(bringup: Bringup) -> str:
 
 async def _answers(bringup: Bringup) -> str:
     """All nodes Ready and the cluster's DNS answering."""
-    async with Api(bringup.cluster) as api:
-        await api.nodes_ready(bringup.cluster.node_names(), within=READY_WITHIN)
+    cluster = bringup.cluster
+    async with Api(cluster) as api:
+        await api.nodes_ready(cluster.node_names(), within=READY_WITHIN)
         await api.deployment_available("kube-system", "coredns", within=READY_WITHIN)
+    # What the API says of the pod may be from before a reboot.
+    name = f"kubernetes.default.svc.{cluster.domain}"
+    await _until(lambda: probe.resolves(cluster.dns_service, name), lambda: _no_dns(cluster))
     return f"{bringup.cluster.nodes} node(s) Ready, DNS answers"
+
+
+async def _no_dns(cluster: Cluster) -> ClusterError:
+    return ClusterError(
+        f"the cluster's DNS at {cluster.dns_service} does not answer",
+        f"see `pynetes kubectl{cluster.flags} -n kube-system logs deployment/coredns`",
+    )
 
 
 #: The order that matters, in one place.

@@ -20,7 +20,9 @@ from pynetes.pki.layout import Layout
 def main(argv: Sequence[str]) -> int:
     """Exit status 1 when something has expired (list) or could not be renewed."""
     parser = common.parser("certs", __doc__ or "")
-    parser.add_argument("action", choices=("list", "renew"), help="show them, or issue them anew")
+    parser.add_argument(
+        "action", nargs="?", default="list", choices=("list", "renew"), help="show them (default), or issue them anew"
+    )
     parser.add_argument("names", nargs="*", help="which ones to renew, as `list` names them (default: all)")
     parser.add_argument("--json", action="store_true", help="for machines")
     given = parser.parse_args(argv)

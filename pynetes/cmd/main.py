@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import pynetes
+from pynetes.component.remedy import RemedyError
 
 #: Subcommand → module below pynetes.cmd, and what it does in a few words.
 CLUSTER = {
@@ -53,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"remedy: {remedy}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"pynetes.cmd.{known[name][0]}")
-    result: int = module.main(rest)
+    try:
+        result: int = module.main(rest)
+    except RemedyError as error:
+        print(f"error: {error}", *([f"remedy: {error.remedy}"] if error.remedy else []), sep="\n", file=sys.stderr)
+        return 1
     return result
 
 

@@ -8,6 +8,7 @@ pynetes paths trace OBJECT    what one object set in motion, from its write on
 
 import argparse
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 
@@ -39,7 +40,11 @@ def main(argv: Sequence[str]) -> int:
 async def _show(cluster: Cluster, names: list[str], *, as_json: bool) -> int:
     documents = await observed.snapshots(cluster.paths_dir)
     if not documents:
-        raise ClusterError(f"no component of {cluster.name} runs", "start it with `pynetes up`")
+        readable = all(os.access(socket, os.W_OK) for socket in cluster.paths_dir.glob("*.sock"))
+        raise ClusterError(
+            f"no component of {cluster.name} {'runs' if readable else 'may be asked'}",
+            f"start it with `pynetes up{cluster.flags}`" if readable else "run it as root",
+        )
     rows = observed.rows(documents)
     if as_json:
         listed = [path._asdict() | dataclasses.asdict(rows.get(path.number, observed.Row())) for path in registry.PATHS]

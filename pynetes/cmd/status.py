@@ -20,6 +20,8 @@ def main(argv: Sequence[str]) -> int:
         cluster = common.cluster_of(given)
         try:
             status = await supervisor.request(cluster.control_socket, do="status")
+        except PermissionError:
+            raise ClusterError(f"{cluster.control_socket}: permission denied", "run it as root") from None
         except OSError:
             left = process.leftovers(cluster.run)
             if left:

@@ -14,17 +14,21 @@ from typing import Any, TypeVar
 import uvloop
 
 from pynetes.component import logs
+from pynetes.component.remedy import RemedyError
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Run a component until it ends or SIGTERM or SIGINT asks it to; the exit status.
+    """Run a component until it ends or SIGTERM or SIGINT asks it to; the exit status. RemedyError is raised.
 
     A signal cancels `main`, whose `finally` blocks and context managers are its orderly shutdown."""
     try:
         uvloop.run(_until_signal(main))
+    except RemedyError:
+        # Not ours to fix: a wrong flag or file, which the command tells in a line.
+        raise
     except (Exception, BaseExceptionGroup) as failure:
         for error in leaves(failure):
             _LOG.critical(logs.fact("component failed", error=error), exc_info=error)

@@ -1,13 +1,19 @@
 """kill -9 of every component: the cluster answers again, nothing acknowledged is lost, no container restarts."""
 
+import contextlib
 import json
 import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import NAME, Cluster, pynetes
+from pynetes.cluster import lock
+from tests.e2e.conftest import Cluster, pynetes
+from tests.e2e.traces import NAME
+from tests.e2e.writer import Writer
 
 pytestmark = pytest.mark.e2e
 
@@ -33,27 +39,57 @@ def containers(cluster: Cluster) -> dict[str, tuple[int, str]]:
     }
 
 
+def all_ready() -> bool:
+    """Whether the supervisor calls every process ready."""
+    return all(row["ready"] for row in processes().values())
+
+
 @pytest.mark.parametrize(
     "component", ["apiserver", "etcd", "controller-manager", "scheduler", "kubelet-", "kube-proxy-", "containerd-"]
 )
-def test_a_killed_component_comes_back(cluster: Cluster, component: str) -> None:
-    """What was acknowledged before is there after, and the containers are the same ones."""
+def test_a_killed_component_comes_back(
+    cluster: Cluster, component: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Every write acknowledged before, meanwhile and after is there, and the containers are the same ones."""
     before = containers(cluster)
     name = next(name for name in processes() if name.startswith(component))
-    marker = f"before-{component.strip('-')}"
-    cluster.run("create", "configmap", marker, f"--from-literal=killed={name}")
-    os.kill(int(str(processes()[name]["pid"])), signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while cluster.run("get", "configmap", marker, "-o", "jsonpath={.data.killed}", check=False) != name:
-        assert time.monotonic() < deadline
-    while not all(row["ready"] for row in processes().values()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    cluster.run("run", f"after-{marker}", "--image=pynetes.io/busybox:1.35", "--command", "--", "sleep", "1000")
-    cluster.run("wait", "--for=condition=Ready", f"pod/after-{marker}", "--timeout=60s")
+    with Writer(cluster.kubeconfig, tmp_path, f"killed-{component.strip('-')}") as writer:
+        os.kill(int(str(processes()[name]["pid"])), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not all_ready():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        writer.wait_for_more()
+    record_property("longest silence of the API in seconds", round(writer.longest_silence, 2))
+    stored = {item["metadata"]["name"] for item in cluster.json("get", "configmaps")["items"]}
+    assert set(writer.acknowledged) <= stored
+    pod = f"after-{component.strip('-')}"
+    cluster.run("run", pod, "--image=pynetes.io/busybox:1.35", "--command", "--", "sleep", "1000")
+    cluster.run("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
     after = containers(cluster)
     assert {name: after.get(name) for name in before} == before
-    cluster.run("delete", "pod", f"after-{marker}", "--grace-period=0", "--force")
+    cluster.run("delete", "pod", pod, "--grace-period=0", "--force")
+
+
+def test_a_killed_supervisor_takes_nothing_with_it(cluster: Cluster) -> None:
+    """Everything runs on, status says who is missing, and the next `up` takes all processes over as they are."""
+    before = {name: row["pid"] for name, row in processes().items()}
+    mark = f"PYNETES_RUN=/run/pynetes/{NAME}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"supervise" in (entry / "cmdline").read_bytes() and mark in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+    status = pynetes("status", "--cluster", NAME, check=False)
+    assert (status.returncode, status.stderr.splitlines()) == (
+        1,
+        [
+            f"error: {len(before)} processes of {NAME} run, but nothing supervises them",
+            f"remedy: `pynetes up --cluster {NAME}` takes them over",
+        ],
+    )
+    cluster.run("create", "configmap", "unsupervised")
+    pynetes("up", "--cluster", NAME)
+    assert {name: row["pid"] for name, row in processes().items()} == before
 
 
 def test_up_again_changes_nothing(cluster: Cluster) -> None:
@@ -61,3 +97,22 @@ def test_up_again_changes_nothing(cluster: Cluster) -> None:
     before = {name: row["pid"] for name, row in processes().items()}
     pynetes("up", "--cluster", NAME)
     assert {name: row["pid"] for name, row in processes().items()} == before
+
+
+def test_what_the_certificates_say_is_what_runs(cluster: Cluster) -> None:
+    """A certificate that is gone is issued anew, and the process that shows it is started with it; others are not."""
+    before = {name: row["pid"] for name, row in processes().items()}
+    Path(f"/var/lib/pynetes/{NAME}/pki/apiserver.crt").unlink()
+    pynetes("up", "--cluster", NAME)
+    assert {name for name, row in processes().items() if row["pid"] != before[name]} == {"apiserver"}
+    cluster.run("get", "--raw", "/readyz")
+
+
+def test_only_one_command_works_at_a_time(cluster: Cluster) -> None:
+    """The second is told who is at work."""
+    with lock.held("pynetes up --cluster other"):
+        for command in (("up",), ("down",), ("reset", "--yes")):
+            refused = pynetes(*command, "--cluster", NAME, check=False)
+            assert refused.returncode == 1
+            assert f"`pynetes up --cluster other` (process {os.getpid()}) is at work" in refused.stderr
+    cluster.run("get", "--raw", "/readyz")
