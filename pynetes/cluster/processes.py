@@ -16,7 +16,7 @@ from pynetes.cluster.process import Process
 from pynetes.pki.layout import Layout
 
 KUBELET_PORT = 10250
-READ_AT_START = (".crt", ".key", ".pub", ".conf", ".toml")
+READ_AT_START = (".crt", ".key", ".pub", ".conf", ".toml", ".yaml")
 
 
 def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:

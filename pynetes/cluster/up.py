@@ -241,12 +241,13 @@ async def _images(bringup: Bringup) -> str:
 async def _processes(bringup: Bringup) -> str:
     """Start a supervisor, unless one runs exactly these processes; an older one hands its processes over."""
     cluster = bringup.cluster
-    wanted = processes.of(cluster, bringup.plan)
     for folder in processes.folders(cluster):
         folder.mkdir(parents=True, exist_ok=True)
     hardening.write(cluster)
     for node in cluster.node_names():
         await asyncio.to_thread(cluster.containerd(node).write)
+    # Once their files are written, which are a part of how they are started.
+    wanted = processes.of(cluster, bringup.plan)
     running = await _running(cluster)
     if running and {item["digest"] for item in running["processes"]} == {item.digest for item in wanted}:
         return "already running"
