@@ -8,10 +8,13 @@ from pathlib import Path
 
 from pynetes.apiserver.connection import Connection
 from pynetes.apiserver.http import Handler
+from pynetes.component import tls as tls_contexts
 from pynetes.component.clock import Clock, SystemClock
 
 #: Seconds that requests in flight get to finish at shutdown.
 GRACE = 10.0
+#: Seconds that a TLS handshake may take: who only connects shall not hold a socket for a minute.
+HANDSHAKE = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,7 @@ class Certificates:
     def __init__(self, tls: TLS) -> None:
         self._tls = tls
         self._seen = self._stamps()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context = tls_contexts.listening()
         self.context.set_alpn_protocols(["http/1.1"])
         if tls.client_cas:
             self.context.verify_mode = ssl.CERT_OPTIONAL
@@ -88,7 +90,12 @@ class Server:
 
         # A long backlog: informers of a whole cluster reconnect at once after a restart.
         self._listener = await loop.create_server(
-            connect, host, port, ssl=certificates.context if certificates else None, backlog=1024
+            connect,
+            host,
+            port,
+            ssl=certificates.context if certificates else None,
+            ssl_handshake_timeout=HANDSHAKE if certificates else None,
+            backlog=1024,
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 

@@ -10,6 +10,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+#: For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def listening() -> ssl.SSLContext:
+    """A server's context, without certificates yet: TLS 1.2 at least, no renegotiation."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    return context
+
 
 class Reloading:
     """A pair of certificate and key loaded into a context; `refresh` reads it again when a file is newer."""
@@ -36,8 +48,7 @@ class Reloading:
 
 def server_context(certificate: Path, key: Path, *, client_ca: Path | None = None) -> Reloading:
     """For a server; with client_ca, client certificates are asked for and verified if given."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = listening()
     if client_ca is not None:
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -64,6 +75,6 @@ def self_signed_context(names: tuple[str, ...] = ("localhost",)) -> ssl.SSLConte
             certificate.public_bytes(encoding)
             + key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = listening()
         context.load_cert_chain(pem)
     return context

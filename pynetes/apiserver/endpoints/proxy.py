@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pynetes.apis.core import nodes, pods, services
 from pynetes.apis.discovery import endpointslices
+from pynetes.apiserver.endpoints import proxyable
 from pynetes.apiserver.http import Request, Response, Upgrade
 from pynetes.apiserver.kubelets import Kubelets
 from pynetes.apiserver.objects import Context
@@ -57,22 +58,25 @@ class Proxy:
     async def serve(self, request: Request, resource: Resource) -> Response:
         """Answer with what the target answers; 503 with the reason when it does not. Raises StatusError."""
         await self._ctx.objects.fresh(resource)
-        target = self._target(resource, request.info.namespace, parse_name(request.info.name))
+        target, own = self._target(resource, request.info.namespace, parse_name(request.info.name))
+        if not own:
+            target = target._replace(host=await proxyable.checked(target.host))
         path = "/" + quote(request.info.rest) + ("/" if _has_slash(request) else "")
         return await relay(target, request, path)
 
-    def _target(self, resource: Resource, namespace: str, named: Named) -> Target:
+    def _target(self, resource: Resource, namespace: str, named: Named) -> tuple[Target, bool]:
+        """Where to, and whether that is a kubelet, which proves with its certificate that it is one."""
         if resource == nodes.RESOURCE:
             node = self._ctx.objects.get(nodes.RESOURCE, Key("", named.name))
             if node is None:
                 raise errors.not_found("nodes", "", named.name)
             target = self._kubelets.target(node)
-            if not named.port or int(named.port) == target.port:
-                return target
-            return Target(target.host, int(named.port), _tls(named.scheme))
+            if not named.port or _number(named.port) == target.port:
+                return target, True
+            return Target(target.host, _number(named.port), _tls(named.scheme)), False
         if resource == pods.RESOURCE:
-            return self._pod_target(namespace, named)
-        return self._service_target(namespace, named)
+            return self._pod_target(namespace, named), False
+        return self._service_target(namespace, named), False
 
     def _pod_target(self, namespace: str, named: Named) -> Target:
         pod = self._ctx.objects.get(pods.RESOURCE, Key(namespace, named.name))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -42,8 +43,18 @@ def pod(
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": "1"},
         "spec": {"nodeName": node, "containers": [{"name": each, "image": "x"} for each in containers]},
-        "status": {"phase": phase, "podIP": "127.0.0.1"},
+        "status": {"phase": phase, "podIP": own_address()},
     }
+
+
+def own_address() -> str:
+    """An address of this machine that is no loopback one, which proxies refuse. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 class FakeObjects:
@@ -313,7 +324,9 @@ async def test_a_pod_is_proxied(cluster: Cluster) -> None:
         writer.write(b"HTTP/1.1 418 Teapot\r\nX-Tea: green\r\nContent-Type: text/tea\r\nContent-Length: 3\r\n\r\ntea")
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    if own_address() == "127.0.0.1":
+        pytest.skip("this machine has no address but loopback")
+    server = await asyncio.start_server(serve, own_address(), 0)
     port = server.sockets[0].getsockname()[1]
     path = f"/api/v1/namespaces/default/pods/http:web:{port}/proxy/a%20b/c?d=e"
     with await cluster.ask(
@@ -329,6 +342,48 @@ async def test_a_pod_is_proxied(cluster: Cluster) -> None:
     server.close()
     code, status = await status_of(cluster, path, method="GET")
     assert (code, status["reason"]) == (503, "ServiceUnavailable")
+
+
+async def test_redirects_are_the_clients_affair(cluster: Cluster) -> None:
+    """A pod that answers 302 sends the client somewhere, never the API server."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        here = writer.get_extra_info("sockname")
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: http://{here[0]}:{here[1]}/secret\r\n".encode())
+        writer.write(b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    if own_address() == "127.0.0.1":
+        pytest.skip("this machine has no address but loopback")
+    server = await asyncio.start_server(serve, own_address(), 0)
+    port = server.sockets[0].getsockname()[1]
+    with await cluster.ask("GET", f"/api/v1/namespaces/default/pods/web:{port}/proxy/") as answer:
+        assert answer.status == 302
+    server.close()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"],
+)
+async def test_a_pod_cannot_point_at_what_only_the_control_plane_reaches(cluster: Cluster, address: str) -> None:
+    """Its status is written by its node: the API server dials no loopback, link-local or metadata address for it."""
+    web = cluster.connect._ctx.objects.get(pods.RESOURCE, Key("default", "web"))
+    assert web is not None
+    web["status"]["podIP"] = address
+    code, status = await status_of(cluster, "/api/v1/namespaces/default/pods/web:80/proxy/", method="GET")
+    assert (code, status["message"]) == (400, "address not allowed")
+
+
+async def test_a_node_cannot_either_beside_its_kubelet(cluster: Cluster) -> None:
+    """The kubelet's own port is dialled with TLS both ways; any other port of a loopback node is refused."""
+    code, status = await status_of(cluster, "/api/v1/nodes/n1:22/proxy/", method="GET")
+    assert (code, status["message"]) == (400, "address not allowed")
+    code, status = await status_of(cluster, "/api/v1/nodes/n1:ssh/proxy/", method="GET")
+    assert code == 400
 
 
 @kubectl

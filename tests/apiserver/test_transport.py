@@ -1,0 +1,107 @@
+"""The HTTPS listener under attack: old protocol versions, weak ciphers, renegotiation, oversized heads."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pynetes.apiserver.http import Request, Response
+from pynetes.apiserver.server import TLS, Server
+from pynetes.pki import renew
+from pynetes.pki.layout import Hosts, Layout
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    layout = Layout(tmp_path)
+    renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",), nodes={"n": ("127.0.0.1",)}))
+
+    async def handle(request: Request) -> Response:
+        return Response(200, b"hello")
+
+    pair, ca = layout.pair("apiserver"), str(layout.pair("ca").certificate)
+    server = Server(handle)
+    async with asyncio.TaskGroup() as group:
+        tls = TLS(certificate=str(pair.certificate), key=str(pair.key), client_cas=(ca,))
+        await server.listen(group, host="127.0.0.1", port=0, tls=tls)
+        yield server.port
+        await server.shutdown()
+
+
+def client() -> ssl.SSLContext:
+    """Trusts anybody and would accept anything: what a downgrade needs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+async def negotiated(port: int, context: ssl.SSLContext) -> tuple[str, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"hello" in await reader.read()
+        found = writer.get_extra_info("ssl_object")
+        return found.version(), found.cipher()[0]
+    finally:
+        writer.close()
+
+
+async def test_the_best_is_preferred(port: int) -> None:
+    """TLS 1.3 where the client has it, 1.2 with forward secrecy where not."""
+    assert (await negotiated(port, client()))[0] == "TLSv1.3"
+    old = client()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    version, cipher = await negotiated(port, old)
+    assert version == "TLSv1.2" and cipher.startswith("ECDHE-")
+
+
+@pytest.mark.parametrize(
+    "ciphers", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "DHE", "NULL", "3DES"]
+)
+async def test_weak_ciphers_are_refused(port: int, ciphers: str) -> None:
+    """Nothing without forward secrecy, nothing with CBC, nothing in plain text."""
+    weak = client()
+    weak.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        weak.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    except ssl.SSLError:
+        pytest.skip("this OpenSSL cannot even ask for it")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await negotiated(port, weak)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+async def test_old_versions_are_refused(port: int, version: ssl.TLSVersion) -> None:
+    """Below 1.2 there is no handshake."""
+    old = client()
+    old.minimum_version = old.maximum_version = version
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await negotiated(port, old)
+
+
+async def test_plain_text_gets_nothing(port: int) -> None:
+    """HTTP to the HTTPS port is cut without an answer from the handler."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        assert b"hello" not in await reader.read()
+    writer.close()
+
+
+async def test_an_endless_head_is_cut(port: int) -> None:
+    """Header bytes beyond the limit end the connection; memory does not grow with what a stranger sends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client())
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    try:
+        for _ in range(64):
+            writer.write(b"X-Long: " + b"a" * (64 << 10) + b"\r\n")
+            await writer.drain()
+        assert b"hello" not in await reader.read()
+    except (ConnectionError, ssl.SSLError):
+        pass
+    writer.close()
