@@ -73,6 +73,11 @@ def apply(
     return Applied(merged, changed)
 
 
+def _leaves_first(path: Path) -> tuple[tuple[bool, Any], ...]:
+    """Upstream walks a set so: at each level its members, then what lies below others."""
+    return tuple((step < len(path) - 1, element) for step, element in enumerate(path))
+
+
 def _paths(managers: Managers) -> dict[Manager, tuple[str, FieldSet]]:
     return {manager: (entry.api_version, entry.paths) for manager, entry in managers.items() if entry.paths}
 
@@ -112,7 +117,7 @@ def _refuse_conflicts(managers: Managers, self: Manager, written: FieldSet) -> N
         (manager, entry, path)
         for manager, entry in managers.items()
         if manager != self
-        for path in sorted(entry.paths & written)
+        for path in sorted(entry.paths & written, key=_leaves_first)
     ]
     if not conflicts:
         return

@@ -9,6 +9,7 @@ from pynetes.apis.core import _pod_defaults, _pod_validation
 from pynetes.machinery import cells, field, time, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+from pynetes.machinery.schema import gotext, types
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -177,7 +178,8 @@ def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
     for name in fixed:
         after = new["spec"].get(name)
         if after != old["spec"].get(name):
-            yield field.invalid(f"spec.{name}", after, "field is immutable")
+            type_ = types.named("api.batch.v1.JobSpec").fields[name].type
+            yield field.invalid(f"spec.{name}", gotext.shown(type_, after), "field is immutable")
 
 
 RESOURCE = Resource(

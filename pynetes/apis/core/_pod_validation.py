@@ -6,6 +6,7 @@ from typing import Any
 from pynetes.apis.core import _container_validation, _volume_validation
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import gotext, types
 
 Errors = Iterator[field.Error]
 
@@ -140,7 +141,6 @@ def _aliases(aliases: Any, path: str) -> Errors:
 
 def _validate_update(new: Object, old: Object) -> Errors:
     """Only images, a shorter deadline, more tolerations and fewer scheduling gates may change."""
-    kept = _fixed_part(new) == _fixed_part(old)
     for name in ("containers", "initContainers"):
         for index, container in enumerate(new.get(name) or ()):
             if not container.get("image"):
@@ -150,8 +150,18 @@ def _validate_update(new: Object, old: Object) -> Errors:
         if gate.get("name") not in before_gates:
             detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'"
             yield field.forbidden(f"spec.schedulingGates[{index}].name", detail)
-    if not kept:
-        yield field.forbidden("spec", _MUTABLE)
+    counted = [
+        name for name in ("containers", "initContainers") if len(new.get(name) or ()) != len(old.get(name) or ())
+    ]
+    if counted:
+        for name in counted:
+            yield field.forbidden(f"spec.{name}", "pod updates may not add or remove containers")
+        return
+    munged = _munged(new, old)
+    if munged != old:
+        type_ = types.named("api.core.v1.PodSpec")
+        difference = gotext.diff(gotext.shown(type_, old), gotext.shown(type_, munged))
+        yield field.forbidden("spec", f"{_MUTABLE}\n{difference}")
     before, after = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
     if before is not None and after is None:
         yield field.invalid("spec.activeDeadlineSeconds", None, "must not update from a positive integer to nil value")
@@ -165,13 +175,21 @@ def _validate_update(new: Object, old: Object) -> Errors:
         )
 
 
-def _fixed_part(spec: Object) -> Object:
-    loose = ("activeDeadlineSeconds", "tolerations", "containers", "initContainers", "schedulingGates")
-    fixed = {name: value for name, value in spec.items() if name not in loose}
-    if spec.get("schedulingGates") is not None:
+def _munged(new: Object, old: Object) -> Object:
+    """The new spec with everything that may change put back; what still differs from the old one may not."""
+    munged = dict(new)
+    loose = ["activeDeadlineSeconds", "tolerations", "schedulingGates"]
+    if old.get("schedulingGates"):
         # A gated pod may still be narrowed down to nodes.
-        fixed.pop("nodeSelector", None)
-        fixed.pop("affinity", None)
+        loose += ["nodeSelector", "affinity"]
+    if (old.get("terminationGracePeriodSeconds") or 0) < 0 and new.get("terminationGracePeriodSeconds") == 1:
+        loose.append("terminationGracePeriodSeconds")
+    for name in loose:
+        munged.pop(name, None)
+        if name in old:
+            munged[name] = old[name]
     for name in ("containers", "initContainers"):
-        fixed[name] = [{**item, "image": ""} for item in spec.get(name) or ()]
-    return fixed
+        if name in munged:
+            pairs = zip(munged[name], old.get(name) or (), strict=False)
+            munged[name] = [{**item, "image": was.get("image", "")} for item, was in pairs]
+    return munged

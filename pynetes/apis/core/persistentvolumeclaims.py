@@ -8,6 +8,7 @@ from pynetes.apis.core import _volumes
 from pynetes.machinery import field, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+from pynetes.machinery.schema import gotext, types
 
 
 def default(obj: Object) -> None:
@@ -67,24 +68,45 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
 
 
 def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
-    before, after = _fixed(old["spec"]), _fixed(new["spec"])
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    sizes = [((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0") for obj in (old, new)]
-    shrunk = quantity.parse(sizes[1]) < quantity.parse(sizes[0])
+    before, after = _comparable(old["spec"]), _comparable(new["spec"])
     if not old["spec"].get("volumeName"):
+        # The binder fills these in.
         before["volumeName"] = after.get("volumeName")
         before["storageClassName"] = before.get("storageClassName") or after.get("storageClassName")
-    if before != after or (sizes[0] != sizes[1] and (shrunk or not bound)):
+    bound = (new.get("status") or {}).get("phase") == "Bound"
+    if bound:
+        _let_grow(after, before)
+    if before != after:
         detail = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
-        yield field.forbidden("spec", detail)
+        type_ = types.named("api.core.v1.PersistentVolumeClaimSpec")
+        difference = gotext.diff(gotext.shown(type_, before), gotext.shown(type_, after))
+        yield field.forbidden("spec", f"{detail}\n{difference}")
+    capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage")
+    if bound and capacity is not None:
+        wanted, had = _storage(new["spec"]), _storage(old["spec"])
+        if quantity.parse(wanted) < quantity.parse(had) and quantity.parse(wanted) < quantity.parse(capacity):
+            yield field.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 
-def _fixed(spec: Object) -> Object:
-    return {"volumeName": None, "storageClassName": None} | {
-        name: value for name, value in spec.items() if name not in ("resources", "volumeAttributesClassName")
-    }
+def _storage(spec: Object) -> str:
+    return str(((spec.get("resources") or {}).get("requests") or {}).get("storage", "0"))
+
+
+def _let_grow(after: Object, before: Object) -> None:
+    """The size of a bound claim may change, and its class of attributes."""
+    after["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
+    requests = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+    if requests is not None and (after.get("resources") or {}).get("requests"):
+        after["resources"] = {
+            **after["resources"],
+            "requests": {**after["resources"]["requests"], "storage": requests},
+        }
+
+
+def _comparable(spec: Object) -> Object:
+    return {"volumeName": None, "storageClassName": None, "volumeAttributesClassName": None} | spec
 
 
 RESOURCE = Resource(

@@ -8,6 +8,7 @@ from pynetes.apis.core import _pod_defaults, _volumes
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+from pynetes.machinery.schema import gotext, types
 
 
 def default(obj: Object) -> None:
@@ -30,7 +31,7 @@ def stamp(new: Object, old: Object | None, now: str) -> None:
     """Since when a volume is in its phase."""
     status, before = new.get("status") or {}, (old or {}).get("status") or {}
     moved = old is None or status.get("phase") != before.get("phase")
-    if moved and status.get("lastPhaseTransitionTime") == before.get("lastPhaseTransitionTime"):
+    if moved and status.get("lastPhaseTransitionTime") in (None, before.get("lastPhaseTransitionTime")):
         status["lastPhaseTransitionTime"] = now
 
 
@@ -84,7 +85,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         spec.get(name) != old["spec"].get(name) for name in {*sources, *old["spec"]} - {*_PLAIN}
     ):
         detail = "spec.persistentvolumesource is immutable after creation"
-        yield field.forbidden("spec.persistentvolumesource", detail)
+        type_ = types.named("api.core.v1.PersistentVolumeSpec")
+        texts = [gotext.persistent_volume_source(type_, obj["spec"]) for obj in (old, new)]
+        yield field.forbidden("spec.persistentvolumesource", f"{detail}\n{gotext.diff(*texts)}")
 
 
 RESOURCE = Resource(

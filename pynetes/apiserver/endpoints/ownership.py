@@ -9,6 +9,17 @@ from pynetes.machinery import apply, managedfields, schema
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import Type
 
+#: Built-in kinds whose status is written without any metadata, as that of custom resources.
+STATUS_ALONE = frozenset(
+    {
+        "apiservices",
+        "customresourcedefinitions",
+        "resourceclaims",
+        "validatingadmissionpolicies",
+        "volumeattachments",
+    }
+)
+
 
 def default_manager(request: Request) -> str:
     """The manager of a client that names none: the user agent up to the first slash, as upstream."""
@@ -50,7 +61,7 @@ def _type(scope: Scope) -> Type:
 def _reset(scope: Scope) -> tuple[tuple[str, ...], ...]:
     """What this endpoint does not write, and so nobody owns through it."""
     if scope.subresource == "status":
-        if scope.resource.schema is not None:
+        if scope.resource.schema is not None or scope.resource.plural in STATUS_ALONE:
             return (("f:spec",), ("f:metadata",))
         return (("f:spec",), ("f:metadata", "f:labels")) if scope.resource.plural == "deployments" else (("f:spec",),)
     if scope.resource.plural == "certificatesigningrequests":

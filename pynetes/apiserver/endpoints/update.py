@@ -238,7 +238,7 @@ def keep(new: Object, old: Object, member: str) -> None:
 def keep_all_but_status(resource: Resource, new: Object, old: Object) -> None:
     """A status write changes status and metadata, but of the latter not what upstream's strategies hold back."""
     metadata = new["metadata"]
-    if resource.schema is not None:
+    if resource.schema is not None or resource.plural in ownership.STATUS_ALONE:
         metadata = {**old["metadata"]} | {n: metadata[n] for n in ("managedFields", "resourceVersion") if n in metadata}
     elif resource.plural == "deployments":
         keep(metadata, old["metadata"], "labels")

@@ -7,6 +7,7 @@ from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints import objectmeta
 from pynetes.machinery import errors, field, schema
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import gotext
 
 #: Kinds whose own validation of an update looks at the spec and not at the metadata again.
 _SPEC_ONLY = frozenset(
@@ -71,7 +72,16 @@ def immutable_problems(scope: Scope, new: Object, old: Object) -> Iterator[field
     for path in scope.resource.immutable:
         after = at(new, path)
         if after != at(old, path):
-            yield field.invalid(path, after, "field is immutable")
+            yield field.invalid(path, _printed(scope, path, after), "field is immutable")
+
+
+def _printed(scope: Scope, path: str, value: Any) -> Any:
+    if scope.resource.schema is not None or not isinstance(value, dict | list):
+        return value
+    type_ = schema.of(scope.resource, scope.version).type
+    for step in path.split("."):
+        type_ = type_.fields[step].type
+    return gotext.shown(type_, value)
 
 
 def at(obj: Any, path: str) -> Any:

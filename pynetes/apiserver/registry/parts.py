@@ -16,6 +16,7 @@ from pynetes.machinery import errors, field, schema, time
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import parse as quantity
 from pynetes.machinery.resource import Resource
+from pynetes.machinery.schema import gotext, types
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,10 @@ def _ephemeral_problems(new: Object, old: Object) -> Iterator[field.Error]:
             text = f"existing ephemeral containers {name} may not be removed\n"
             yield field.forbidden("spec.ephemeralContainers", text)
         elif now[container["name"]] != container:
-            yield field.forbidden(
-                "spec.ephemeralContainers", f"existing ephemeral containers {name} may not be changed\n"
-            )
+            type_ = types.named("api.core.v1.EphemeralContainer")
+            difference = gotext.diff(gotext.shown(type_, container), gotext.shown(type_, now[container["name"]]))
+            text = f"existing ephemeral containers {name} may not be changed\n{difference}"
+            yield field.forbidden("spec.ephemeralContainers", text)
     if "kubernetes.io/config.mirror" in (old["metadata"].get("annotations") or {}):
         yield field.forbidden("", "static pods do not support ephemeral containers")
 
