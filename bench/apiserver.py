@@ -34,6 +34,8 @@ PODS = 6900
 SECONDS = 5.0
 WATCHERS, WRITES = 1000, 100
 TOKEN = "bench"
+#: What four times upstream's GETs are of the bare server's where both were measured: 2,200 of 28,000 a second.
+GET_SHARE = 4 * 2200 / 28000
 POD_PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _numbers = count()
 _RUN = int(time.time())
@@ -213,8 +215,15 @@ async def _beside(folder: Path, loads: dict[str, tuple[Load, float]], size: int)
     (bare_get, bare_get_cost), (bare_list, bare_list_cost) = yardsticks["gets"], yardsticks["lists"]
     zipped_load, create = loads["zipped"][0], loads["creates"][0]
     return [
-        Figure(name="GET of a pod (upstream 2,200/s)", value=get.rate, unit="/s", limit=8_800, at_most=False),
-        Figure(name="GET of a pod, p50 (upstream 6 ms)", value=get.percentile(0.5), unit="ms", limit=1.5),
+        Figure(name="GET of a pod (upstream 2,200/s)", value=get.rate, unit="/s"),
+        Figure(
+            name="GET of a pod, share of the bare server's rate",
+            value=get.rate / bare_get.rate,
+            unit="",
+            limit=GET_SHARE,
+            at_most=False,
+        ),
+        Figure(name="GET of a pod, p50 (upstream 6 ms)", value=get.percentile(0.5), unit="ms"),
         Figure(name="GET of a pod, p99", value=get.percentile(0.99), unit="ms"),
         Figure(name="bare server, the same bytes", value=bare_get.rate, unit="/s"),
         Figure(name="GET, processor time beside the bare server's", value=get_cost / bare_get_cost, unit="×"),

@@ -56,7 +56,7 @@ class Target:
         """One connection."""
         url, context = urlsplit(self.url), self._context
         loop, name = asyncio.get_running_loop(), url.hostname if context else None
-        _, made = await loop.create_connection(make, url.hostname, url.port or 443, ssl=context, server_hostname=name)
+        _, made = await loop.create_connection(make, url.hostname or "", url.port or 443, ssl=context, server_hostname=name)
         return made
 
 

@@ -46,7 +46,7 @@ class Listing(Pieces):
     """The body of a list: `head`, the entries with commas between them, `]}`."""
 
     #: Objects joined at once: few enough for the allocator to use the same memory again and again.
-    JOINED = 64
+    JOINED = 32
 
     def __init__(self, head: bytes, entries: Sequence[Entry], *, whole: bool) -> None:
         self.head, self.tail = head, b"]}"
@@ -54,20 +54,27 @@ class Listing(Pieces):
         self.whole = whole
         self.entries = entries
         memo = memo_of(entries)
-        items = memo.get(("size", whole))
-        if items is None:
-            items = memo["size", whole] = sum(map(len, self.items(entries))) + max(len(entries) - 1, 0)
-        super().__init__(len(head) + items + len(self.tail), self._joined())
+        size = memo.get(("size", whole))
+        if size is None:
+            size = memo["size", whole] = sum(map(len, self.items(entries))) + max(len(entries) - 1, 0)
+        super().__init__(len(head) + size + len(self.tail), self._joined())
 
-    def items(self, entries: Iterable[Entry]) -> list[bytes]:
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
         """The bytes of each."""
-        return [entry.body for entry in entries] if self.whole else [entry.item for entry in entries]
+        if self.whole:
+            return [entry.body for entry in entries]
+        memo = memo_of(entries)
+        items: list[bytes] | None = memo.get("items")
+        if items is None:
+            items = memo["items"] = [entry.item for entry in entries]
+        return items
 
     def _joined(self) -> Iterable[bytes]:
         yield self.head
-        for start in range(0, len(self.entries), self.JOINED):
-            joined = b",".join(self.items(self.entries[start : start + self.JOINED]))
-            yield b"," + joined if start else joined
+        items = self.items(self.entries)
+        for start in range(0, len(items), self.JOINED):
+            # An empty one in front makes the comma between two blocks.
+            yield b",".join([b"", *items[start : start + self.JOINED]] if start else items[: self.JOINED])
         yield self.tail
 
 
