@@ -56,7 +56,8 @@ class Target:
         """One connection."""
         url, context = urlsplit(self.url), self._context
         loop, name = asyncio.get_running_loop(), url.hostname if context else None
-        _, made = await loop.create_connection(make, url.hostname or "", url.port or 443, ssl=context, server_hostname=name)
+        host, port = url.hostname or "localhost", url.port or 443
+        _, made = await loop.create_connection(make, host, port, ssl=context, server_hostname=name)
         return made
 
 
@@ -70,6 +71,14 @@ class Load:
     #: Bytes of bodies received.
     size: int = 0
     took: float = 0.0
+
+    def __iadd__(self, other: "Load") -> "Load":
+        """Take in what another round of the same load has found."""
+        self.times = sorted(self.times + other.times)
+        for status, count in other.failures.items():
+            self.failures[status] = self.failures.get(status, 0) + count
+        self.size, self.took = self.size + other.size, self.took + other.took
+        return self
 
     @property
     def rate(self) -> float:
