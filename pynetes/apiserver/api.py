@@ -131,6 +131,7 @@ class Api:
             namespace=scope.namespace,
             name=scope.name,
             subresource=scope.subresource,
+            version=scope.version,
             dry_run=dry_run,
             warnings=request.warnings,
         )

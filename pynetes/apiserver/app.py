@@ -62,6 +62,7 @@ class APIServer(Server):
             authentication=authentication,
             issuer=issuer_of(config),
             rbac=authorizer.rbac if "RBAC" in config.authorization_mode else None,
+            kind=served.by_kind,
         )
         api = Api(
             config=config,

@@ -103,3 +103,5 @@ class Context:
     authentication: "Authentication | None" = None
     issuer: "Issuer | None" = None
     rbac: "RBAC | None" = None
+    #: Finds what is served under an apiVersion and kind, custom resources included.
+    kind: Callable[[str, str], Resource | None] | None = None

@@ -42,6 +42,11 @@ class Served:
         """The resource, in whatever versions."""
         return self._resources.get((group, plural))
 
+    def by_kind(self, api_version: str, kind: str) -> Resource | None:
+        """The resource whose objects bear this apiVersion and kind."""
+        group, _, version = api_version.rpartition("/")
+        return next((r for r in self if r.kind == kind and r.group == group and version in r.versions), None)
+
     def group_versions(self) -> dict[str, list[str]]:
         """Groups and their versions, preferred first, in the order of registration."""
         found: dict[str, list[str]] = {}

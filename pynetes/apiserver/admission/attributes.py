@@ -25,6 +25,8 @@ class Attributes:
     #: Empty on a create whose name is still to be generated.
     name: str = ""
     subresource: str = ""
+    #: Of the API that the request speaks; "" means the resource's preferred one.
+    version: str = ""
     #: None on DELETE. For a subresource with a body of its own kind (Binding, Eviction, TokenRequest), that body.
     obj: Object | None = None
     #: None on CREATE.

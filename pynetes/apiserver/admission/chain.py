@@ -11,6 +11,7 @@ from pynetes.apiserver.admission.certificates import (
 from pynetes.apiserver.admission.default_ingress_class import DefaultIngressClass
 from pynetes.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from pynetes.apiserver.admission.limit_ranger import LimitRanger
+from pynetes.apiserver.admission.mutating_admission_policy import MutatingAdmissionPolicy
 from pynetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pynetes.apiserver.admission.node_restriction import NodeRestriction
 from pynetes.apiserver.admission.pod_security import PodSecurity
@@ -24,6 +25,8 @@ from pynetes.apiserver.admission.storage import (
     StorageObjectInUseProtection,
 )
 from pynetes.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from pynetes.apiserver.admission.validating_admission_policy import ValidatingAdmissionPolicy
+from pynetes.apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from pynetes.apiserver.objects import Context
 
 #: Order matters: what fills in comes before what counts, and quota comes last because it charges.
@@ -44,24 +47,19 @@ ORDER: tuple[type[Plugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingAdmissionPolicy,
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionWebhook,
     ResourceQuota,
 )
 #: Runs only where --enable-admission-plugins names it.
 OPTIONAL = (NodeRestriction,)
-#: What upstream has and this server does not yet: naming them is no mistake.
-ELSEWHERE = frozenset(
-    {
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionWebhook",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionWebhook",
-    }
-)
 
 
 def plugins(enable: Sequence[str] = (), disable: Sequence[str] = ()) -> tuple[Plugin, ...]:
     """The plugins that the flags choose, in order. Raises ValueError on an unknown name."""
-    known = {kind.name for kind in ORDER} | ELSEWHERE
+    known = {kind.name for kind in ORDER}
     for name in (*enable, *disable):
         if name not in known:
             raise ValueError(f"unknown admission plugin {name!r}; known are {', '.join(sorted(known))}")

@@ -43,6 +43,19 @@ def group_version(service: Object) -> GroupVersion:
     return GroupVersion(service["spec"].get("group") or "", service["spec"]["version"])
 
 
+def endpoints(objects: Objects, namespace: str, service: str, port: str) -> list[tuple[str, int]]:
+    """Where a Service's ready endpoints listen for a port of a name."""
+    found = []
+    for each in objects.list(endpointslices.RESOURCE, namespace):
+        if (each["metadata"].get("labels") or {}).get(SERVICE_NAME) != service:
+            continue
+        numbers = [p["port"] for p in each.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
+        for endpoint in each.get("endpoints") or ():
+            if numbers and (endpoint.get("conditions") or {}).get("ready", True):
+                found += [(address, numbers[0]) for address in endpoint["addresses"]]
+    return found
+
+
 class Remotes:
     """The APIServices that name a Service. An index of the cache; `woken` hears of everything that may matter."""
 
@@ -95,23 +108,12 @@ class Remotes:
         port = next((each for each in found["spec"].get("ports") or () if each["port"] == number), None)
         if port is None:
             raise Absent("ServicePortError", f'service/{name} in "{namespace}" is not listening on port {number}')
-        addresses = self._endpoints(namespace, name, port.get("name") or "")
+        addresses = endpoints(self._objects, namespace, name, port.get("name") or "")
         if not addresses:
             text = f'endpoints for service/{name} in "{namespace}" have no addresses with port name "{{}}"'
             raise Absent("MissingEndpoints", text.format(port.get("name") or ""))
         address, to = random.choice(addresses)
         return Target(address, to, self._tls(service["spec"]), f"{name}.{namespace}.svc")
-
-    def _endpoints(self, namespace: str, service: str, port: str) -> list[tuple[str, int]]:
-        found = []
-        for each in self._objects.list(endpointslices.RESOURCE, namespace):
-            if (each["metadata"].get("labels") or {}).get(SERVICE_NAME) != service:
-                continue
-            numbers = [p["port"] for p in each.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
-            for endpoint in each.get("endpoints") or ():
-                if numbers and (endpoint.get("conditions") or {}).get("ready", True):
-                    found += [(address, numbers[0]) for address in endpoint["addresses"]]
-        return found
 
     def _tls(self, spec: Object) -> ssl.SSLContext:
         """Verified by caBundle, or by the system's authorities; shows the front proxy's certificate."""

@@ -103,6 +103,7 @@ class Update:
     async def _admitted(self, new: Object, old: Object) -> Object:
         attributes = self.api.attributes(self.request, self.scope, UPDATE, dry_run=self.options.dry_run)
         attributes.obj, attributes.old = new, old
+        attributes.subresource = self.subresource or attributes.subresource
         attributes.options = self.options.described("UpdateOptions")
         self._attributes = attributes
         await self.api.chain.admit(attributes)

@@ -4,6 +4,7 @@ For dialling kubelets and pods, where an ordinary HTTP client would hide the soc
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
@@ -146,7 +147,8 @@ async def exchange(
     except ssl.SSLCertVerificationError as error:
         raise DialError(f"tls: failed to verify certificate: {error.verify_message}") from error
     except (OSError, ssl.SSLError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        number = error.errno or 0
+        text = os.strerror(number) if number > 0 else str(error)
         raise DialError(f"dial tcp {target}: connect: {text.lower()}") from error
     sent = Exchange(reader, writer)
     try:

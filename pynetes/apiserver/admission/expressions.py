@@ -1,0 +1,151 @@
+"""What CEL expressions of policies and match conditions see, and how they are asked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pynetes.apiserver.admission.attributes import Attributes
+from pynetes.apiserver.admission.matching import namespace_of
+from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.authz import attributes as authz
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import cel
+from pynetes.machinery.meta import Object
+
+#: Of policies; match conditions of webhooks see the first five.
+VARIABLES = ("object", "oldObject", "request", "authorizer", "namespaceObject", "params", "variables")
+_NAMED = re.compile(r"\bvariables\.([A-Za-z_]\w*)")
+
+
+class Failed(Exception):
+    """An expression could not be compiled or evaluated; the text says which and why."""
+
+
+def request_of(attributes: Attributes) -> Object:
+    """The request as AdmissionReview has it, without objects."""
+    resource, user = attributes.resource, attributes.user
+    group, version = resource.group, attributes.version or resource.version
+    named = {"group": group, "version": version, "kind": resource.kind}
+    if attributes.subresource and attributes.obj is not None and attributes.obj.get("kind"):
+        body_group, _, body_version = str(attributes.obj.get("apiVersion") or "").rpartition("/")
+        named = {"group": body_group, "version": body_version, "kind": attributes.obj["kind"]}
+    where = {"group": group, "version": version, "resource": resource.plural}
+    metadata = (attributes.obj or {}).get("metadata") or {}
+    request: Object = {
+        "kind": named,
+        "resource": where,
+        "requestKind": named,
+        "requestResource": where,
+        "name": attributes.name or metadata.get("name") or "",
+        "operation": attributes.operation,
+        "userInfo": user_info(user),
+        "dryRun": attributes.dry_run,
+        "options": dict(attributes.options) or None,
+    }
+    if attributes.subresource:
+        request |= {"subResource": attributes.subresource, "requestSubResource": attributes.subresource}
+    if attributes.namespace:
+        request["namespace"] = attributes.namespace
+    return request
+
+
+def user_info(user: User) -> Object:
+    """authentication/v1 UserInfo."""
+    info: Object = {"username": user.name}
+    if user.uid:
+        info["uid"] = user.uid
+    if user.groups:
+        info["groups"] = list(user.groups)
+    if user.extra:
+        info["extra"] = {name: list(values) for name, values in user.extra.items()}
+    return info
+
+
+class Scene:
+    """The values of one request for any number of expressions, with a policy's parameters and variables."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        attributes: Attributes,
+        params: Object | None = None,
+        variables: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        self._ctx, self._attributes = ctx, attributes
+        resource = attributes.resource
+        about = {"group": resource.group, "resource": resource.plural, "namespace": attributes.namespace}
+        about |= {"subresource": attributes.subresource, "name": attributes.name}
+        self._base: dict[str, Any] = {
+            "object": attributes.obj,
+            "oldObject": attributes.old,
+            "request": request_of(attributes),
+            "authorizer": {"requestResource": about},
+            "namespaceObject": namespace_of(ctx, attributes) if resource.namespaced else None,
+            "params": params,
+            "variables": {},
+        }
+        self._failed: dict[str, str] = {}
+        for each in variables:
+            try:
+                self._base["variables"] = {**self._base["variables"], each["name"]: self.evaluate(each["expression"])}
+            except Failed as error:
+                # Only an expression that uses it may fail by it.
+                self._failed[each["name"]] = str(error)
+
+    def evaluate(self, expression: str) -> Any:
+        """The expression's value. Raises Failed."""
+        for name in _NAMED.findall(expression):
+            if name in self._failed:
+                raise Failed(self._failed[name])
+        try:
+            return cel.program(expression, VARIABLES).eval(self._base, self._check)
+        except cel.CompileError as error:
+            raise Failed(f"compilation error: compilation failed: {error}") from error
+        except cel.EvalError as error:
+            raise Failed(f"expression '{expression}' resulted in error: {error}") from error
+
+    def _check(self, about: Mapping[str, Any]) -> tuple[bool, str]:
+        user = self._attributes.user
+        if "serviceAccount" in about:
+            namespace, _, name = about["serviceAccount"].partition(":")
+            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+            user = User(name=f"system:serviceaccount:{namespace}:{name}", groups=groups)
+        resource = about.get("requestResource", {}) | about if "resource" not in about else about
+        asked = authz.Attributes(
+            user=user,
+            verb=about["verb"],
+            group=resource.get("group", ""),
+            version="*",
+            resource="" if "path" in about else resource.get("resource", ""),
+            subresource=resource.get("subresource", ""),
+            namespace=resource.get("namespace", ""),
+            name=resource.get("name", ""),
+            path=about.get("path", ""),
+        )
+        decision = _now(self._ctx.authorizer.authorize(asked))
+        return decision.allowed, decision.reason
+
+
+def _now(answer: Any) -> authz.Decision:
+    """An authorizer may not block, so that its answer is there at the first step."""
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        decision: authz.Decision = done.value
+        return decision
+    answer.close()
+    return authz.NO_OPINION
+
+
+def conditions_hold(scene: Scene, conditions: Sequence[Mapping[str, str]]) -> bool:
+    """Whether all match conditions hold; one that is false outweighs one that fails. Raises Failed."""
+    failed: Failed | None = None
+    for each in conditions:
+        try:
+            if scene.evaluate(each["expression"]) is not True:
+                return False
+        except Failed as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return True

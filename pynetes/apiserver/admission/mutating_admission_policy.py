@@ -1,0 +1,93 @@
+"""MutatingAdmissionPolicy: changes that CEL expressions make, as apply configurations or JSON patches.
+
+The expressions construct objects (`Object{spec: Object.spec{replicas: 3}}`, `JSONPatch{op: "add", …}`). The
+runtime knows no such types, so that constructors are rewritten as maps before they are compiled.
+"""
+
+import re
+
+from pynetes.apis.admissionregistration import mutatingadmissionpolicies as policies
+from pynetes.apis.admissionregistration import mutatingadmissionpolicybindings as bindings
+from pynetes.apiserver.admission.attributes import CONNECT, DELETE, Attributes, Policy
+from pynetes.apiserver.admission.expressions import Failed, Scene
+from pynetes.apiserver.admission.policies import Application, applications
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import apply, errors, patch, schema
+from pynetes.machinery.meta import Object
+
+_TOKEN = re.compile(
+    r"""(?P<text>[rRbB]*(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"))"""
+    r"""|(?P<make>\b(?:Object(?:\.[A-Za-z_]\w*)*|JSONPatch)\s*\{)|(?P<open>[{\[(])|(?P<close>[}\])])"""
+    r"""|(?P<field>\b[A-Za-z_]\w*(?=\s*:))""",
+    re.DOTALL,
+)
+
+
+def as_maps(expression: str) -> str:
+    """The expression with constructors written as maps."""
+    out, last = [], 0
+    nesting: list[bool] = []
+    for token in _TOKEN.finditer(expression):
+        out.append(expression[last : token.start()])
+        last, text = token.end(), token[0]
+        if token["make"]:
+            nesting.append(True)
+            text = "{"
+        elif token["open"]:
+            nesting.append(False)
+        elif token["close"]:
+            if nesting:
+                nesting.pop()
+        elif token["field"] and nesting and nesting[-1] and _begins_member(expression, token.start()):
+            text = f'"{text}"'
+        out.append(text)
+    return "".join([*out, expression[last:]])
+
+
+def _begins_member(expression: str, at: int) -> bool:
+    """Whether a name stands where a field's does, and not after the ? of a condition."""
+    before = expression[:at].rstrip()
+    return before.endswith(("{", ",", "{?", ",?"))
+
+
+class MutatingAdmissionPolicy(Policy):
+    """Each policy sees what the ones before have made of the object."""
+
+    name = "MutatingAdmissionPolicy"
+
+    async def admit(self, ctx: Context, attributes: Attributes) -> None:
+        """Change the object. Raises StatusError where a policy fails that must not."""
+        if attributes.obj is None or attributes.operation in (DELETE, CONNECT):
+            return
+        for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
+            spec = application.policy["spec"]
+            try:
+                if application.error:
+                    raise Failed(application.error)
+                for mutation in spec.get("mutations") or ():
+                    changed = _mutated(attributes, application, mutation)
+                    attributes.obj.clear()
+                    attributes.obj.update(changed)
+                    scene = Scene(ctx, attributes, application.params, spec.get("variables") or ())
+                    application = application._replace(scene=scene)
+            except Failed as error:
+                if spec.get("failurePolicy") != "Ignore":
+                    binding = application.binding["metadata"]["name"]
+                    text = f"policy '{application.name}' with binding '{binding}' denied request: {error}"
+                    raise attributes.forbidden(text) from error
+
+
+def _mutated(attributes: Attributes, application: Application, mutation: Object) -> Object:
+    obj = attributes.obj
+    assert obj is not None
+    try:
+        if mutation["patchType"] == "JSONPatch":
+            steps = application.scene.evaluate(as_maps(mutation["jsonPatch"]["expression"]))
+            return patch.json_patch(obj, steps)
+        wanted = application.scene.evaluate(as_maps(mutation["applyConfiguration"]["expression"]))
+    except (errors.StatusError, ValueError, KeyError, TypeError) as error:
+        raise Failed(f"error applying patch: {error}") from error
+    if not isinstance(wanted, dict):
+        raise Failed("the expression must make an Object")
+    merged: Object = apply.merge(schema.of(attributes.resource, attributes.version).type, obj, wanted)
+    return merged

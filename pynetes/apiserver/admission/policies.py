@@ -1,0 +1,108 @@
+"""What validating and mutating admission policies share: which of them apply to a request, and with what parameters."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pynetes import apis
+from pynetes.apiserver.admission import matching
+from pynetes.apiserver.admission.attributes import Attributes
+from pynetes.apiserver.admission.expressions import Failed, Scene, conditions_hold
+from pynetes.apiserver.objects import Context
+from pynetes.machinery import labels
+from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
+
+#: Reviews answer questions about rights; policies do not see them.
+_REVIEWS = frozenset(
+    {
+        "localsubjectaccessreviews",
+        "selfsubjectaccessreviews",
+        "selfsubjectreviews",
+        "selfsubjectrulesreviews",
+        "subjectaccessreviews",
+        "tokenreviews",
+    }
+)
+_NONE_FOUND = "no params found for policy binding with `Deny` parameterNotFoundAction"
+
+
+class Application(NamedTuple):
+    """A policy, bound, for one set of parameters; error says why it cannot be evaluated."""
+
+    policy: Object
+    binding: Object
+    scene: Scene
+    params: Object | None = None
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the policy."""
+        return str(self.policy["metadata"]["name"])
+
+
+def applications(ctx: Context, attributes: Attributes, policies: Resource, bindings: Resource) -> Iterator[Application]:
+    """Every policy that the request is subject to, once per binding and parameter object.
+
+    A generator: a mutating policy sees what the one before has changed."""
+    if matching.exempt(attributes) or attributes.resource.plural in _REVIEWS:
+        return
+    bound: dict[str, list[Object]] = {}
+    for binding in ctx.objects.list(bindings):
+        bound.setdefault(binding["spec"]["policyName"], []).append(binding)
+    if not bound:
+        return
+    for policy in sorted(ctx.objects.list(policies), key=lambda each: str(each["metadata"]["name"])):
+        mine = bound.get(policy["metadata"]["name"], ())
+        if mine and matching.constrained(ctx, attributes, policy["spec"].get("matchConstraints")):
+            for binding in mine:
+                if matching.constrained(ctx, attributes, binding["spec"].get("matchResources")):
+                    yield from _bound(ctx, attributes, policy, binding)
+
+
+def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object) -> Iterator[Application]:
+    spec, scene = policy["spec"], Scene(ctx, attributes)
+    try:
+        found = _params(ctx, attributes, spec.get("paramKind"), binding["spec"].get("paramRef"))
+    except Failed as error:
+        yield Application(policy, binding, scene, None, f"failed to configure binding: {error}")
+        return
+    for params in found:
+        own = Scene(ctx, attributes, params)
+        try:
+            if not conditions_hold(own, spec.get("matchConditions") or ()):
+                continue
+        except Failed as error:
+            yield Application(policy, binding, own, params, str(error))
+            continue
+        own = Scene(ctx, attributes, params, spec.get("variables") or ())
+        yield Application(policy, binding, own, params)
+
+
+def _params(ctx: Context, attributes: Attributes, kind: Object | None, ref: Object | None) -> list[Object | None]:
+    if kind is None or ref is None:
+        return [None]
+    resource = (
+        ctx.kind(kind["apiVersion"], kind["kind"]) if ctx.kind else apis.by_kind(kind["apiVersion"], kind["kind"])
+    )
+    if resource is None:
+        raise Failed(f"failed to find resource referenced by paramKind: '{_gvk(kind)}'")
+    namespace = (ref.get("namespace") or attributes.namespace) if resource.namespaced else ""
+    if resource.namespaced and not namespace:
+        raise Failed("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")
+    found: list[Object | None] = []
+    if ref.get("name"):
+        one = ctx.objects.get(resource, Key(namespace, ref["name"]))
+        found = [one] if one is not None else []
+    else:
+        selector = labels.from_label_selector(ref.get("selector"))
+        every = ctx.objects.list(resource, namespace)
+        found = [each for each in every if selector.matches(each["metadata"].get("labels") or {})]
+    if not found and ref.get("parameterNotFoundAction") == "Deny":
+        raise Failed(_NONE_FOUND)
+    return found
+
+
+def _gvk(kind: Object) -> str:
+    group, _, version = str(kind["apiVersion"]).rpartition("/")
+    return f"{group}/{version}, Kind={kind['kind']}"

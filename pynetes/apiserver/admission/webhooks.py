@@ -1,0 +1,148 @@
+"""MutatingAdmissionWebhook and ValidatingAdmissionWebhook: requests reviewed by servers of the cluster's users."""
+
+import asyncio
+import base64
+import copy
+import uuid
+from collections.abc import Iterator
+
+import orjson
+
+from pynetes.apis.admissionregistration import mutatingwebhookconfigurations, validatingwebhookconfigurations
+from pynetes.apiserver.admission import matching
+from pynetes.apiserver.admission.attributes import Attributes, Policy
+from pynetes.apiserver.admission.expressions import Failed, Scene, conditions_hold, request_of
+from pynetes.apiserver.objects import Context
+from pynetes.apiserver.webhooks import CallFailed, call
+from pynetes.machinery import errors, patch
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
+
+_SAFE = ("None", "NoneOnDryRun")
+
+
+def _hooks(ctx: Context, attributes: Attributes, configurations: Resource) -> Iterator[Object]:
+    """The webhooks that the request is for, in the order of their configurations' names."""
+    if matching.exempt(attributes):
+        return
+    for configuration in sorted(ctx.objects.list(configurations), key=lambda each: str(each["metadata"]["name"])):
+        for hook in configuration.get("webhooks") or ():
+            if _wanted(ctx, attributes, hook):
+                yield hook
+
+
+def _wanted(ctx: Context, attributes: Attributes, hook: Object) -> bool:
+    equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
+    rules = hook.get("rules") or ()
+    if not any(matching.rule_matches(rule, attributes, equivalent=equivalent) for rule in rules):
+        return False
+    if not matching.selected(ctx, attributes, hook):
+        return False
+    conditions = hook.get("matchConditions") or ()
+    if not conditions:
+        return True
+    try:
+        return conditions_hold(Scene(ctx, attributes), conditions)
+    except Failed as error:
+        if hook.get("failurePolicy") == "Ignore":
+            return False
+        raise attributes.forbidden(str(error)) from error
+
+
+async def _ask(ctx: Context, attributes: Attributes, hook: Object) -> Object | None:
+    """The webhook's response; None where it failed and may. Raises StatusError."""
+    name = hook["name"]
+    if attributes.dry_run and hook.get("sideEffects") not in _SAFE:
+        raise errors.bad_request(f'admission webhook "{name}" does not support dry run')
+    version = next((each for each in hook.get("admissionReviewVersions") or () if each in ("v1", "v1beta1")), "v1")
+    uid = str(uuid.uuid4())
+    request = {"uid": uid, **request_of(attributes), "object": attributes.obj, "oldObject": attributes.old}
+    review = {"kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": request}
+    try:
+        answer = await call(ctx.objects, hook["clientConfig"], review, hook.get("timeoutSeconds") or 10)
+        response = _checked(answer, review, uid)
+    except CallFailed as error:
+        if hook.get("failurePolicy") == "Ignore":
+            return None
+        raise errors.internal(f'failed calling webhook "{name}": failed to call webhook: {error}') from error
+    attributes.warnings.extend(response.get("warnings") or ())
+    if not response.get("allowed"):
+        raise _denied(name, response.get("status") or {})
+    return response
+
+
+def _checked(answer: Object, review: Object, uid: str) -> Object:
+    wanted = f"{review['apiVersion']}, Kind=AdmissionReview"
+    found = f"{answer.get('apiVersion', '')}, Kind={answer.get('kind', '')}"
+    if found != wanted:
+        raise CallFailed(f"expected webhook response of {wanted}, got {found}")
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise CallFailed("webhook response was absent")
+    if response.get("uid") != uid:
+        raise CallFailed(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
+    return response
+
+
+def _denied(name: str, result: Object) -> StatusError:
+    said = result.get("message") or result.get("reason")
+    text = f'admission webhook "{name}" denied the request' + (f": {said}" if said else " without explanation")
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, **result, "status": "Failure", "message": text}
+    status["code"] = max(int(result.get("code") or 0), 400)
+    return StatusError(status)
+
+
+class MutatingAdmissionWebhook(Policy):
+    """One after the other; those that ask for it see the object again once others have changed it."""
+
+    name = "MutatingAdmissionWebhook"
+
+    async def admit(self, ctx: Context, attributes: Attributes) -> None:
+        """Change the object as they say. Raises StatusError."""
+        called: list[tuple[Object, bytes]] = []
+        for hook in _hooks(ctx, attributes, mutatingwebhookconfigurations.RESOURCE):
+            await self._apply(ctx, attributes, hook)
+            called.append((hook, orjson.dumps(attributes.obj)))
+        for hook, left in called:
+            if hook.get("reinvocationPolicy") == "IfNeeded" and orjson.dumps(attributes.obj) != left:
+                await self._apply(ctx, attributes, hook)
+
+    async def _apply(self, ctx: Context, attributes: Attributes, hook: Object) -> None:
+        response = await _ask(ctx, attributes, hook)
+        if response is None or not response.get("patch") or attributes.obj is None:
+            return
+        try:
+            steps = orjson.loads(base64.b64decode(response["patch"]))
+            changed = patch.json_patch(copy.deepcopy(attributes.obj), steps)
+        except ValueError as error:
+            if hook.get("failurePolicy") == "Ignore":
+                return
+            raise errors.internal(f'failed calling webhook "{hook["name"]}": {error}') from error
+        attributes.obj.clear()
+        attributes.obj.update(changed)
+
+
+class ValidatingAdmissionWebhook(Policy):
+    """All at once; the first refusal, in order, is answered."""
+
+    name = "ValidatingAdmissionWebhook"
+
+    async def validate(self, ctx: Context, attributes: Attributes) -> None:
+        """Raises StatusError."""
+        hooks = list(_hooks(ctx, attributes, validatingwebhookconfigurations.RESOURCE))
+        if not hooks:
+            return
+        refused: dict[int, StatusError] = {}
+
+        async def ask(number: int, hook: Object) -> None:
+            try:
+                await _ask(ctx, attributes, hook)
+            except StatusError as error:
+                refused[number] = error
+
+        async with asyncio.TaskGroup() as group:
+            for number, hook in enumerate(hooks):
+                group.create_task(ask(number, hook))
+        if refused:
+            raise refused[min(refused)]

@@ -1,0 +1,120 @@
+"""CEL as Kubernetes speaks it: the one seam to the CEL runtime.
+
+    done = program("self.min <= self.max", ("self",))
+    done.eval({"self": {"min": 1, "max": 2}})
+
+Values are plain JSON. Kubernetes' own types (Quantity, IP, CIDR, URL, version) are carried as their texts, because the
+runtime knows no types of Python's; the functions of `libraries` read them again. Errors are worded as upstream's
+runtime words them, because clients print them.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+from pynetes.machinery.cel import libraries
+from pynetes.machinery.cel.libraries import Check
+
+_CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
+_KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
+_INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
+
+#: Answers the authorizer's questions while a program runs that may ask them.
+_CHECK: ContextVar[Check | None] = ContextVar("check", default=None)
+
+
+class CompileError(Exception):
+    """The expression is not valid; the text is the compiler's."""
+
+
+class EvalError(Exception):
+    """The expression failed for these values."""
+
+
+class Program:
+    """A compiled expression."""
+
+    def __init__(self, source: str, expression: cel.Expression) -> None:
+        self.source = source
+        self._expression = expression
+
+    @property
+    def kind(self) -> str:
+        """The name of the result's type: BOOL, STRING, DYN, …"""
+        return str(self._expression.return_type().name())
+
+    def eval(self, data: Mapping[str, Any], check: Check | None = None) -> Any:
+        """The value as plain JSON. Raises EvalError."""
+        token = _CHECK.set(check)
+        try:
+            result = self._expression.eval(data=dict(data))
+            kind = result.type().name()
+            value = result.plain_value()
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            raise EvalError(_worded(str(error))) from error
+        finally:
+            _CHECK.reset(token)
+        if kind == "ERROR":
+            raise EvalError(_worded(str(value)))
+        return value
+
+
+def _worded(text: str) -> str:
+    text = _CODE.sub("", text)
+    if found := _KEY.search(text):
+        return f"no such key: {found[1]}"
+    if found := _INDEX.search(text):
+        return f"index out of bounds: {found[1]}"
+    if "divide by zero" in text:
+        return "division by zero"
+    if "No matching overloads" in text or "non-message type" in text:
+        return "no such overload"
+    return text
+
+
+def _extensions() -> list[cel.CelExtensionBase]:
+    return [
+        ext_strings.ExtStrings(),
+        ext_math.ExtMath(),
+        ext_optional.ExtOptional(),
+        ext_bindings.ExtBindings(),
+        ext_encoders.ExtEncoders(),
+    ]
+
+
+@lru_cache(maxsize=64)
+def _environment(variables: tuple[str, ...]) -> cel.Env:
+    return environment(dict.fromkeys(variables, cel.Type.DYN))
+
+
+def environment(variables: Mapping[str, cel.Type], pool: Any = None) -> cel.Env:
+    """An environment with Kubernetes' libraries."""
+    return cel.NewEnv(
+        descriptor_pool=pool,
+        variables=dict(variables),
+        extensions=_extensions(),
+        functions=libraries.functions(_CHECK.get),
+    )
+
+
+def compiled(env: cel.Env, source: str) -> Program:
+    """The program in this environment. Raises CompileError."""
+    try:
+        return Program(source, env.compile(source))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CompileError(_CODE.sub("", _CODE.sub("", str(error)))) from error
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str, variables: tuple[str, ...]) -> Program:
+    return compiled(_environment(variables), source)
+
+
+def program(source: str, variables: Sequence[str]) -> Program:
+    """The program, with variables of any type; kept. Raises CompileError."""
+    return _compiled(source, tuple(variables))

@@ -1,0 +1,265 @@
+"""The functions that Kubernetes adds to CEL: quantities, addresses, URLs, regular expressions, lists, sets, versions,
+and the authorizer's questions.
+"""
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, quote, urlsplit
+
+from cel_expr_python import cel
+
+from pynetes.machinery import quantity
+
+#: Answers a question to the authorizer: (allowed, reason).
+Check: TypeAlias = Callable[[Mapping[str, Any]], tuple[bool, str]]
+Impl: TypeAlias = Callable[..., Any]
+
+_T = cel.Type
+_S, _B, _I, _D = _T.STRING, _T.BOOL, _T.INT, _T.DYN
+_LIST, _MAP = _T.List(_T.DYN), _T.Map(_T.DYN, _T.DYN)
+_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+
+
+def _valid(read: Callable[[str], Any]) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            read(text)
+        except (ValueError, KeyError):
+            return False
+        return True
+
+    return check
+
+
+def _quantity(text: str) -> str:
+    return str(quantity.parse(text))
+
+
+def _ip(text: str) -> str:
+    if "%" in text:
+        raise ValueError(f"IP Address {text!r} with zone value is not allowed")
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"IP Address {text!r} parse error during conversion from string: {error}") from error
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        raise ValueError(f"IPv4-mapped IPv6 address {text!r} is not allowed")
+    return str(found)
+
+
+def _cidr(text: str) -> str:
+    if "/" not in text:
+        raise ValueError(f"CIDR {text!r} parse error during conversion from string: no '/'")
+    return str(ipaddress.ip_interface(text))
+
+
+def _net(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_interface(text).network
+
+
+def _contains(outer: str, inner: str) -> bool:
+    one, other = _net(outer), _net(inner)
+    return one.version == other.version and other.subnet_of(one)  # type: ignore[arg-type]
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if not (parts.scheme or text.startswith("/")):
+        raise ValueError(f"URL parse error during conversion from string: parse {text!r}: invalid URI for request")
+    return text
+
+
+def _hostname(text: str) -> str:
+    host = urlsplit(text).netloc.rpartition("@")[2]
+    return host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+
+
+def _semver(text: str) -> str:
+    if not _SEMVER.fullmatch(text):
+        raise ValueError(f"not a semantic version: {text!r}")
+    return text
+
+
+def _version(text: str) -> tuple[Any, ...]:
+    found = _SEMVER.fullmatch(text)
+    if not found:
+        raise ValueError("no such overload")
+    before = [(not part.isdigit(), int(part) if part.isdigit() else part) for part in (found[4] or "").split(".")]
+    return (int(found[1]), int(found[2]), int(found[3]), not found[4], before if found[4] else [])
+
+
+def _order(one: str, other: str) -> int:
+    """Of two quantities or two versions; both are carried as texts."""
+    both = (one, other)
+    left, right = (
+        [_version(text) for text in both]
+        if all(_SEMVER.fullmatch(text) for text in both)
+        else [quantity.parse(text).nanos for text in both]
+    )
+    return bool(left > right) - bool(left < right)  # type: ignore[operator]
+
+
+def _sorted(items: list[Any]) -> bool:
+    return all(one <= other for one, other in itertools.pairwise(items))
+
+
+def _least(choose: Impl) -> Impl:
+    def apply(items: list[Any]) -> Any:
+        if not items:
+            raise ValueError("min/max called on empty list")
+        return choose(items)
+
+    return apply
+
+
+def _decl(name: str, *overloads: tuple[Any, list[Any], bool, Impl]) -> cel.FunctionDecl:
+    made = [
+        cel.Overload(f"k8s_{name.replace('.', '_')}_{number}", result, parameters, member, impl)
+        for number, (result, parameters, member, impl) in enumerate(overloads)
+    ]
+    return cel.FunctionDecl(name, made)
+
+
+def functions(check: Callable[[], Check | None]) -> list[cel.FunctionDecl]:
+    """All of them; check finds who answers the authorizer's questions."""
+    return [*_texts(), *_addresses(), *_urls(), *_collections(), *_authorizer(check)]
+
+
+def _texts() -> list[cel.FunctionDecl]:
+    def binary(sign: int) -> Impl:
+        def apply(one: str, other: str | int) -> str:
+            amount = quantity.parse(other)
+            return str(quantity.parse(one) + (amount if sign > 0 else -amount))
+
+        return apply
+
+    def part(index: int) -> Impl:
+        return lambda text: _version(text)[index]
+
+    def find(text: str, pattern: str) -> str:
+        found = re.search(pattern, text)
+        return found[0] if found else ""
+
+    def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
+        found = [match[0] for match in re.finditer(pattern, text)]
+        return found if limit < 0 else found[:limit]
+
+    def nanos(text: str) -> int:
+        return quantity.parse(text).nanos
+
+    return [
+        _decl("quantity", (_S, [_S], False, _quantity)),
+        _decl("isQuantity", (_B, [_S], False, _valid(quantity.parse))),
+        _decl("isInteger", (_B, [_S], True, lambda q: nanos(q) % quantity.NANO == 0)),
+        _decl("asInteger", (_I, [_S], True, lambda q: quantity.parse(q).value())),
+        _decl("asApproximateFloat", (_T.DOUBLE, [_S], True, lambda q: nanos(q) / quantity.NANO)),
+        _decl("sign", (_I, [_S], True, lambda q: (nanos(q) > 0) - (nanos(q) < 0))),
+        _decl("add", (_S, [_S, _S], True, binary(1)), (_S, [_S, _I], True, binary(1))),
+        _decl("sub", (_S, [_S, _S], True, binary(-1)), (_S, [_S, _I], True, binary(-1))),
+        _decl("isGreaterThan", (_B, [_S, _S], True, lambda one, other: _order(one, other) > 0)),
+        _decl("isLessThan", (_B, [_S, _S], True, lambda one, other: _order(one, other) < 0)),
+        _decl("compareTo", (_I, [_S, _S], True, _order)),
+        _decl("semver", (_S, [_S], False, _semver)),
+        _decl("isSemver", (_B, [_S], False, _valid(_semver))),
+        _decl("major", (_I, [_S], True, part(0))),
+        _decl("minor", (_I, [_S], True, part(1))),
+        _decl("patch", (_I, [_S], True, part(2))),
+        _decl("find", (_S, [_S, _S], True, find)),
+        _decl("findAll", (_T.List(_S), [_S, _S], True, find_all), (_T.List(_S), [_S, _S, _I], True, find_all)),
+        _decl("jsonpatch.escapeKey", (_S, [_S], False, lambda key: key.replace("~", "~0").replace("/", "~1"))),
+    ]
+
+
+def _addresses() -> list[cel.FunctionDecl]:
+    def about(name: str) -> Impl:
+        return lambda text: bool(getattr(ipaddress.ip_address(text), name))
+
+    def multicast(text: str) -> bool:
+        address = ipaddress.ip_address(text)
+        return address in ipaddress.ip_network("224.0.0.0/24" if address.version == 4 else "ff02::/16")
+
+    def unicast(text: str) -> bool:
+        address = ipaddress.ip_address(text)
+        special = address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
+        return not special and text != "255.255.255.255"
+
+    def canonical(text: str) -> bool:
+        return _ip(text) == text
+
+    return [
+        _decl("ip", (_S, [_S], False, _ip), (_S, [_S], True, lambda text: str(ipaddress.ip_interface(text).ip))),
+        _decl("isIP", (_B, [_S], False, _valid(_ip))),
+        _decl("ip.isCanonical", (_B, [_S], False, canonical)),
+        _decl("family", (_I, [_S], True, lambda text: ipaddress.ip_address(text).version)),
+        _decl("isUnspecified", (_B, [_S], True, about("is_unspecified"))),
+        _decl("isLoopback", (_B, [_S], True, about("is_loopback"))),
+        _decl("isLinkLocalMulticast", (_B, [_S], True, multicast)),
+        _decl("isLinkLocalUnicast", (_B, [_S], True, about("is_link_local"))),
+        _decl("isGlobalUnicast", (_B, [_S], True, unicast)),
+        _decl("cidr", (_S, [_S], False, _cidr)),
+        _decl("isCIDR", (_B, [_S], False, _valid(_cidr))),
+        _decl("containsIP", (_B, [_S, _S], True, lambda net, ip: ipaddress.ip_address(ip) in _net(net))),
+        _decl("containsCIDR", (_B, [_S, _S], True, _contains)),
+        _decl("masked", (_S, [_S], True, lambda text: str(_net(text)))),
+        _decl("prefixLength", (_I, [_S], True, lambda text: _net(text).prefixlen)),
+    ]
+
+
+def _urls() -> list[cel.FunctionDecl]:
+    return [
+        _decl("url", (_S, [_S], False, _url)),
+        _decl("isURL", (_B, [_S], False, _valid(_url))),
+        _decl("getScheme", (_S, [_S], True, lambda text: urlsplit(text).scheme)),
+        _decl("getHost", (_S, [_S], True, lambda text: urlsplit(text).netloc.rpartition("@")[2])),
+        _decl("getHostname", (_S, [_S], True, _hostname)),
+        _decl("getPort", (_S, [_S], True, lambda text: str(urlsplit(text).port or ""))),
+        _decl("getEscapedPath", (_S, [_S], True, lambda text: quote(urlsplit(text).path, safe="/%:@!$&'()*+,;=~"))),
+        _decl(
+            "getQuery",
+            (_MAP, [_S], True, lambda text: parse_qs(urlsplit(text).query, keep_blank_values=True)),
+        ),
+    ]
+
+
+def _collections() -> list[cel.FunctionDecl]:
+    def within(outer: list[Any], inner: list[Any]) -> bool:
+        return all(each in outer for each in inner)
+
+    return [
+        _decl("isSorted", (_B, [_LIST], True, _sorted)),
+        _decl("sum", (_D, [_LIST], True, sum)),
+        _decl("min", (_D, [_LIST], True, _least(min))),
+        _decl("max", (_D, [_LIST], True, _least(max))),
+        _decl("sets.contains", (_B, [_LIST, _LIST], False, within)),
+        _decl("sets.equivalent", (_B, [_LIST, _LIST], False, lambda a, b: within(a, b) and within(b, a))),
+        _decl("sets.intersects", (_B, [_LIST, _LIST], False, lambda a, b: any(each in a for each in b))),
+    ]
+
+
+def _authorizer(check: Callable[[], Check | None]) -> list[cel.FunctionDecl]:
+    def narrowed(field: str) -> tuple[Any, list[Any], bool, Impl]:
+        return (_MAP, [_MAP, _S], True, lambda about, value: {**about, field: value})
+
+    def account(about: Mapping[str, Any], namespace: str, name: str) -> Mapping[str, Any]:
+        return {**about, "serviceAccount": f"{namespace}:{name}"}
+
+    def ask(about: Mapping[str, Any], verb: str = "") -> Mapping[str, Any]:
+        answer = check()
+        if answer is None:
+            return {"allowed": False, "reason": "", "error": "nobody to ask"}
+        allowed, reason = answer({**about, "verb": verb})
+        return {"allowed": allowed, "reason": reason, "error": ""}
+
+    return [
+        *(_decl(name, narrowed(name)) for name in ("path", "group", "resource", "subresource", "namespace", "name")),
+        *(_decl(name, narrowed(name)) for name in ("fieldSelector", "labelSelector")),
+        _decl("serviceAccount", (_MAP, [_MAP, _S, _S], True, account)),
+        _decl("check", (_MAP, [_MAP, _S], True, ask)),
+        _decl("allowed", (_B, [_MAP], True, lambda answer: answer["allowed"])),
+        _decl("reason", (_S, [_MAP], True, lambda answer: answer["reason"])),
+        _decl("errored", (_B, [_MAP], True, lambda answer: bool(answer["error"]))),
+        _decl("error", (_S, [_MAP], True, lambda answer: answer["error"])),
+    ]
