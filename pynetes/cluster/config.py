@@ -144,6 +144,10 @@ class Cluster:
         home = self.node_state(node)
         return Containerd(root=home / "containerd", state=self.node_run(node), cni_conf_dir=home / "cni" / "net.d")
 
+    def leases(self, node: str) -> Path:
+        """Where CNI's host-local keeps which address of the node's pod network is whose."""
+        return self.node_state(node) / "cni" / "leases"
+
     def save(self) -> None:
         """Write cluster.json."""
         self.state.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,15 @@ async def remove_node(cluster: Cluster, node: str) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
+async def forget_networks(cluster: Cluster) -> None:
+    """After a reboot: addresses are leased to pods that are no more, and would run out one reboot after the other."""
+    leases = [path for node in nodes(cluster) if (path := cluster.leases(node)).is_dir()]
+    if leases:
+        await network.cleanup(cluster.name)
+    for folder in leases:
+        shutil.rmtree(folder)
+
+
 def kept_logs(cluster: Cluster) -> Path:
     """Where the logs of a cluster that could not be made are kept."""
     return Path("/var/log/pynetes") / cluster.name

@@ -174,8 +174,7 @@ def _unchanged(cluster: Cluster, before: Cluster | None) -> None:
 
 async def _alive(cluster: Cluster) -> bool:
     """Whether anything of it runs, with or without a supervisor."""
-    strays = process.leftovers(cluster.run)
-    return bool(strays) or await _running(cluster) is not None
+    return any(process.marked(cluster.run)) or await _running(cluster) is not None
 
 
 async def _running(cluster: Cluster) -> Object | None:
@@ -203,6 +202,8 @@ async def _network(bringup: Bringup) -> str:
     bringup.planned = plan
     # Before anything is made, so that `down` and `reset` find it whatever happens next.
     cluster.save()
+    if not await _alive(cluster):
+        await teardown.forget_networks(cluster)
     for node in teardown.surplus(cluster):
         await teardown.remove_node(cluster, node)
     for place in plan.nodes:
@@ -332,7 +333,7 @@ async def _pods(bringup: Bringup) -> str:
     for node in plan.nodes:
         home = cluster.containerd(node.name).cni_conf_dir
         assigned = dataclasses.replace(node, pod_cidr=cidrs[node.name])
-        network.write_cni_conf(plan, assigned, conf_dir=home, data_dir=home.parent / "leases")
+        network.write_cni_conf(plan, assigned, conf_dir=home, data_dir=cluster.leases(node.name))
     await network.ensure_routes(plan, cidrs)
     return ", ".join(f"{name} {cidr}" for name, cidr in cidrs.items())
 

@@ -87,6 +87,9 @@ def test_a_reboot_is_survived(again: Cluster) -> None:
     again.run("wait", "--for=condition=Ready", "pod", "-l", "app=w", "--timeout=60s")
     again.run("rollout", "status", "deployment/w", "--timeout=60s")
     assert {pod["metadata"]["name"] for pod in again.json("get", "pods", "-l", "app=w")["items"]} == pods
+    addresses = {pod["status"]["podIP"] for pod in again.json("get", "pods", "-A")["items"]}
+    leased = {path.name for path in STATE.glob("nodes/*/cni/leases/*/10.*")}
+    assert leased == addresses
 
 
 def test_reset_needs_no_configuration_and_nobody_to_ask(again: Cluster, before: Traces) -> None:
