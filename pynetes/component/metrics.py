@@ -49,9 +49,14 @@ class Counter:
         """The sample, 0 when there is none yet."""
         return self._values.get(labels, 0.0)
 
+    def discard(self, matches: Callable[[tuple[str, ...]], bool]) -> None:
+        """Forget the samples whose label values match, when what they counted is gone."""
+        for labels in [labels for labels in self._values if matches(labels)]:
+            del self._values[labels]
+
     def lines(self) -> Iterator[str]:
         for labels, value in tuple(self._values.items()):
-            yield f"{self.name}{_braces(self._labels, labels)} {_number(value)}"
+            yield f"{self.name}{labels_text(self._labels, labels)} {number_text(value)}"
 
 
 class Gauge:
@@ -87,7 +92,7 @@ class Gauge:
 
     def lines(self) -> Iterator[str]:
         for labels, value in self._read() if self._read else tuple(self._values.items()):
-            yield f"{self.name}{_braces(self._labels, labels)} {_number(value)}"
+            yield f"{self.name}{labels_text(self._labels, labels)} {number_text(value)}"
 
 
 class Histogram:
@@ -115,11 +120,11 @@ class Histogram:
 
     def lines(self) -> Iterator[str]:
         for labels, counts in tuple(self._counts.items()):
-            bounds = [*(_number(bound) for bound in self._bounds), "+Inf"]
+            bounds = [*(number_text(bound) for bound in self._bounds), "+Inf"]
             for bound, total in zip(bounds, accumulate(counts), strict=True):
-                yield f"{self.name}_bucket{_braces((*self._labels, 'le'), (*labels, bound))} {total}"
-            suffix = _braces(self._labels, labels)
-            yield f"{self.name}_sum{suffix} {_number(self._sums[labels])}"
+                yield f"{self.name}_bucket{labels_text((*self._labels, 'le'), (*labels, bound))} {total}"
+            suffix = labels_text(self._labels, labels)
+            yield f"{self.name}_sum{suffix} {number_text(self._sums[labels])}"
             yield f"{self.name}_count{suffix} {sum(counts)}"
 
 
@@ -167,7 +172,8 @@ class Registry:
         return "\n".join([*out, ""])
 
 
-def _braces(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+def labels_text(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """The label set of a sample."""
     if not names:
         return ""
     return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)) + "}"
@@ -177,7 +183,8 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """A sample's number; whole ones without a fraction."""
     return str(int(value)) if value == int(value) else repr(value)
 
 

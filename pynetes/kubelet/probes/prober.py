@@ -7,6 +7,7 @@ the startup probe. A changed verdict wakes the pod's worker, which acts on it; n
 import asyncio
 from collections.abc import Callable, Iterator
 
+from pynetes.component import metrics
 from pynetes.component.clock import Clock
 from pynetes.component.tasks import Group
 from pynetes.kubelet import handlers, podspec
@@ -14,6 +15,15 @@ from pynetes.kubelet.cri.runtime import Runtime
 from pynetes.kubelet.cri.state import Container, PodRuntime, State
 from pynetes.kubelet.probes.judge import KINDS, Judge, timing
 from pynetes.machinery.meta import Object
+
+#: What /metrics/probes shows: apart from the component's own, since its size grows with the pods.
+PROBES = metrics.Registry()
+_TOTAL = PROBES.counter(
+    "prober_probe_total",
+    "Cumulative number of a liveness, readiness or startup probe for a container by result.",
+    "container", "namespace", "pod", "pod_uid", "probe_type", "result",
+)  # fmt: skip
+_RESULTS = ("successful", "failed")
 
 #: (pod, container name, kind of event, reason, message).
 Report = Callable[[Object, str, str, str, str], None]
@@ -53,6 +63,7 @@ class Prober:
         """Stop probing a pod."""
         for container_id in self._by_pod.pop(uid, set()):
             self._drop(container_id)
+        _TOTAL.discard(lambda labels: labels[3] == uid)
 
     def stop_liveness(self, uid: str) -> None:
         """A pod that terminates is no more restarted, but may still turn unready."""
@@ -102,6 +113,7 @@ class Prober:
         await self._clock.sleep(max(delay - waited, 0.0))
         while not judge.done:
             outcome = await handlers.perform(probe, target, self._runtime, timeout=timeout)
+            _TOTAL.inc(*_labels(pod, container.name, kind), _RESULTS[not outcome.success])
             if not outcome.success:
                 message = f"{kind.capitalize()} probe failed: {outcome.output}"
                 self._report(pod, container.name, "Warning", "Unhealthy", message)
@@ -112,6 +124,11 @@ class Prober:
             if judge.done:
                 return
             await self._clock.sleep(period)
+
+
+def _labels(pod: Object, container: str, kind: str) -> tuple[str, str, str, str, str]:
+    metadata = pod["metadata"]
+    return container, metadata["namespace"], metadata["name"], metadata["uid"], kind.capitalize()
 
 
 def _told(pod: Object, container: Container, kind: str) -> bool:

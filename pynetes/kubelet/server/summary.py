@@ -1,6 +1,9 @@
-"""/stats/summary and /metrics/resource: what containers use, from the runtime's own statistics."""
+"""/stats/summary and the metrics of containers: /metrics/resource, /metrics/cadvisor, /metrics/probes."""
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -8,7 +11,11 @@ from aiohttp import web
 
 from pynetes.component import metrics
 from pynetes.kubelet.cm import usage
-from pynetes.kubelet.cri import state
+from pynetes.kubelet.cm.measure import Measured, Meter, Network
+from pynetes.kubelet.cri.runtime import RuntimeFailure
+from pynetes.kubelet.probes.prober import PROBES
+from pynetes.kubelet.server import cadvisor, resource
+from pynetes.kubelet.server.cadvisor import Group
 from pynetes.machinery import time
 from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
@@ -19,103 +26,124 @@ if TYPE_CHECKING:
 
 def add(application: web.Application, kubelet: "Kubelet") -> None:
     """Add the routes."""
+    meter = Meter()
 
-    async def summary(_request: web.Request) -> web.Response:
-        body = summarize(kubelet, await kubelet.ctx.runtime.stats(), usage.node())
+    async def summary(request: web.Request) -> web.Response:
+        brief = request.query.get("only_cpu_and_memory", "") in ("true", "1")
+        groups = list(cadvisor.groups(kubelet, meter, brief=brief))
+        layers = {} if brief else await _layers(kubelet)
+        body = summarize(kubelet.name, kubelet.clock.now(), groups, layers, usage.node())
+        if not brief:
+            body["node"]["fs"] = _disk(Path(kubelet.config.root_dir), kubelet.clock.now())
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
-    async def resource(_request: web.Request) -> web.Response:
-        text = exposition(await kubelet.ctx.runtime.stats(), usage.node())
-        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+    async def of_resources(_request: web.Request) -> web.Response:
+        return _text(resource.exposition(list(cadvisor.groups(kubelet, meter, brief=True)), usage.node()))
+
+    async def of_cadvisor(_request: web.Request) -> web.Response:
+        return _text(cadvisor.exposition(kubelet, meter))
+
+    async def of_probes(_request: web.Request) -> web.Response:
+        return _text(PROBES.text())
 
     application.router.add_get("/stats/summary", summary)
-    application.router.add_get("/metrics/resource", resource)
+    application.router.add_get("/metrics/resource", of_resources)
+    application.router.add_get("/metrics/cadvisor", of_cadvisor)
+    application.router.add_get("/metrics/probes", of_probes)
 
 
-def summarize(kubelet: "Kubelet", stats: Iterable[pb.ContainerStats], node: usage.Usage) -> Object:
+def _text(text: str) -> web.Response:
+    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _layers(kubelet: "Kubelet") -> Mapping[str, pb.ContainerStats]:
+    """What the runtime knows of each container's writable layer, by ID; nothing when it does not answer."""
+    try:
+        return {one.attributes.id: one for one in await kubelet.ctx.runtime.stats()}
+    except RuntimeFailure:
+        return {}
+
+
+def summarize(
+    node: str, at: datetime, groups: Iterable[Group], layers: Mapping[str, pb.ContainerStats], whole: usage.Usage
+) -> Object:
     """The Summary object."""
-    now = time.rfc3339(kubelet.clock.now())
+    now = time.rfc3339(at)
     pods: dict[str, Object] = {}
-    for one in stats:
-        labels = one.attributes.labels
-        uid = labels.get(state.POD_UID, "")
-        pod = pods.setdefault(
-            uid,
-            {
-                "podRef": {
-                    "name": labels.get(state.POD_NAME, ""),
-                    "namespace": labels.get(state.POD_NAMESPACE, ""),
-                    "uid": uid,
-                },
-                "startTime": now,
-                "containers": [],
-            },
-        )
-        pod["containers"].append(
-            {
-                "name": labels.get(state.CONTAINER_NAME, ""),
-                "startTime": now,
-                "cpu": {
-                    "time": now,
-                    "usageNanoCores": one.cpu.usage_nano_cores.value,
-                    "usageCoreNanoSeconds": one.cpu.usage_core_nano_seconds.value,
-                },
-                "memory": {
-                    "time": now,
-                    "usageBytes": one.memory.usage_bytes.value,
-                    "workingSetBytes": one.memory.working_set_bytes.value,
-                    "rssBytes": one.memory.rss_bytes.value,
-                },
-                "rootfs": {"time": now, "usedBytes": one.writable_layer.used_bytes.value},
-            }
-        )
+    for group in groups:
+        if not group.pod:
+            continue
+        reference = {"name": group.pod, "namespace": group.namespace, "uid": group.uid}
+        pod = pods.setdefault(group.uid, {"podRef": reference, "startTime": now, "containers": []})
+        if group.container:
+            pod["containers"].append(_container(group, layers.get(group.id), now))
+            continue
+        pod |= {"startTime": _moment(group.started) or now, **_used(group.measured, now)}
+        pod["process_stats"] = {"process_count": group.measured.processes}
+        if group.network:
+            pod["network"] = _network(group.network, now)
     for pod in pods.values():
-        pod["cpu"] = _sum(pod["containers"], "cpu", now)
-        pod["memory"] = _sum(pod["containers"], "memory", now)
+        used = [each["rootfs"]["usedBytes"] for each in pod["containers"] if "rootfs" in each]
+        if used:
+            pod["ephemeral-storage"] = {"time": now, "usedBytes": sum(used)}
     return {
         "node": {
-            "nodeName": kubelet.name,
+            "nodeName": node,
             "startTime": now,
-            "cpu": {"time": now, "usageCoreNanoSeconds": int(node.cpu_seconds * 1e9)},
-            "memory": {"time": now, "workingSetBytes": node.memory, "availableBytes": node.memory_free},
+            "cpu": {"time": now, "usageCoreNanoSeconds": int(whole.cpu_seconds * 1e9)},
+            "memory": {
+                "time": now,
+                "workingSetBytes": whole.memory,
+                "usageBytes": whole.memory,
+                "availableBytes": whole.memory_free,
+            },
         },
         "pods": list(pods.values()),
     }
 
 
-def _sum(containers: list[Object], kind: str, now: str) -> Object:
-    names = [name for name in containers[0][kind] if name != "time"]
-    return {"time": now, **{name: sum(one[kind][name] for one in containers) for name in names}}
+def _container(group: Group, layer: pb.ContainerStats | None, now: str) -> Object:
+    found = {"name": group.container, "startTime": _moment(group.started) or now, **_used(group.measured, now)}
+    if layer is not None:
+        found["cpu"]["usageNanoCores"] = layer.cpu.usage_nano_cores.value
+        used, inodes = layer.writable_layer.used_bytes.value, layer.writable_layer.inodes_used.value
+        found["rootfs"] = {"time": now, "usedBytes": used, "inodesUsed": inodes}
+    return found
 
 
-def exposition(stats: Iterable[pb.ContainerStats], node: usage.Usage) -> str:
-    """The metrics that a metrics server reads, under upstream's names."""
-    registry = metrics.Registry()
-    labels = ("container", "namespace", "pod")
-    cpu = registry.counter(
-        "container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds", *labels
-    )
-    memory = registry.gauge(
-        "container_memory_working_set_bytes", "Current working set of the container in bytes", *labels
-    )
-    pod_cpu = registry.counter(
-        "pod_cpu_usage_seconds_total", "Cumulative cpu time consumed by the pod in core-seconds", *labels[1:]
-    )
-    pod_memory: dict[tuple[str, str], int] = {}
-    for one in stats:
-        found = one.attributes.labels
-        name, namespace = found.get(state.CONTAINER_NAME, ""), found.get(state.POD_NAMESPACE, "")
-        pod = found.get(state.POD_NAME, "")
-        seconds = one.cpu.usage_core_nano_seconds.value / 1e9
-        cpu.inc(name, namespace, pod, by=seconds)
-        pod_cpu.inc(namespace, pod, by=seconds)
-        memory.set(one.memory.working_set_bytes.value, name, namespace, pod)
-        pod_memory[namespace, pod] = pod_memory.get((namespace, pod), 0) + one.memory.working_set_bytes.value
-    whole = registry.gauge("pod_memory_working_set_bytes", "Current working set of the pod in bytes", *labels[1:])
-    for (namespace, pod), size in pod_memory.items():
-        whole.set(size, namespace, pod)
-    registry.counter("node_cpu_usage_seconds_total", "Cumulative cpu time consumed by the node in core-seconds").inc(
-        by=node.cpu_seconds
-    )
-    registry.gauge("node_memory_working_set_bytes", "Current working set of the node in bytes").set(node.memory)
-    return registry.text()
+def _used(measured: Measured, now: str) -> Object:
+    memory = {
+        "time": now,
+        "usageBytes": measured.memory,
+        "workingSetBytes": measured.working_set,
+        "rssBytes": measured.rss,
+        "pageFaults": measured.faults,
+        "majorPageFaults": measured.major_faults,
+    }
+    if measured.limit:
+        memory["availableBytes"] = max(measured.limit - measured.working_set, 0)
+    return {"cpu": {"time": now, "usageCoreNanoSeconds": int(measured.cpu * 1e9)}, "memory": memory}
+
+
+def _network(interfaces: Iterable[Network], now: str) -> Object:
+    each = [
+        {
+            "name": one.name,
+            "rxBytes": one.received[0],
+            "rxErrors": one.received[2],
+            "txBytes": one.sent[0],
+            "txErrors": one.sent[2],
+        }
+        for one in interfaces
+    ]
+    return {"time": now, **each[0], "interfaces": each}
+
+
+def _moment(seconds: float) -> str:
+    return time.rfc3339(datetime.fromtimestamp(seconds, UTC)) if seconds else ""
+
+
+def _disk(root: Path, at: datetime) -> Object:
+    found = shutil.disk_usage(root)
+    sizes = {"availableBytes": found.free, "capacityBytes": found.total, "usedBytes": found.used}
+    return {"time": time.rfc3339(at), **sizes}
