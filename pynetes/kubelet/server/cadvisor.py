@@ -60,19 +60,23 @@ def groups(kubelet: "Kubelet", meter: Meter, *, brief: bool = False) -> Iterator
         runtime = kubelet.ctx.pleg.get(worker.uid)
         metadata = pod["metadata"]
         names = {"namespace": metadata["namespace"], "pod": metadata["name"], "uid": worker.uid}
-        measured = measure(parent)
-        if measured is not None:
-            started = runtime.sandbox.created.timestamp() if runtime.sandbox and runtime.sandbox.created else 0.0
-            shared = bool(pod["spec"].get("hostNetwork"))
-            network = () if shared or brief else _network(meter, parent, runtime)
-            yield Group(parent, measured, **names, started=started, network=network)
+        inside = 0
         for one in runtime.running:
             path = f"{parent}/{one.id}"
             found = measure(path)
             if found is not None:
+                inside += found.processes
                 began = one.started.timestamp() if one.started else 0.0
                 image = (podspec.find(pod, one.name) or {}).get("image") or one.image
                 yield Group(path, found, **names, container=one.name, id=one.id, image=image, started=began)
+        measured = measure(parent)
+        if measured is not None:
+            # A pod's own group holds no process: they are in those of its containers.
+            measured.processes += inside
+            started = runtime.sandbox.created.timestamp() if runtime.sandbox and runtime.sandbox.created else 0.0
+            shared = bool(pod["spec"].get("hostNetwork"))
+            network = () if shared or brief else _network(meter, parent, runtime)
+            yield Group(parent, measured, **names, started=started, network=network)
 
 
 def _network(meter: Meter, parent: str, runtime: PodRuntime) -> tuple[Network, ...]:
