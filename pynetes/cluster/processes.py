@@ -183,6 +183,7 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
         f"--hostname-override={node.name}",
         f"--cluster-cidr={cluster.pod_cidr}",
         f"--proxy-mode={cluster.proxy_mode}",
+        "--network-policy",
         _paths_socket(cluster, f"kube-proxy-{node.name}"),
     )
     yield Process(name=f"kube-proxy-{node.name}", argv=node.command(_pynetes("proxy", *proxy)), after=("apiserver",))

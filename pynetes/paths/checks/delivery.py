@@ -71,7 +71,7 @@ async def _deploy(scene: Scene, kubeconfig: str) -> str:
     return (
         f"{user['username']} by a token for {TOKEN_SECONDS} s; server-side apply owns "
         f"{', '.join(sorted(owners[0]['fieldsV1']['f:spec']))}; {made['status'].get('readyReplicas', 0)} pod ready; "
-        f"kube-system: {refused.err.strip().rpartition('forbidden: ')[2][:120]}"
+        f"kube-system: {refused.err.strip().rpartition('forbidden: ')[2][:200]}"
     )
 
 
