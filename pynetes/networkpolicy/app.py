@@ -18,7 +18,8 @@ from pynetes.networkpolicy.model import Pod, Rules
 from pynetes.networkpolicy.nftables import Kernel
 
 _LOG = logging.getLogger(__name__)
-#: Seconds in which changes are gathered after a sync, before another try, and between looks at the table.
+#: Seconds in which changes are gathered after a sync, before the first other try, and between looks at the table.
+#: Tries become rarer up to the last, as where the kernel has no nftables they all fail.
 GATHER, AGAIN, CHECK = 0.02, 1.0, 30.0
 SYNC_SECONDS = REGISTRY.histogram(
     "pynetes_network_policy_sync_duration_seconds", "From computing to the kernel.", buckets=exponential(0.001, 2, 15)
@@ -76,6 +77,7 @@ class Enforcer:
     async def run(self) -> None:
         """Sync until cancelled, once everything that exists has been heard of."""
         self._event.set()
+        again = AGAIN
         while True:
             try:
                 async with asyncio.timeout(CHECK):
@@ -83,7 +85,9 @@ class Enforcer:
             except TimeoutError:
                 await self._target.verify()
             self._event.clear()
-            await self._clock.sleep(GATHER if await self.sync() else AGAIN)
+            worked = await self.sync()
+            await self._clock.sleep(GATHER if worked else again)
+            again = AGAIN if worked else min(again * 2, CHECK)
 
     async def sync(self) -> bool:
         """Bring the present state into the kernel; whether that worked. If not, it will be tried again."""
