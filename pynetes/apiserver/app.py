@@ -31,6 +31,7 @@ from pynetes.apiserver.filters import chain
 from pynetes.apiserver.filters.audit import Audit, Sink
 from pynetes.apiserver.filters.authentication import Authenticate
 from pynetes.apiserver.filters.authorization import Authorize
+from pynetes.apiserver.filters.fairness import Fairness
 from pynetes.apiserver.filters.impersonation import Impersonate
 from pynetes.apiserver.filters.inflight import InFlight
 from pynetes.apiserver.filters.timeout import Timeout
@@ -91,7 +92,7 @@ class APIServer(Server):
         filters = chain.order(
             Authenticate(authentication),
             Impersonate(authorizer),
-            InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight),
+            room_of(config, stored),
             Authorize(authorizer),
             Timeout(config.request_timeout),
             self.audit,
@@ -166,3 +167,12 @@ def audit_of(config: Config, clock: Clock) -> Audit | None:
         limits = config.audit_log_maxsize, config.audit_log_maxbackup, config.audit_log_maxage
         sinks.append(LogFile(config.audit_log_path, clock, limits=limits))
     return Audit(policy.load(config.audit_policy_file), tuple(sinks), clock)
+
+
+def room_of(config: Config, objects: Stored) -> InFlight | Fairness:
+    """Priority and fairness over all seats; without it, plain limits."""
+    seats = config.max_requests_inflight + config.max_mutating_requests_inflight
+    if not config.enable_priority_and_fairness or not seats:
+        return InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight)
+    # As upstream: a quarter of the request's time may be spent waiting.
+    return Fairness(objects, seats=seats, patience=config.request_timeout / 4)

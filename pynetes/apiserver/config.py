@@ -26,6 +26,9 @@ class Config:
     max_mutating_requests_inflight: int = option(
         "--max-mutating-requests-inflight", 200, "Writes served at once; more get 429. 0: no limit."
     )
+    enable_priority_and_fairness: bool = option(
+        "--enable-priority-and-fairness", True, "Serve flows by FlowSchemas and priority levels, not by one limit."
+    )
     request_timeout: float = option("--request-timeout", 60.0, "Seconds a request may take, watches and streams apart.")
     min_request_timeout: int = option(
         "--min-request-timeout",

@@ -75,6 +75,7 @@ async def test_weak_ciphers_are_refused(port: int, ciphers: str) -> None:
         await negotiated(port, weak)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 async def test_old_versions_are_refused(port: int, version: ssl.TLSVersion) -> None:
     """Below 1.2 there is no handshake."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pynetes.apiserver.filters.audit import Audit
 from pynetes.apiserver.filters.authentication import Authenticate
 from pynetes.apiserver.filters.authorization import Authorize
+from pynetes.apiserver.filters.fairness import Fairness
 from pynetes.apiserver.filters.impersonation import Impersonate
 from pynetes.apiserver.filters.inflight import InFlight
 from pynetes.apiserver.filters.observation import observe
@@ -18,7 +19,7 @@ from pynetes.apiserver.http import Filter, Handler
 def order(
     authenticate: Authenticate,
     impersonate: Impersonate,
-    in_flight: InFlight,
+    in_flight: InFlight | Fairness,
     authorize: Authorize,
     timeout: Timeout,
     audit: Audit | None = None,

@@ -1,0 +1,146 @@
+"""API priority and fairness as a link of the chain: exempt requests pass, others enter the level of their flow."""
+
+from collections.abc import Iterable
+from math import ceil
+
+from pynetes.apis.flowcontrol import flowschemas, prioritylevelconfigurations
+from pynetes.apiserver.authn.user import MASTERS, User
+from pynetes.apiserver.filters.inflight import is_long_running
+from pynetes.apiserver.flowcontrol.level import Level, Rejected
+from pynetes.apiserver.flowcontrol.schemas import Flow, Schemas
+from pynetes.apiserver.http import Handler, Request, Response
+from pynetes.apiserver.objects import Objects
+from pynetes.apiserver.requestinfo import RequestInfo
+from pynetes.component.metrics import REGISTRY
+from pynetes.machinery import errors
+from pynetes.machinery.meta import Object
+
+#: Remembered classifications; more are computed again.
+REMEMBERED = 4096
+_REJECTED = REGISTRY.counter(
+    "apiserver_flowcontrol_rejected_requests_total",
+    "Number of requests rejected by API Priority and Fairness subsystem",
+    "flow_schema", "priority_level", "reason",
+)  # fmt: skip
+_WAITING = REGISTRY.gauge(
+    "apiserver_flowcontrol_current_inqueue_requests",
+    "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
+    "priority_level",
+)
+
+
+class Fairness:
+    """Follows FlowSchemas and PriorityLevelConfigurations; what changes counts for requests that come afterwards."""
+
+    def __init__(self, objects: Objects, *, seats: int, patience: float) -> None:
+        """seats: requests served at once by all levels together; patience: seconds that a request may wait."""
+        self._objects, self._seats, self._patience = objects, seats, patience
+        self._schemas = Schemas(())
+        self._levels: dict[str, Level | None] = {}
+        self._specs: Object = {}
+        self._known: dict[object, tuple[Flow, Level] | None] = {}
+        self._stale = True
+        for resource in (flowschemas.RESOURCE, prioritylevelconfigurations.RESOURCE):
+            objects.keep(resource, _Marks(self))
+
+    def mark(self) -> None:
+        """The configuration has changed."""
+        self._stale = True
+
+    async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
+        """Go on, now or later, or 429."""
+        found = self._find(request)
+        if found is None:
+            return await next(request)
+        flow, level = found
+        lasting = is_long_running(request)
+        if lasting and request.info.verb != "watch":
+            return await next(request)
+        try:
+            await level.enter(f"{flow.schema}\0{flow.distinguisher}", self._patience)
+        except Rejected as rejected:
+            _REJECTED.inc(flow.schema, flow.level, str(rejected))
+            _WAITING.set(level.waiting, level.name)
+            raise errors.too_many_requests("Too many requests, please try again later.") from None
+        if lasting:
+            # A watch is work when it begins; afterwards it waits.
+            level.leave()
+            return await next(request)
+        try:
+            return await next(request)
+        finally:
+            level.leave()
+
+    def _find(self, request: Request) -> tuple[Flow, Level] | None:
+        """The flow and its level; None for what is exempt."""
+        if self._stale:
+            self._read()
+        user, info = request.user, request.info
+        assert user is not None
+        if MASTERS in user.groups:
+            return None
+        scope = (info.resource, info.subresource, info.namespace) if info.is_resource_request else (info.path,)
+        key = (user.name, user.groups, info.verb, info.api_group, *scope)
+        try:
+            return self._known[key]
+        except KeyError:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            made = self._known[key] = self._classified(user, info)
+            return made
+
+    def _classified(self, user: User, info: RequestInfo) -> tuple[Flow, Level] | None:
+        flow = self._schemas.classify(user, info)
+        if flow is None or flow.level not in self._levels:
+            flow = Flow("catch-all", "catch-all", user.name)
+        level = self._levels.get(flow.level)
+        return None if level is None else (flow, level)
+
+    def _read(self) -> None:
+        self._stale = False
+        self._known.clear()
+        self._schemas = Schemas(self._objects.list(flowschemas.RESOURCE))
+        specs = {
+            one["metadata"]["name"]: one["spec"] for one in self._objects.list(prioritylevelconfigurations.RESOURCE)
+        }
+        if specs != self._specs:
+            self._specs = specs
+            self._levels = dict(self._made(specs))
+
+    def _made(self, specs: Object) -> Iterable[tuple[str, Level | None]]:
+        shares = {name: _shares(spec) for name, spec in specs.items()}
+        whole = sum(shares.values()) or 1
+        for name, spec in specs.items():
+            if spec.get("type") == "Exempt":
+                yield name, None
+                continue
+            response = (spec.get("limited") or {}).get("limitResponse") or {}
+            queuing = response.get("queuing") or {}
+            asked = queuing.get("queues") or 64, queuing.get("handSize") or 8, queuing.get("queueLengthLimit") or 50
+            yield (
+                name,
+                Level(
+                    name,
+                    seats=ceil(self._seats * shares[name] / whole),
+                    shares=shares[name],
+                    queuing=asked if response.get("type") == "Queue" else None,
+                ),
+            )
+
+
+def _shares(spec: Object) -> int:
+    if spec.get("type") == "Exempt":
+        return int((spec.get("exempt") or {}).get("nominalConcurrencyShares") or 0)
+    shares = (spec.get("limited") or {}).get("nominalConcurrencyShares")
+    return 30 if shares is None else int(shares)
+
+
+class _Marks:
+    def __init__(self, fairness: Fairness) -> None:
+        self._fairness = fairness
+
+    def reset(self, objs: Iterable[Object]) -> None:
+        self._fairness.mark()
+
+    def changed(self, new: Object | None, old: Object | None) -> None:
+        self._fairness.mark()
