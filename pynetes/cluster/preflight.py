@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pynetes.cluster import process
-from pynetes.cluster.config import PARTIAL, Cluster
+from pynetes.cluster.config import PARTIAL, RUN, Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.component import command
 
@@ -84,6 +84,8 @@ def _cgroups(cluster: Cluster) -> Iterator[Problem]:
 def _ports(cluster: Cluster) -> Iterator[Problem]:
     """Ports that others have. What our own processes hold is theirs, with a supervisor or without."""
     ours = {pid for pid, _ in process.marked(cluster.run)}
+    others = {pid: run.name for run in RUN.glob("*") if run != cluster.run for pid, _ in process.marked(run)}
+    told: set[str] = set()
     for port, what in ports(cluster).items():
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,6 +94,11 @@ def _ports(cluster: Cluster) -> Iterator[Problem]:
             except OSError as error:
                 pid, name = owner(port)
                 if pid in ours:
+                    continue
+                if other := others.get(pid, ""):
+                    if other not in told:
+                        yield Problem(f"the cluster {other} runs on this machine", f"pynetes down --cluster {other}")
+                    told.add(other)
                     continue
                 by = f"by process {pid} ({name})" if pid else f"({error.strerror})"
                 yield Problem(
