@@ -8,6 +8,7 @@ from pynetes.apiserver.endpoints import objectmeta
 from pynetes.machinery import errors, field, schema
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import gotext
+from pynetes.machinery.schema.custom import CustomSchema
 
 #: Kinds whose own validation of an update looks at the spec and not at the metadata again.
 _SPEC_ONLY = frozenset(
@@ -40,7 +41,7 @@ def on_update(scope: Scope, new: Object, old: Object) -> None:
     """The same for an update of everything but status. Raises StatusError 422."""
     resource = scope.resource
     problems = _metadata_problems(scope, new, old)
-    problems += schema.of(resource, scope.version).validate(new)
+    problems += _by_schema(scope, new, old)
     problems += immutable_problems(scope, new, old)
     if resource.validate is not None:
         problems += resource.validate(new, old)
@@ -61,10 +62,15 @@ def on_status(scope: Scope, new: Object, old: Object) -> None:
     """The same for an update of status. Raises StatusError 422."""
     resource = scope.resource
     problems = list(objectmeta.validate_update(new, old))
-    problems += schema.of(resource, scope.version).validate(new)
+    problems += _by_schema(scope, new, old)
     if resource.validate_status is not None:
         problems += resource.validate_status(new, old)
     fail(scope, new, problems)
+
+
+def _by_schema(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:
+    found = schema.of(scope.resource, scope.version)
+    return found.validate(new, old) if isinstance(found, CustomSchema) else found.validate(new)
 
 
 def immutable_problems(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:

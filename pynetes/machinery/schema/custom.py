@@ -11,12 +11,26 @@ from typing import Any
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
-from pynetes.machinery.schema import decode, types
+from pynetes.machinery.schema import decode, rules, types
 from pynetes.machinery.schema.inspect import inspect
+from pynetes.machinery.schema.rules import ABSENT
 from pynetes.machinery.schema.types import ANY, METADATA, Field, Type
 from pynetes.machinery.schema.values import problems
 
 _OWN = ("apiVersion", "kind", "metadata")
+_BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete"
+    " validation"
+)
 PRESERVE, EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
 
 
@@ -27,6 +41,7 @@ class CustomSchema:
         self.resource = resource
         self.version = version
         self._source = source
+        self._ruled = rules.present(source)
         self.type = type_of(source)
         self.type.fields |= {
             "apiVersion": Field(Type("string")),
@@ -55,10 +70,25 @@ class CustomSchema:
         """The schema's defaults, where nothing is set."""
         default(self._source, obj)
 
-    def validate(self, obj: Object) -> Iterator[field.Error]:
-        """Every value that the schema forbids."""
+    def validate(self, obj: Object, old: Object | None = None) -> Iterator[field.Error]:
+        """Every value that the schema or its rules forbid; an update answers for what it changes."""
         shown = {name: value for name, value in obj.items() if name not in _OWN}
-        yield from problems(self._source, shown, "")
+        before = {name: value for name, value in old.items() if name not in _OWN} if old is not None else ABSENT
+        found = list(problems(self._source, shown, "", before))
+        yield from found
+        if not self._ruled:
+            return
+        if any(error.reason in _BLOCKING for error in found):
+            yield field.invalid("<nil>", None, _UNCHECKED)
+            return
+        before = _seen(old) if old is not None else ABSENT
+        yield from rules.problems(self._source, _seen(obj), before, "")
+
+
+def _seen(obj: Object) -> Object:
+    """What rules at the root see of the object: of metadata only the name."""
+    metadata = obj.get("metadata") or {}
+    return {**obj, "metadata": {name: metadata[name] for name in ("name", "generateName") if name in metadata}}
 
 
 _KEPT: dict[tuple[str, str, str], CustomSchema] = {}
@@ -109,6 +139,9 @@ def prune(schema: Mapping[str, Any], value: Any, path: str) -> list[str]:
     for name in list(value):
         place = f"{path}.{name}" if path else name
         if schema.get(EMBEDDED) and name in _OWN:
+            if name == "metadata" and isinstance(value[name], dict):
+                gone += [f"{place}.{each}" for each in inspect(types.named(METADATA), value[name])]
+                value[name] = decode.decoder_of(types.named(METADATA))(value[name])
             continue
         if name in properties:
             gone += _member(properties[name], value, name, place)
