@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
-from pynetes.apis.core import _pod_defaults
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -80,4 +80,5 @@ RESOURCE = Resource(
         _workload.SELECTOR,
     ),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "template"),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
-from pynetes.apis.core import _pod_defaults
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -47,4 +47,5 @@ RESOURCE = Resource(
     immutable=("spec.selector",),
     columns=(*_workload.REPLICAS, Column.AGE, _workload.CONTAINERS, _workload.IMAGES, _workload.SELECTOR),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "template"),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
-from pynetes.apis.core import _pod_defaults
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -96,4 +96,5 @@ RESOURCE = Resource(
     ),
     columns=(Column("Ready", _workload.ready_of_desired), Column.AGE, _workload.CONTAINERS, _workload.IMAGES),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "template"),
 )

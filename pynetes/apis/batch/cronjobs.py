@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.batch import jobs
-from pynetes.apis.core import _pod_defaults
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -89,4 +89,5 @@ RESOURCE = Resource(
         Column("Selector", cells.selector(".spec.jobTemplate.spec.selector"), wide=True),
     ),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "jobTemplate", "spec", "template"),
 )

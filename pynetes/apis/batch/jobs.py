@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.batch import _job_status
-from pynetes.apis.core import _pod_defaults, _pod_validation
+from pynetes.apis.core import _pod_defaults, _pod_validation, _pod_warnings
 from pynetes.machinery import cells, field, time, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -204,4 +204,5 @@ RESOURCE = Resource(
         Column("Selector", cells.selector(), wide=True),
     ),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "template"),
 )

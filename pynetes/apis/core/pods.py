@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from pynetes.apis.core import _pod_defaults, _pod_status, _pod_validation, _qos
+from pynetes.apis.core import _pod_defaults, _pod_status, _pod_validation, _pod_warnings, _qos
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -173,4 +173,5 @@ RESOURCE = Resource(
         Column("Nominated Node", cells.path(".status.nominatedNodeName", "<none>"), wide=True),
         Column("Readiness Gates", _gates, wide=True),
     ),
+    warnings=_pod_warnings.of_pod,
 )

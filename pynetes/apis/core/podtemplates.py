@@ -1,6 +1,6 @@
 """PodTemplate: a template on its own."""
 
-from pynetes.apis.core import _pod_defaults
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -22,4 +22,5 @@ RESOURCE = Resource(
         Column("Images", cells.images(".template.spec")),
         Column("Pod Labels", cells.label_map(".template.metadata.labels")),
     ),
+    warnings=_pod_warnings.of_template("template"),
 )

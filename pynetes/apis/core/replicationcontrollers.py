@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
-from pynetes.apis.core import _pod_defaults, _pod_validation
+from pynetes.apis.core import _pod_defaults, _pod_validation, _pod_warnings
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -73,4 +73,5 @@ RESOURCE = Resource(
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
     validate=validate,
+    warnings=_pod_warnings.of_template("spec", "template"),
 )

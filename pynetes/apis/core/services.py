@@ -212,6 +212,33 @@ def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
         yield field.invalid("spec.loadBalancerClass", after, "may not change once set")
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Settings that are old, or that do nothing beside others."""
+    annotations, spec = new["metadata"].get("annotations") or {}, new["spec"]
+    external, kind = spec.get("externalIPs"), spec.get("type")
+    headless = kind == "ClusterIP" and spec.get("clusterIP") == "None"
+    found = {
+        "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
+        "please use service.kubernetes.io/topology-mode instead": (
+            "service.kubernetes.io/topology-aware-hints" in annotations
+        ),
+        "spec.loadBalancerIP is ignored for headless services": headless and spec.get("loadBalancerIP"),
+        "spec.externalIPs is ignored for headless services": headless and external,
+        "spec.SessionAffinity is ignored for headless services": headless and spec.get("sessionAffinity") != "None",
+        "spec.externalIPs is deprecated and may no longer be implemented in some clusters": (
+            external and not headless and kind != "ExternalName"
+        ),
+        'spec.externalIPs is ignored when spec.type is "ExternalName"': external and kind == "ExternalName",
+        'spec.externalName is ignored when spec.type is not "ExternalName"': (
+            spec.get("externalName") and kind != "ExternalName"
+        ),
+        'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"': (
+            spec.get("trafficDistribution") == "PreferClose"
+        ),
+    }
+    return [text for text, applies in found.items() if applies]
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -236,4 +263,5 @@ RESOURCE = Resource(
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
     validate=validate,
+    warnings=warnings,
 )
