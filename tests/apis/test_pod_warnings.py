@@ -26,7 +26,8 @@ from pynetes.apis.core import _pod_warnings
         (
             {"containers": [{"resources": {"limits": {"memory": "500m"}}}]},
             [
-                'spec.containers[0].resources.limits[memory]: fractional byte value "500m" is invalid, must be an integer'
+                "spec.containers[0].resources.limits[memory]: "
+                'fractional byte value "500m" is invalid, must be an integer'
             ],
         ),
         (

@@ -13,6 +13,8 @@ from pynetes.machinery.schema import gotext, types
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 JOB_NAME = "batch.kubernetes.io/job-name"
+#: The longest value that a label can have.
+LABEL_VALUE = 63
 _LEGACY = {CONTROLLER_UID: "controller-uid", JOB_NAME: "job-name"}
 
 
@@ -51,7 +53,9 @@ def prepare(new: Object, old: Object | None) -> None:
         return
     if not spec.get("manualSelector"):
         _select_by_uid(new, spec)
-    _label_like_template(new)
+    if len(new["metadata"].get("name", "")) <= LABEL_VALUE:
+        # Upstream copies the labels behind validation, which finds a name too long for a label in the template alone.
+        _label_like_template(new)
 
 
 def _select_by_uid(new: Object, spec: Object) -> None:

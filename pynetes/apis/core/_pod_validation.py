@@ -34,9 +34,9 @@ def validate_template(template: Object | None, path: str) -> Errors:
     """Mistakes of a pod template."""
     template = template or {}
     metadata = template.get("metadata") or {}
-    yield from validation.label_map(metadata.get("labels"), f"{path}.metadata.labels")
+    yield from validation.label_map(metadata.get("labels"), f"{path}.labels")
     for key in metadata.get("annotations") or ():
-        yield from validation.checked(key, f"{path}.metadata.annotations", names.qualified_name)
+        yield from validation.checked(key, f"{path}.annotations", names.qualified_name)
     spec = template.get("spec") or {}
     yield from validate_spec(spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):

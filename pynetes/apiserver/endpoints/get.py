@@ -16,7 +16,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         raise errors.failure(
             406, "NotAcceptable", _shape("PartialObjectMetadataList", "is not a list", scope.resource.kind)
         )
-    entry = await read(api, scope, list_revision(request) if request.query_string else None)
+    entry = await read(api, scope, list_revision(request, one=True) if request.query_string else None)
     response = rendering.one(api, request, scope, accepted, entry)
     return await api.compressor.apply(request, response) if len(entry.item) > SMALLEST else response
 

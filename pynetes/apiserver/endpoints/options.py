@@ -1,7 +1,7 @@
 """Query parameters of reads and writes: ListOptions and the dryRun, fieldManager, fieldValidation of the others."""
 
 import base64
-import binascii
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +13,9 @@ from pynetes.apiserver.http import Request
 from pynetes.machinery import errors, field, fields, labels
 from pynetes.machinery.resource import Resource
 from pynetes.storage.watch import Filter
+
+
+_URL_SAFE = frozenset(string.ascii_letters + string.digits + "-_")
 
 
 class Token(NamedTuple):
@@ -30,12 +33,24 @@ class Token(NamedTuple):
     def decode(cls, text: str) -> "Token":
         """Read it back. Raises StatusError 400."""
         try:
-            document = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if document["v"] != "meta.k8s.io/v1" or not document["start"]:
-                raise ValueError
-            return cls(int(document["rv"]), str(document["start"]))
-        except (ValueError, KeyError, TypeError, binascii.Error):
-            raise errors.bad_request("invalid continue token: continue key is not valid: illegal base64 data") from None
+            return cls._decoded(text)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from None
+
+    @classmethod
+    def _decoded(cls, text: str) -> "Token":
+        bad = next((place for place, char in enumerate(text) if char not in _URL_SAFE), len(text) - 1)
+        if bad < len(text) - 1 or len(text) % 4 == 1 or text[-1:] not in _URL_SAFE:
+            raise ValueError(f"illegal base64 data at input byte {bad}")
+        document = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        version = document.get("v", "")
+        if version != "meta.k8s.io/v1":
+            raise ValueError(f"server does not recognize this encoded version {version}")
+        if not document.get("rv"):
+            raise ValueError(f"incorrect encoded start resourceVersion (version {version})")
+        if not document.get("start"):
+            raise ValueError(f"encoded start key empty (version {version})")
+        return cls(int(document["rv"]), str(document["start"]))
 
 
 @dataclass(slots=True)
@@ -54,13 +69,16 @@ class ListOptions:
     timeout: int | None
 
 
-def list_revision(request: Request) -> int | None:
-    """resourceVersion of a read; None when not given. Raises StatusError 400."""
+def list_revision(request: Request, *, one: bool = False) -> int | None:
+    """resourceVersion of a read; None when not given. Raises StatusError 400, or 500 for the read of one object, where
+    upstream takes the mistake for its own."""
     text = request.param("resourceVersion")
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
         problem = field.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+        if one:
+            raise errors.failure(500, "", str(problem))
         raise errors.bad_request(f"invalid resource version: {problem}")
     return int(text)
 
@@ -133,15 +151,18 @@ def _selectors(request: Request, resource: Resource) -> tuple[labels.Selector | 
         if text := request.param("labelSelector"):
             label = labels.parse(text)
     except ValueError as error:
-        raise errors.bad_request(
-            f"unable to parse requirement: {error}" if not str(error).startswith("unable") else str(error)
-        ) from None
+        raise errors.bad_request(str(error)) from None
     try:
         if text := request.param("fieldSelector"):
             selected = fields.parse(text)
             selected.check(resource.fields or {})
     except ValueError as error:
-        raise errors.bad_request(str(error)) from None
+        shown = str(error)
+        if resource.qualified == "resourceslices.resource.k8s.io":
+            # The one kind that says whose field it is.
+            about = f"for {resource.api_version}, Kind={resource.kind}"
+            shown = shown.replace("field label not supported:", f"field label not supported {about}:")
+        raise errors.bad_request(shown) from None
     return label, selected
 
 
