@@ -57,13 +57,18 @@ class DeleteOptions:
     raw: Object
 
 
+#: Where upstream's errors say that options are registered.
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+
+
 def parse(request: Request) -> DeleteOptions:
     """Read and check. Raises StatusError 400 or 422."""
     given: Object = {}
     if request.body:
         given = encoding.load(request)
         if given.get("kind") not in (None, "DeleteOptions"):
-            raise errors.bad_request(f"expected DeleteOptions, got {given.get('kind')}")
+            about = f'no kind "{given["kind"]}" is registered for version "{given.get("apiVersion", "")}"'
+            raise errors.bad_request(f'{about} in scheme "{_SCHEME}"')
     elif request.query_string:
         given = _from_query(request)
     return checked(given)

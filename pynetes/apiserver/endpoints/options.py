@@ -14,7 +14,6 @@ from pynetes.machinery import errors, field, fields, labels
 from pynetes.machinery.resource import Resource
 from pynetes.storage.watch import Filter
 
-
 _URL_SAFE = frozenset(string.ascii_letters + string.digits + "-_")
 
 

@@ -25,6 +25,8 @@ from pynetes.storage.watch import CacheEvent, Watch
 #: Seconds between bookmarks.
 BOOKMARK = 60.0
 STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+#: Kinds whose replicas upstream keeps as a plain number: even an object with nothing set has them.
+COUNTED = frozenset({("apps", "deployments"), ("apps", "replicasets"), ("apps", "statefulsets")})
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -158,6 +160,8 @@ class Frames:
         if self.scope.resource.schema is None:
             # Upstream sends an object with nothing set, which has what its type always writes.
             shown |= managedfields.empty_of(schema.of(self.scope.resource, self.scope.version).type)
+            if (self.scope.resource.group, self.scope.resource.plural) in COUNTED:
+                shown["spec"]["replicas"] = 0
         shown["metadata"] = metadata
         if self.accepted.as_:
             shown = self._transformed(shown) if self.accepted.as_ != "Table" else self._table_bookmark(metadata)
