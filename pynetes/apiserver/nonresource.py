@@ -11,7 +11,7 @@ from pynetes.apiserver.endpoints.dispatch import not_allowed, not_found
 from pynetes.apiserver.http import Handler, Request, Response, json_response, text_response
 from pynetes.apiserver.openapi import OpenAPI
 from pynetes.apiserver.served import Served
-from pynetes.component import metrics
+from pynetes.component import metrics, processmetrics  # noqa: F401 (the second declares its metrics)
 from pynetes.component.health import Checks
 
 HEALTH = ("healthz", "livez", "readyz")

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from pynetes.component import metrics, tracing
+from pynetes.component import metrics, processmetrics, tracing  # noqa: F401 (the second declares its metrics)
 from pynetes.component.health import Checks
 
 #: Interactions a slow reader of the stream may lag behind before the oldest are left out.

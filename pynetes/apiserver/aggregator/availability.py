@@ -16,12 +16,22 @@ from pynetes.apiserver.aggregator.remotes import Absent, GroupVersion, Remotes
 from pynetes.apiserver.objects import Objects
 from pynetes.component import logs
 from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 from pynetes.component.streaming.http1 import DialError, Target, exchange
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 
 log = logging.getLogger(__name__)
+_UNAVAILABLE = REGISTRY.gauge(
+    "aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable by name.", "name"
+)
+_REFUSED = REGISTRY.counter(
+    "aggregator_unavailable_apiservice_total",
+    "Counter of APIServices which are marked as unavailable by name and reason.",
+    "name",
+    "reason",
+)
 #: Seconds between rounds: while all answer, and while one does not.
 CALM, ANXIOUS = 30.0, 5.0
 #: Seconds an answer may take.
@@ -68,6 +78,7 @@ class Availability:
         for gone in set(self.available) - set(services):
             del self.available[gone]
             self.resources.pop(gone, None)
+            _UNAVAILABLE.remove(f"{gone.version}.{gone.group}")
             self.revision += 1
         async with asyncio.TaskGroup() as group:
             for about, service in services.items():
@@ -83,6 +94,10 @@ class Availability:
             text = f"failing or missing response from /apis/{about.group}/{about.version}: "
             rows, verdict = None, ("False", "FailedDiscoveryCheck", text + (str(error) or "timed out"))
         available = rows is not None
+        name = service["metadata"]["name"]
+        _UNAVAILABLE.set(float(not available), name)
+        if not available and self.available.get(about) is not False:
+            _REFUSED.inc(name, verdict[1])
         if self.available.get(about) is not available or (rows is not None and self.resources.get(about) != rows):
             self.revision += 1
         self.available[about] = available

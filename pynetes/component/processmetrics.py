@@ -1,0 +1,113 @@
+"""What every process shows beside its own metrics: the process, its build, and the interaction paths it has seen.
+
+Read when asked for: nothing here costs anything between scrapes. Importing it is what declares them.
+"""
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pynetes
+from pynetes.component.metrics import REGISTRY, labels_text, number_text
+from pynetes.component.tracing import BUCKETS, RECORDER, Counters, Recorder
+
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+_STARTED = time.time()
+Read = Callable[[], Iterator[tuple[tuple[str, ...], float]]]
+
+
+def _one(read: Callable[[], float]) -> Read:
+    def samples() -> Iterator[tuple[tuple[str, ...], float]]:
+        yield (), read()
+
+    return samples
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _statm(field: int) -> float:
+    return float(int(Path("/proc/self/statm").read_text().split()[field]) * _PAGE)
+
+
+def _build() -> Iterator[tuple[tuple[str, ...], float]]:
+    major, minor, _ = pynetes.KUBERNETES_VERSION.removeprefix("v").split(".")
+    yield (major, minor, pynetes.GIT_VERSION, f"python{platform.python_version()}"), 1
+
+
+class _Read:
+    """A counter that is read, not kept."""
+
+    type = "counter"
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], read: Read) -> None:
+        self.name, self.help, self._labels, self._read = name, text, labels, read
+
+    def lines(self) -> Iterator[str]:
+        """Its samples."""
+        for labels, value in self._read():
+            yield f"{self.name}{labels_text(self._labels, labels)} {number_text(value)}"
+
+
+class PathSeconds:
+    """How long the interactions of each path took, from the recorder's own buckets."""
+
+    type, name, help = "histogram", "pynetes_path_duration_seconds", "Duration of interactions by path."
+
+    def __init__(self, recorder: Recorder = RECORDER) -> None:
+        self._recorder = recorder
+
+    def lines(self) -> Iterator[str]:
+        """Cumulative buckets; the recorder keeps no sum, and none is invented."""
+        for path, counters in sorted(self._recorder.counters.items()):
+            total = 0
+            for bound, count in zip(BUCKETS, counters.buckets, strict=True):
+                total += count
+                shown = "+Inf" if bound == float("inf") else number_text(bound)
+                yield f"{self.name}_bucket{labels_text(('path', 'le'), (str(path), shown))} {total}"
+            yield f"{self.name}_count{labels_text(('path',), (str(path),))} {total}"
+
+
+def _paths(read: Callable[[Counters], float]) -> Read:
+    def samples() -> Iterator[tuple[tuple[str, ...], float]]:
+        for path, counters in sorted(RECORDER.counters.items()):
+            yield (str(path),), read(counters)
+
+    return samples
+
+
+def _declare() -> None:
+    REGISTRY.add(_Read("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", (), _one(_cpu)))
+    for name, text, read in (
+        ("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", lambda: _STARTED),
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", lambda: _statm(1)),
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", lambda: _statm(0)),
+        (
+            "process_open_fds",
+            "Number of open file descriptors.",
+            lambda: float(sum(1 for _ in Path("/proc/self/fd").iterdir())),
+        ),
+        (
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            lambda: float(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        ),
+    ):
+        REGISTRY.gauge(name, text, read=_one(read))
+    text = "A metric with a constant '1' value labeled by major, minor, git version and the version of the language."
+    REGISTRY.gauge("kubernetes_build_info", text, "major", "minor", "git_version", "go_version", read=_build)
+    text = "Interactions between components by path (1 to 29; 0 is what belongs to none)."
+    REGISTRY.add(_Read("pynetes_path_requests_total", text, ("path",), _paths(lambda seen: seen.requests)))
+    text = "Failed interactions between components by path."
+    REGISTRY.add(_Read("pynetes_path_errors_total", text, ("path",), _paths(lambda seen: seen.errors)))
+    text = "When an interaction of a path was last seen, in seconds since the epoch."
+    REGISTRY.gauge("pynetes_path_last_seen_timestamp_seconds", text, "path", read=_paths(lambda seen: seen.last))
+    REGISTRY.add(PathSeconds())
+
+
+_declare()
