@@ -165,11 +165,3 @@ def load_json(body: bytes) -> Object:
         return reading.json_object(body)
     except reading.Unreadable as error:
         raise errors.bad_request(f"error decoding JSON: {error}") from None
-
-
-def load_yaml(body: bytes) -> Object:
-    """Parse YAML that must be a mapping; times stay text, as in JSON. Raises StatusError 400."""
-    try:
-        return reading.yaml_object(body)
-    except reading.Unreadable as error:
-        raise errors.bad_request(f"error converting YAML to JSON: {error}") from None

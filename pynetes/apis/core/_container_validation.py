@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pynetes.apis.core import _security_validation
 from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
@@ -40,7 +41,8 @@ def validate_containers(spec: Object, path: str) -> Errors:
     for list_name in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(list_name) or ()):
             place = f"{path}.{list_name}[{index}]"
-            yield from _validate(container, place, volumes, init=list_name == "initContainers")
+            init = list_name == "initContainers"
+            yield from _validate(container, place, volumes, init=init, host_users=spec.get("hostUsers") is not False)
             name = container.get("name", "")
             if name and name in seen:
                 yield field.duplicate(f"{place}.name", name)
@@ -48,7 +50,7 @@ def validate_containers(spec: Object, path: str) -> Errors:
     yield from _host_ports(spec, path)
 
 
-def _validate(container: Object, path: str, volumes: set[Any], *, init: bool) -> Errors:
+def _validate(container: Object, path: str, volumes: set[Any], *, init: bool, host_users: bool) -> Errors:
     name = container.get("name", "")
     if not name:
         yield field.required(f"{path}.name")
@@ -73,6 +75,8 @@ def _validate(container: Object, path: str, volumes: set[Any], *, init: bool) ->
     )
     yield from validate_resources(container.get("resources") or {}, f"{path}.resources")
     yield from _resize(container.get("resizePolicy"), f"{path}.resizePolicy")
+    security = container.get("securityContext")
+    yield from _security_validation.validate_container(security, f"{path}.securityContext", host_users=host_users)
     plain_init = init and container.get("restartPolicy") != "Always"
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(probe) is not None:

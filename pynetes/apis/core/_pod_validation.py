@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pynetes.apis.core import _container_validation, _volume_validation
+from pynetes.apis.core import _affinity_validation, _container_validation, _security_validation, _volume_validation
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import gotext, types
@@ -36,7 +36,7 @@ def validate_template(template: Object | None, path: str) -> Errors:
     metadata = template.get("metadata") or {}
     yield from validation.label_map(metadata.get("labels"), f"{path}.labels")
     for key in metadata.get("annotations") or ():
-        yield from validation.checked(key, f"{path}.annotations", names.qualified_name)
+        yield from validation.checked(key.lower(), f"{path}.annotations", names.qualified_name)
     spec = template.get("spec") or {}
     yield from validate_spec(spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
@@ -58,6 +58,11 @@ def validate_spec(spec: Object, path: str) -> Errors:
             yield field.required(f"{path}.dnsConfig.nameservers", detail)
     yield from validation.label_map(spec.get("nodeSelector"), f"{path}.nodeSelector")
     yield from _host_rules(spec, path)
+    yield from _security_validation.validate_pod(spec, path)
+    yield from _affinity_validation.validate(spec.get("affinity"), f"{path}.affinity")
+    yield from _affinity_validation.validate_dns(spec.get("dnsConfig"), f"{path}.dnsConfig")
+    yield from _security_validation.validate_os(spec, path)
+    yield from _gates(spec.get("schedulingGates"), f"{path}.schedulingGates")
     for name, rule in (
         ("serviceAccountName", names.dns_subdomain),
         ("nodeName", names.dns_subdomain),
@@ -130,6 +135,16 @@ def _spread(constraints: Any, path: str) -> Errors:
         if item.get("whenUnsatisfiable", "") not in allowed:
             yield field.not_supported(f"{place}.whenUnsatisfiable", item.get("whenUnsatisfiable", ""), allowed)
         yield from validation.label_selector(item.get("labelSelector"), f"{place}.labelSelector")
+
+
+def _gates(gates: Any, path: str) -> Errors:
+    seen: set[str] = set()
+    for index, gate in enumerate(gates or ()):
+        name = gate.get("name", "")
+        yield from validation.checked(name, f"{path}[{index}].name", names.qualified_name)
+        if name in seen:
+            yield field.duplicate(f"{path}[{index}].name", name)
+        seen.add(name)
 
 
 def _aliases(aliases: Any, path: str) -> Errors:

@@ -6,11 +6,9 @@ carries a resourceVersion itself. Apply creates what does not exist.
 
 from typing import Any
 
-import orjson
-
-from pynetes.apiserver import encoding
+from pynetes.apiserver import encoding, reading
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership
+from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, patched
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
 from pynetes.apiserver.http import JSON, Request, Response
@@ -66,7 +64,13 @@ def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -
 
     async def wish(old: Object) -> Object:
         new = changed(scope, old, document, media)
-        decode.settle(new, scope, options, request.warnings)
+        try:
+            if scope.built_in:
+                patched.check_kind(new, scope)
+            decode.settle(new, scope, options, request.warnings)
+        except StatusError as error:
+            type_ = schema.of(scope.resource, scope.version).type
+            raise patched.refused(error, document, new, type_=type_, strategic=media == STRATEGIC) from None
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
         return new
 
@@ -75,18 +79,10 @@ def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -
 
 def parse(body: bytes, media: str) -> Any:
     """The patch document."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"error decoding patch: {error}") from None
-    if media == JSON_PATCH:
-        if not isinstance(document, list):
-            raise errors.bad_request("error decoding patch: a JSON Patch is a list of operations")
-        if len(document) > OPERATIONS:
-            text = f"The allowed maximum operations in a JSON patch is {OPERATIONS}, got {len(document)}"
-            raise errors.failure(413, "RequestEntityTooLarge", text)
-    elif not isinstance(document, dict):
-        raise errors.bad_request("error decoding patch: the patch must be an object")
+    document = patched.parse(body, json_patch=media == JSON_PATCH, strategic=media == STRATEGIC)
+    if media == JSON_PATCH and len(document) > OPERATIONS:
+        text = f"The allowed maximum operations in a JSON patch is {OPERATIONS}, got {len(document)}"
+        raise errors.failure(413, "RequestEntityTooLarge", text)
     return document
 
 
@@ -114,7 +110,10 @@ async def _apply(
     if not options.manager:
         problem = field.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
-    applied = encoding.load_yaml(request.body)
+    try:
+        applied = reading.yaml_object(request.body)
+    except reading.Unreadable as error:
+        raise errors.bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
     _check_applied(applied, scope)
     # Checked on a copy: ownership is read from what the client wrote, not from what normalising makes of it.
     _check_declared(encoding.load_json(encoding.dump(applied, JSON)), scope)
