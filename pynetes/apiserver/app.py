@@ -21,6 +21,7 @@ from pynetes.apiserver.audit import policy
 from pynetes.apiserver.audit.log import LogFile
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
+from pynetes.apiserver.authn.webhook import AccessWebhook, poster
 from pynetes.apiserver.authz import union as authz
 from pynetes.apiserver.bootstrap import Bootstrap, host_address
 from pynetes.apiserver.config import Config
@@ -54,7 +55,7 @@ class APIServer(Server):
         cacher = Cacher(backend, clock, [resource for resource in served if resource.stored])
         stored = Stored(backend, cacher)
         authentication = authn.build(config, stored, clock)
-        authorizer = authz.Modes(config.authorization_mode or ("AlwaysAllow",), stored)
+        authorizer = authz.Modes(config.authorization_mode or ("AlwaysAllow",), stored, access_of(config, clock))
         context = Context(
             objects=stored,
             clock=clock,
@@ -176,3 +177,15 @@ def room_of(config: Config, objects: Stored) -> InFlight | Fairness:
         return InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight)
     # As upstream: a quarter of the request's time may be spent waiting.
     return Fairness(objects, seats=seats, patience=config.request_timeout / 4)
+
+
+def access_of(config: Config, clock: Clock) -> AccessWebhook | None:
+    """What mode Webhook asks. Raises ValueError."""
+    if not config.authorization_webhook_config_file:
+        return None
+    return AccessWebhook(
+        poster(config.authorization_webhook_config_file),
+        clock,
+        allowed=config.authorization_webhook_cache_authorized_ttl,
+        denied=config.authorization_webhook_cache_unauthorized_ttl,
+    )

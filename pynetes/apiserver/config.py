@@ -50,6 +50,21 @@ class Config:
     authentication_config: str = option(
         "--authentication-config", "", "AuthenticationConfiguration: issuers of JWTs, and where anonymous may ask."
     )
+    authentication_token_webhook_config_file: str = option(
+        "--authentication-token-webhook-config-file", "", "Kubeconfig of the server that reviews tokens nobody knows."
+    )
+    authentication_token_webhook_cache_ttl: float = option(
+        "--authentication-token-webhook-cache-ttl", 120.0, "Seconds for which its answers count."
+    )
+    authorization_webhook_config_file: str = option(
+        "--authorization-webhook-config-file", "", "Kubeconfig of the server that mode Webhook asks."
+    )
+    authorization_webhook_cache_authorized_ttl: float = option(
+        "--authorization-webhook-cache-authorized-ttl", 300.0, "Seconds for which a yes of it counts."
+    )
+    authorization_webhook_cache_unauthorized_ttl: float = option(
+        "--authorization-webhook-cache-unauthorized-ttl", 30.0, "Seconds for which anything else of it counts."
+    )
     api_audiences: tuple[str, ...] = option("--api-audiences", (), "Audiences of tokens; the issuer if empty.")
     service_account_issuer: tuple[str, ...] = option(
         "--service-account-issuer", ("https://kubernetes.default.svc",), "Issuers of tokens; the first one signs."
@@ -82,7 +97,9 @@ class Config:
     proxy_client_key_file: str = option("--proxy-client-key-file", "", "Key of --proxy-client-cert-file.")
     # Authorization and admission
     authorization_mode: tuple[str, ...] = option(
-        "--authorization-mode", (), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny. AlwaysAllow if empty."
+        "--authorization-mode",
+        (),
+        "Authorizers in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny. AlwaysAllow if empty.",
     )
     enable_admission_plugins: tuple[str, ...] = option(
         "--enable-admission-plugins", (), "Admission plugins beside the default ones."

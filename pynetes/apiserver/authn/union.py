@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pynetes.apiserver.authn import configuration, oidc
+from pynetes.apiserver.authn import configuration, oidc, webhook
 from pynetes.apiserver.authn.bootstrap_token import BootstrapTokens
 from pynetes.apiserver.authn.configuration import Anonymous, AuthenticationConfiguration
 from pynetes.apiserver.authn.front_proxy import FrontProxy
@@ -154,6 +154,9 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
     if config.enable_bootstrap_token_auth:
         tokens.append(BootstrapTokens(objects, clock))
     tokens += [oidc.OIDC(issuer, clock, oidc.fetch) for issuer in file.issuers]
+    if config.authentication_token_webhook_config_file:
+        post = webhook.poster(config.authentication_token_webhook_config_file)
+        tokens.append(webhook.TokenWebhook(post, clock, seconds=config.authentication_token_webhook_cache_ttl))
     if own := {issuer.url for issuer in file.issuers}.intersection(config.service_account_issuer):
         raise ValueError(f"{config.authentication_config}: {min(own)} is the issuer of ServiceAccounts' tokens")
     front_proxy, certificates = None, None

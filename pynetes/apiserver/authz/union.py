@@ -50,8 +50,8 @@ class Union:
 class Modes(Union):
     """What --authorization-mode names, with the RBAC authorizer at hand for rule reviews and escalation checks."""
 
-    def __init__(self, modes: Sequence[str], objects: Objects) -> None:
-        """Raises ValueError on an unknown mode."""
+    def __init__(self, modes: Sequence[str], objects: Objects, webhook: Authorizer | None = None) -> None:
+        """Raises ValueError on an unknown mode. webhook is what mode Webhook asks."""
         self.rbac = RBAC(objects)
         known: dict[str, Authorizer] = {
             "Node": NodeAuthorizer(objects),
@@ -59,6 +59,8 @@ class Modes(Union):
             "AlwaysAllow": AlwaysAllow(),
             "AlwaysDeny": AlwaysDeny(),
         }
+        if webhook is not None:
+            known["Webhook"] = webhook
         unknown = [mode for mode in modes if mode not in known]
         if unknown:
             raise ValueError(f"unknown authorization mode {unknown[0]!r}; known are {', '.join(known)}")

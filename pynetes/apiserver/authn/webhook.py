@@ -1,0 +1,169 @@
+"""Token and access reviews asked of a server outside, as --authentication-token-webhook-config-file and
+--authorization-webhook-config-file say.
+
+A review is POSTed to the server of a kubeconfig, and its answer remembered for a while. No answer is no: a token is
+then nobody's, and the authorizer has no opinion.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+
+from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
+from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.authz.attributes import NO_OPINION, Attributes, Decision, Verdict
+from pynetes.component.clock import Clock
+from pynetes.machinery.meta import Object
+
+#: Answers remembered, and the longest token that is sent on.
+REMEMBERED, LONGEST = 4096, 64 << 10
+#: POSTs a review and returns the answer's object. Raises OSError or ValueError.
+Post = Callable[[Object], Awaitable[Object]]
+T = TypeVar("T")
+
+
+class Memory(Generic[T]):
+    """Answers until their time is over; the oldest go first when there are too many."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._found: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
+
+    def get(self, key: bytes) -> T | None:
+        """The answer, if it still counts."""
+        found = self._found.get(key)
+        return found[1] if found is not None and self._clock.monotonic() < found[0] else None
+
+    def put(self, key: bytes, answer: T, seconds: float) -> T:
+        """Remember it for so long."""
+        if seconds > 0:
+            self._found.pop(key, None)
+            self._found[key] = (self._clock.monotonic() + seconds, answer)
+            if len(self._found) > REMEMBERED:
+                self._found.popitem(last=False)
+        return answer
+
+
+class TokenWebhook:
+    """Asks TokenReview. What is remembered is a keyed hash: a dump of this process's memory shows no token by it."""
+
+    def __init__(self, post: Post, clock: Clock, *, seconds: float) -> None:
+        """seconds: how long an answer, yes or no, is remembered."""
+        self._post, self._seconds = post, seconds
+        self._memory: Memory[Object] = Memory(clock)
+        self._salt = os.urandom(32)
+
+    async def authenticate(self, token: str, audiences: tuple[str, ...]) -> TokenUser | None:
+        """None when the webhook does not know the token. Raises InvalidToken when it says why, or does not answer."""
+        if len(token) > LONGEST:
+            return None
+        key = hashlib.blake2b("\0".join((token, *audiences)).encode(), key=self._salt).digest()
+        status = self._memory.get(key)
+        if status is None:
+            review: Object = {
+                "kind": "TokenReview",
+                "apiVersion": "authentication.k8s.io/v1",
+                "spec": {"token": token, "audiences": list(audiences)},
+            }
+            try:
+                status = dict((await self._post(review)).get("status") or {})
+            except (OSError, ValueError) as error:
+                # Not remembered: the next request asks again.
+                raise InvalidToken(f"the token webhook does not answer: {type(error).__name__}") from None
+            self._memory.put(key, status, self._seconds)
+        if not status.get("authenticated"):
+            if status.get("error"):
+                raise InvalidToken("the token webhook refuses the token")
+            return None
+        granted = tuple(audience for audience in status.get("audiences") or () if audience in audiences)
+        if status.get("audiences") and not granted:
+            raise InvalidToken("the token is for other audiences")
+        return TokenUser(_user(status.get("user") or {}), granted, "token webhook")
+
+
+def _user(info: Object) -> User:
+    name = info.get("username")
+    if not isinstance(name, str) or not name:
+        raise InvalidToken("the token webhook names nobody")
+    extra = {str(key).lower(): tuple(map(str, values)) for key, values in (info.get("extra") or {}).items()}
+    return User(name, uid=str(info.get("uid") or ""), groups=tuple(map(str, info.get("groups") or ())), extra=extra)
+
+
+class AccessWebhook:
+    """Mode Webhook: asks SubjectAccessReview."""
+
+    def __init__(self, post: Post, clock: Clock, *, allowed: float, denied: float) -> None:
+        """allowed, denied: seconds for which such answers are remembered."""
+        self._post, self._seconds = post, {True: allowed, False: denied}
+        self._memory: Memory[Decision] = Memory(clock)
+
+    async def authorize(self, attributes: Attributes) -> Decision:
+        """Its word; no opinion when it does not answer, so that it cannot lock out what others allow."""
+        spec = _spec(attributes)
+        key = hashlib.blake2b(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).digest()
+        found = self._memory.get(key)
+        if found is not None:
+            return found
+        review: Object = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec}
+        try:
+            status = dict((await self._post(review)).get("status") or {})
+        except (OSError, ValueError):
+            return NO_OPINION
+        reason = str(status.get("reason") or "")
+        if status.get("denied"):
+            verdict = Verdict.DENY
+        else:
+            verdict = Verdict.ALLOW if status.get("allowed") is True else Verdict.NO_OPINION
+        return self._memory.put(key, Decision(verdict, reason), self._seconds[verdict is Verdict.ALLOW])
+
+
+def _spec(attributes: Attributes) -> Object:
+    user = attributes.user.info()
+    spec: Object = {"user": user.pop("username"), **user}
+    if attributes.path:
+        spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
+        return spec
+    asked = {
+        "namespace": attributes.namespace,
+        "verb": attributes.verb,
+        "group": attributes.group,
+        "version": attributes.version,
+        "resource": attributes.resource,
+        "subresource": attributes.subresource,
+        "name": attributes.name,
+    }
+    spec["resourceAttributes"] = {name: value for name, value in asked.items() if value}
+    return spec
+
+
+def poster(path: str) -> Post:
+    """Reviews go to the server of this kubeconfig, path and all, over TLS only. Raises ValueError, KubeconfigError."""
+    # Its HTTP library is loaded by those servers only that ask webhooks.
+    from dataclasses import replace
+
+    from pynetes.client import kubeconfig
+    from pynetes.client.transport import Call, NetworkTransport
+
+    credentials = kubeconfig.load(path)
+    parts = urlsplit(credentials.server)
+    if parts.scheme != "https":
+        raise ValueError(f"{path}: the webhook's server must be https: reviews hold tokens")
+    transport = NetworkTransport(replace(credentials, server=f"https://{parts.netloc}"))
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+
+    async def post(review: Object) -> Object:
+        call = Call(method="POST", target=parts.path or "/", headers=headers, body=orjson.dumps(review))
+        answer = await transport.request(call)
+        if answer.status not in (200, 201):
+            raise OSError(f"the webhook answered {answer.status}")
+        found: Any = orjson.loads(answer.body)
+        if not isinstance(found, dict) or found.get("kind") != review["kind"]:
+            raise ValueError("the webhook's answer is no review")
+        return found
+
+    return post
