@@ -1,16 +1,31 @@
-"""What a CustomResourceDefinition must be for its resource to be servable."""
+"""What a CustomResourceDefinition must be for its resource to be servable.
 
+Upstream validates its internal form, where what all versions have in common stands once, above them; its paths do too.
+"""
+
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
+from pynetes.apis.apiextensions import _structural
 from pynetes.machinery import field, names
 from pynetes.machinery.meta import Object
 
 SCOPES = ("Cluster", "Namespaced")
+_STRATEGIES = ("None", "Webhook")
+_ONE_STORAGE = "must have exactly one version marked as storage version"
+_COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
+_SIMPLE = re.compile(r"(\.[A-Za-z_][\w-]*)+")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """Names, scope and versions; scope and group may not change, nor names once they are accepted."""
+    """Names, scope, versions, schemas; scope and group may not change, nor names once they are accepted."""
+    yield from sorted(_all(new, old), key=lambda error: error.path != "metadata.name")
+
+
+def _all(new: Object, old: Object | None) -> Iterator[field.Error]:
     spec = new.get("spec") or {}
     about = spec.get("names") or {}
     group, plural, name = spec.get("group") or "", about.get("plural") or "", new["metadata"].get("name") or ""
@@ -28,51 +43,207 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.not_supported("spec.scope", spec["scope"], SCOPES)
     yield from _versions(spec.get("versions") or [])
     yield from _names(about)
+    yield from _conversion(spec.get("conversion") or {})
+    yield from _stored_versions(new, spec)
     if old is not None:
-        yield from _unchanged(spec, old.get("spec") or {})
+        yield from _unchanged(new, old)
 
 
 def _versions(versions: list[Any]) -> Iterator[field.Error]:
-    if not versions:
-        yield field.invalid("spec.versions", None, "must have exactly one version marked as storage version")
-        return
+    shown = [_internal(version) for version in versions] or None
+    if sum(bool(version.get("storage")) for version in versions) != 1:
+        yield field.invalid("spec.versions", shown, _ONE_STORAGE)
     named = [version.get("name") for version in versions]
     if len(set(named)) != len(named):
-        yield field.invalid("spec.versions", named, "must contain unique version names")
-    if sum(bool(version.get("storage")) for version in versions) != 1:
-        yield field.invalid("spec.versions", named, "must have exactly one version marked as storage version")
+        yield field.invalid("spec.versions", shown, "must contain unique version names")
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}]"
-        for problem in names.dns1035_label(version.get("name") or ""):
-            yield field.invalid(f"{path}.name", version.get("name") or "", problem)
-        source = (version.get("schema") or {}).get("openAPIV3Schema")
-        if source is None:
+        name = version.get("name") or ""
+        if problems := names.dns1035_label(name):
+            yield field.invalid(f"{path}.name", name, ",".join(problems))
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             yield field.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
-        elif source.get("type") != "object":
-            root = f"{path}.schema.openAPIV3Schema.type"
-            if source.get("type"):
-                yield field.invalid(root, source["type"], "must be object at the root")
-            else:
-                yield field.required(root, "must not be empty at the root")
+    yield from _parts(versions)
+
+
+def _internal(version: Object) -> Object:
+    """A version as upstream's internal type shows it, what is common taken out."""
+    return {
+        "Name": version.get("name") or "",
+        "Served": bool(version.get("served")),
+        "Storage": bool(version.get("storage")),
+        "Deprecated": bool(version.get("deprecated")),
+        "DeprecationWarning": version.get("deprecationWarning"),
+        "Schema": None,
+        "Subresources": None,
+        "AdditionalPrinterColumns": None,
+        "SelectableFields": None,
+    }
+
+
+def _common(versions: list[Any], name: str) -> bool:
+    return len({orjson.dumps(version.get(name), option=orjson.OPT_SORT_KEYS) for version in versions}) == 1
+
+
+def _each(versions: list[Any], name: str) -> Iterator[tuple[str, Object]]:
+    """The place of a part of versions, and a version that has it."""
+    if versions and _common(versions, name):
+        yield "spec", versions[0]
+        return
+    for index, version in enumerate(versions):
+        yield f"spec.versions[{index}]", version
+
+
+def _parts(versions: list[Any]) -> Iterator[field.Error]:
+    for path, version in _each(versions, "schema"):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if schema is not None:
+            place = "validation" if path == "spec" else "schema"
+            yield from _structural.problems(schema, f"{path}.{place}.openAPIV3Schema")
+    for path, version in _each(versions, "subresources"):
+        if scale := (version.get("subresources") or {}).get("scale"):
+            yield from _scale(scale, f"{path}.subresources.scale")
+    for path, version in _each(versions, "additionalPrinterColumns"):
+        for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
+            yield from _column(column, f"{path}.additionalPrinterColumns[{index}]")
+    for path, version in _each(versions, "selectableFields"):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        fields = version.get("selectableFields") or ()
+        seen: set[str] = set()
+        for index, each in enumerate(fields):
+            yield from _selectable(
+                each.get("jsonPath") or "", schema, f"{path}.selectableFields[{index}].jsonPath", seen
+            )
+
+
+def _scale(scale: Object, path: str) -> Iterator[field.Error]:
+    for name, root in (
+        ("specReplicasPath", (".spec",)),
+        ("statusReplicasPath", (".status",)),
+        ("labelSelectorPath", (".spec", ".status")),
+    ):
+        value = scale.get(name) or ""
+        if not value:
+            if name != "labelSelectorPath":
+                yield field.required(f"{path}.{name}")
+        elif not _SIMPLE.fullmatch(value):
+            text = (
+                "must be a simple json path starting with ."
+                if not value.startswith(".")
+                else "must be a simple json path"
+            )
+            yield field.invalid(f"{path}.{name}", value, text)
+        elif not any(value.startswith(f"{each}.") for each in root):
+            yield field.invalid(f"{path}.{name}", value, f"should be a json path under {' or '.join(root)}")
+
+
+def _column(column: Object, path: str) -> Iterator[field.Error]:
+    if not column.get("name"):
+        yield field.required(f"{path}.name")
+    if not column.get("type"):
+        yield field.required(f"{path}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
+    elif column["type"] not in _COLUMN_TYPES:
+        yield field.invalid(f"{path}.type", column["type"], f"must be one of {','.join(_COLUMN_TYPES)}")
+    if not column.get("jsonPath"):
+        yield field.required(f"{path}.jsonPath")
+
+
+def _selectable(json_path: str, schema: Object, path: str, seen: set[str]) -> Iterator[field.Error]:
+    if not json_path:
+        yield field.required(path)
+        return
+    if not json_path.startswith(("[", ".")):
+        found = json_path.partition(".")[0]
+        yield field.invalid(path, json_path, f"is an invalid path: expected [ or . but got: {found}")
+        return
+    if json_path in seen:
+        yield field.duplicate(path, json_path)
+    seen.add(json_path)
+    node: Any = schema
+    steps = json_path.strip(".").split(".")
+    for step in steps:
+        node = (node.get("properties") or {}).get(step) if isinstance(node, dict) else None
+    if node is None or steps[0] == "metadata":
+        yield field.invalid(path, json_path, "is an invalid path: does not refer to a valid field")
+    elif node.get("type") not in ("string", "boolean", "integer"):
+        text = "must point to a field of type string, boolean or integer."
+        yield field.invalid(path, json_path, f"{text} Enum string fields and strings with formats are allowed.")
 
 
 def _names(about: Object) -> Iterator[field.Error]:
-    for name in ("plural", "singular", "kind", "listKind"):
-        value = about.get(name) or ""
-        if not value and name != "singular":
-            yield field.required(f"spec.names.{name}")
+    plural, singular, kind = (about.get(name) or "" for name in ("plural", "singular", "kind"))
+    list_kind = about.get("listKind") or ""
+    for name, value in (("plural", plural), ("singular", singular), ("kind", kind), ("listKind", list_kind)):
+        path = f"spec.names.{name}"
+        if not value:
+            yield field.required(path)
             continue
-        for problem in names.dns1035_label(value.lower()) if value else ():
-            yield field.invalid(f"spec.names.{name}", value, problem)
-    if about.get("kind") and about.get("kind") == about.get("listKind"):
-        yield field.invalid("spec.names.listKind", about["listKind"], "kind and listKind may not be the same")
+        mixed = name in ("kind", "listKind")
+        if problems := names.dns1035_label(value.lower() if mixed else value):
+            prefix = "may have mixed case, but should otherwise match: " if mixed else ""
+            yield field.invalid(path, value, prefix + ",".join(problems))
+    for name in ("shortNames", "categories"):
+        for index, value in enumerate(about.get(name) or ()):
+            if problems := names.dns1035_label(value):
+                yield field.invalid(f"spec.names.{name}[{index}]", value, ",".join(problems))
+    if kind and kind == list_kind:
+        yield field.invalid("spec.names.listKind", list_kind, "kind and listKind may not be the same")
 
 
-def _unchanged(spec: Object, before: Object) -> Iterator[field.Error]:
-    for name in ("group", "scope"):
-        if spec.get(name) != before.get(name):
-            yield field.invalid(f"spec.{name}", spec.get(name), "field is immutable")
-    for name in ("plural", "kind"):
-        value, old = (spec.get("names") or {}).get(name), (before.get("names") or {}).get(name)
-        if value != old:
-            yield field.invalid(f"spec.names.{name}", value, "field is immutable")
+def _conversion(conversion: Object) -> Iterator[field.Error]:
+    strategy, path = conversion.get("strategy") or "", "spec.conversion"
+    webhook = conversion.get("webhook") or {}
+    config, versions = webhook.get("clientConfig"), webhook.get("conversionReviewVersions")
+    if strategy not in _STRATEGIES:
+        if not strategy:
+            yield field.required(f"{path}.strategy")
+        else:
+            yield field.not_supported(f"{path}.strategy", strategy, _STRATEGIES)
+        return
+    if strategy == "None":
+        for name, value in (("webhookClientConfig", config), ("conversionReviewVersions", versions)):
+            if value:
+                yield field.forbidden(f"{path}.{name}", "should not be set when strategy is not set to Webhook")
+        return
+    if config is None:
+        yield field.required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook")
+    elif bool(config.get("url")) == bool(config.get("service")):
+        yield field.required(f"{path}.webhookClientConfig", "exactly one of url or service is required")
+    if not versions:
+        yield field.required(f"{path}.conversionReviewVersions")
+    elif not {"v1", "v1beta1"}.intersection(versions):
+        text = "must include at least one of v1, v1beta1"
+        yield field.invalid(f"{path}.conversionReviewVersions", versions, text)
+
+
+def _stored_versions(new: Object, spec: Object) -> Iterator[field.Error]:
+    stored = (new.get("status") or {}).get("storedVersions") or []
+    if not stored:
+        yield field.invalid("status.storedVersions", None, "must have at least one stored version")
+        return
+    known = [version.get("name") for version in spec.get("versions") or ()]
+    for index, name in enumerate(stored):
+        if name not in known:
+            text = (
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions"
+                f" until a storage migration ensures no data remains persisted in {name} and removes {name} from"
+                " status.storedVersions"
+            )
+            yield field.invalid(f"status.storedVersions[{index}]", name, text)
+
+
+def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    conditions = (old.get("status") or {}).get("conditions") or ()
+    established = any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+    if established and spec.get("scope") != before.get("scope"):
+        yield field.invalid("spec.scope", spec.get("scope"), "field is immutable")
+    if established:
+        value, was = (spec.get("names") or {}).get("kind"), (before.get("names") or {}).get("kind")
+        if value != was:
+            yield field.invalid("spec.names.kind", value, "field is immutable")
+    if spec.get("group") != before.get("group"):
+        yield field.invalid("spec.group", spec.get("group"), "field is immutable")
+    value, was = (spec.get("names") or {}).get("plural"), (before.get("names") or {}).get("plural")
+    if value != was:
+        yield field.invalid("spec.names.plural", value, "field is immutable")

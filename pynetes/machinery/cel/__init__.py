@@ -107,7 +107,7 @@ def compiled(env: cel.Env, source: str) -> Program:
     try:
         return Program(source, env.compile(source))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CompileError(_CODE.sub("", _CODE.sub("", str(error)))) from error
+        raise CompileError(_CODE.sub("", str(error))) from error
 
 
 @lru_cache(maxsize=4096)

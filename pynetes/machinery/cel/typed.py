@@ -1,0 +1,134 @@
+"""Types of schemas for the CEL compiler, so that a rule about a field that is not there is refused when it is written.
+
+The compiler knows the types of messages only; a schema's objects become messages, and what has no such type may be
+anything. Values are not carried in them: evaluation is untyped.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cel_expr_python import cel
+from google.protobuf import (
+    any_pb2,
+    descriptor_pb2,
+    descriptor_pool,
+    duration_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+)
+
+from pynetes.machinery.cel import CompileError, Program, compiled, environment
+
+_F = descriptor_pb2.FieldDescriptorProto
+_WELL_KNOWN = (struct_pb2, wrappers_pb2, timestamp_pb2, duration_pb2, any_pb2)
+_SCALARS = {"string": _F.TYPE_STRING, "integer": _F.TYPE_INT64, "number": _F.TYPE_DOUBLE, "boolean": _F.TYPE_BOOL}
+_CEL = {"string": cel.Type.STRING, "integer": cel.Type.INT, "number": cel.Type.DOUBLE, "boolean": cel.Type.BOOL}
+_FORMATS = {"date": "Timestamp", "date-time": "Timestamp", "duration": "Duration"}
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_OVERLOAD = re.compile(
+    r"(<input>:(\d+):(\d+): found no matching overload for '(\w+)' applied to ')\(([^,)]*)(?:, )?"
+)
+
+
+def _escaped(name: str) -> str:
+    from pynetes.machinery.schema.rules import escaped
+
+    return escaped(name)
+
+
+class Types:
+    """The types of one schema; `self` has the schema's own."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._file = descriptor_pb2.FileDescriptorProto(name="self.proto", syntax="proto3")
+        self._file.dependency.extend(each.DESCRIPTOR.name for each in _WELL_KNOWN)
+        self._count = 0
+        of_self = self._type(schema)
+        pool = descriptor_pool.DescriptorPool()
+        for known in _WELL_KNOWN:
+            file = descriptor_pb2.FileDescriptorProto()
+            known.DESCRIPTOR.CopyToProto(file)
+            pool.Add(file)
+        pool.Add(self._file)
+        self._environments = [environment({"self": of_self, "oldSelf": old}, pool) for old in (of_self, cel.Type.DYN)]
+
+    def check(self, source: str, *, optional: bool = False) -> Program:
+        """The program, compiled with these types. Raises CompileError."""
+        try:
+            return compiled(self._environments[optional], source)
+        except CompileError as error:
+            raise CompileError(_worded(str(error), source)) from error
+
+    def _type(self, schema: Mapping[str, Any]) -> Any:
+        kind, extra = schema.get("type"), schema.get("additionalProperties")
+        if schema.get("nullable") or schema.get("x-kubernetes-int-or-string"):
+            return cel.Type.DYN
+        if kind == "string" and schema.get("format") in _FORMATS:
+            return cel.Type.TIMESTAMP if _FORMATS[schema["format"]] == "Timestamp" else cel.Type.DURATION
+        if kind in _CEL:
+            return cel.Type.BYTES if schema.get("format") == "byte" else _CEL[kind]
+        if kind == "array":
+            return cel.Type.List(self._type(schema.get("items") or {}))
+        if kind == "object" and isinstance(extra, dict):
+            return cel.Type.Map(cel.Type.STRING, self._type(extra))
+        if kind == "object" and not schema.get("x-kubernetes-preserve-unknown-fields"):
+            return cel.Type(self._message(schema))
+        return cel.Type.DYN
+
+    def _message(self, schema: Mapping[str, Any]) -> str:
+        self._count += 1
+        name = f"selfType{self._count}"
+        message = descriptor_pb2.DescriptorProto(name=name)
+        for member, inner in (schema.get("properties") or {}).items():
+            written = _escaped(member)
+            if _IDENTIFIER.fullmatch(written):
+                self._field(message, written, inner)
+        self._file.message_type.append(message)
+        return name
+
+    def _field(self, message: Any, name: str, schema: Mapping[str, Any]) -> None:
+        number = len(message.field) + 1
+        made = message.field.add(name=name, number=number, json_name=f"j{number}", label=_F.LABEL_OPTIONAL)
+        extra = schema.get("additionalProperties")
+        if schema.get("type") == "array" and not schema.get("nullable"):
+            made.label = _F.LABEL_REPEATED
+            self._single(made, schema.get("items") or {})
+        elif schema.get("type") == "object" and isinstance(extra, dict) and not schema.get("nullable"):
+            entry = message.nested_type.add(name="".join(part.title() for part in name.split("_")) + "Entry")
+            entry.options.map_entry = True
+            entry.field.add(name="key", number=1, type=_F.TYPE_STRING, label=_F.LABEL_OPTIONAL)
+            self._single(entry.field.add(name="value", number=2, label=_F.LABEL_OPTIONAL), extra)
+            made.label, made.type, made.type_name = _F.LABEL_REPEATED, _F.TYPE_MESSAGE, f".{message.name}.{entry.name}"
+        else:
+            self._single(made, schema)
+
+    def _single(self, made: Any, schema: Mapping[str, Any]) -> None:
+        """What is no list and no map."""
+        kind, form = schema.get("type"), schema.get("format") or ""
+        if kind in _SCALARS and not schema.get("nullable") and form not in _FORMATS:
+            made.type = _F.TYPE_BYTES if form == "byte" and kind == "string" else _SCALARS[kind]
+            return
+        made.type = _F.TYPE_MESSAGE
+        if kind == "string" and form in _FORMATS and not schema.get("nullable"):
+            made.type_name = f".google.protobuf.{_FORMATS[form]}"
+            return
+        open_ = schema.get("nullable") or schema.get("x-kubernetes-preserve-unknown-fields")
+        if kind == "object" and not open_ and not isinstance(schema.get("additionalProperties"), dict):
+            made.type_name = f".{self._message(schema)}"
+        else:
+            made.type_name = ".google.protobuf.Value"
+
+
+def _worded(text: str, source: str) -> str:
+    text = re.sub(r"(undefined field '\w+') not found in struct '\w+'", r"\1", text)
+
+    def receiver(found: re.Match[str]) -> str:
+        line = source.splitlines()[int(found[2]) - 1]
+        before = line[: int(found[3]) - 1].rstrip()
+        if not before.endswith(f".{found[4]}"):
+            return found[0]
+        return f"{found[1]}{found[5]}.("
+
+    return _NO_OVERLOAD.sub(receiver, text)
