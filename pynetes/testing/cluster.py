@@ -8,6 +8,7 @@ The API server keeps everything in memory and serves real HTTPS on a free port (
 any other client); controllers and scheduler are the real ones; nodes are scripted (testing/nodes.py).
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -37,9 +38,12 @@ from pynetes.pki import issue, kubeconfig
 from pynetes.pki.layout import CLUSTER_CA, MASTERS, Leaf, names
 from pynetes.scheduler.scheduler import Scheduler
 from pynetes.storage.memory import MemoryBackend
+from pynetes.testing.clock import settle
 from pynetes.testing.nodes import ScriptedNode, Stages, default_stages
 
 NAME = "pynetes-test"
+#: Looks in a row at a cluster where nothing happens, after which it has settled.
+CALM = 3
 _ACCOUNT_GROUPS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
 
 
@@ -143,6 +147,25 @@ class Cluster:
                 async for event in events:
                     if event.type in ("ADDED", "MODIFIED") and holds(event.object):
                         return event.object
+
+    async def settle(self) -> None:
+        """Wait until no controller and no pod has work left and nothing is written any more.
+
+        What waits for time to pass (back-off, stages with a delay, heartbeats) does not count. Wrap it in
+        asyncio.timeout: two controllers at odds never settle."""
+        calm, before = 0, ""
+        while calm < CALM:
+            await settle()
+            await asyncio.sleep(0.001)  # for those who work in threads or over sockets
+            now = (await self.client.list(node_kind.RESOURCE, limit=1)).resource_version
+            calm = calm + 1 if now == before and self._idle() else 0
+            before = now
+
+    def _idle(self) -> bool:
+        run_controllers, run_scheduler = self._wanted
+        if run_controllers and not self.manager.idle:
+            return False
+        return not run_scheduler or (self.scheduler.unsynced() is None and not self.scheduler.queue.places["active"])
 
     def _controller_client(self, controller: Controller) -> Client:
         """Each controller has the rights of its own ServiceAccount, and no more."""

@@ -46,6 +46,10 @@ class Kubernetes:
         """Do work in the cluster's own event loop, as with `kubernetes.cluster.client`, and wait for it."""
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.loop).result()
 
+    def settle(self, *, timeout: float = START_TIMEOUT) -> None:
+        """Wait until no controller and no pod has work left. Raises TimeoutError if they never come to rest."""
+        self.run(self.cluster.settle(), timeout=timeout)
+
     def script(self, namespace: str, stages: Stages) -> None:
         """Decide what becomes of a namespace's pods from now on."""
         self.scripts[namespace] = stages

@@ -66,3 +66,14 @@ async def test_events_are_found_by_the_object_they_are_about(cluster: Cluster) -
         ).items:
             await asyncio.sleep(0.01)
         assert found.items[0]["reason"] == "Scheduled"
+
+
+async def test_settling_waits_for_everything_that_follows(cluster: Cluster) -> None:
+    """After it, the pods of a Deployment run; and after a deletion, all that depended on it is gone."""
+    async with asyncio.timeout(20):
+        await cluster.client.create(deployments.RESOURCE, deployment(5))
+        await cluster.settle()
+        assert (await cluster.client.get(deployments.RESOURCE, KEY))["status"]["readyReplicas"] == 5
+        await cluster.client.delete(deployments.RESOURCE, KEY)
+        await cluster.settle()
+        assert not (await cluster.client.list(pods.RESOURCE, namespace="default")).items
