@@ -165,6 +165,8 @@ class Deletion:
                 return (marked if marked is not None else entry.copy()), marked is None
             try:
                 if marked is None:
+                    if entry.obj["metadata"].get("deletionGracePeriodSeconds"):
+                        entry = await self._hurried(entry)
                     return await self._remove(entry), True
                 if marked == entry.obj:
                     return marked, False
@@ -172,6 +174,13 @@ class Deletion:
             except errors.StatusError as error:
                 if error.reason != "Conflict" or self.options.version:
                     raise
+
+    async def _hurried(self, entry: Entry) -> Entry:
+        """What was waiting for its end is seen to wait no longer, before it is seen to go."""
+        obj = entry.copy()
+        self._stamp(obj, 0)
+        await self._mark(entry, obj)
+        return await self.api.store(self.scope.resource).read(self.scope.key)
 
     def _default_propagation(self) -> None:
         """Jobs orphan their pods unless told otherwise, for compatibility with clients older than propagation."""
