@@ -15,8 +15,10 @@ from pynetes.apiserver import app
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.server import TLS
 from pynetes.apiserver.serving import serving_certificate, with_token_key
+from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.component import config, logs, tasks
 from pynetes.component.clock import SystemClock
+from pynetes.component.remedy import RemedyError
 from pynetes.storage.backends import open_backend
 
 log = logging.getLogger(__name__)
@@ -50,10 +52,14 @@ async def run(given: Config, tls: TLS) -> None:
     if given.data_dir:
         Path(given.data_dir).mkdir(parents=True, exist_ok=True)
     given = with_token_key(given)
-    backend = open_backend(given)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(backend.close)
-        server = app.build(given, backend, SystemClock())
+        try:
+            backend = open_backend(given)
+            stack.push_async_callback(backend.close)
+            server = app.build(given, backend, SystemClock())
+        except (OSError, ValueError, KubeconfigError) as error:
+            # All that is read here are flags and the files that they name.
+            raise RemedyError(str(error), "correct the flag or the file that it names") from error
         async with app.running(server, tls=tls):
             if given.paths_socket:
                 # Its HTTP library takes longer to import than all the rest: not before the API answers.
