@@ -137,14 +137,19 @@ def _version(served: Served, name: str, version: str) -> Object:
     return {"version": version, "resources": rows, "freshness": "Current"}
 
 
+#: In upstream's order for custom resources.
+CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
 def _aggregated_row(resource: Resource, group_name: str, version: str) -> Object:
-    own = {"group": "", "version": "", "kind": resource.kind}
+    custom = resource.schema is not None
+    own = {"group": group_name if custom else "", "version": version if custom else "", "kind": resource.kind}
     row: Object = {
         "resource": resource.plural,
         "responseKind": own,
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular or resource.kind.lower(),
-        "verbs": list(resource.verbs),
+        "verbs": list(CUSTOM_VERBS if custom else resource.verbs),
     }
     if resource.short_names:
         row["shortNames"] = list(resource.short_names)

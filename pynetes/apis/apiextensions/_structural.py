@@ -87,8 +87,6 @@ def _extensions(schema: Mapping[str, Any], path: str, *, root: bool) -> Iterator
         if not schema.get("properties") and not schema.get(_PRESERVE):
             detail = f"must not be empty if {_EMBEDDED} is true without {_PRESERVE}"
             yield field.required(f"{path}.properties", detail)
-    if schema.get(_INT_OR_STRING) and schema.get("type"):
-        yield field.invalid(f"{path}.type", schema["type"], f"must be empty if {_INT_OR_STRING} is true")
     if schema.get("properties") and schema.get("additionalProperties"):
         yield field.forbidden(
             f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"

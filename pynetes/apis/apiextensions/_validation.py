@@ -29,7 +29,7 @@ def _all(new: Object, old: Object | None) -> Iterator[field.Error]:
     spec = new.get("spec") or {}
     about = spec.get("names") or {}
     group, plural, name = spec.get("group") or "", about.get("plural") or "", new["metadata"].get("name") or ""
-    if name != f"{plural}.{group}":
+    if old is None and name != f"{plural}.{group}":
         yield field.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     if not group:
         yield field.required("spec.group")

@@ -39,6 +39,9 @@ def prepare_status(new: Object, old: Object | None) -> None:
     """Only the status changes."""
     if old is not None:
         new["spec"] = old["spec"]
+    status = new.setdefault("status", {})
+    if not status.get("storedVersions"):
+        status["storedVersions"] = [each["name"] for each in new["spec"]["versions"] if each.get("storage")]
 
 
 RESOURCE = Resource(

@@ -67,23 +67,37 @@ def _columns(columns: Any) -> list[Column]:
 
 def conditions(definition: Object, taken: Callable[[str, str], str], now: str) -> list[Object]:
     """NamesAccepted and Established; taken(what, name) says who else has a name in the group, or ""."""
-    names = definition["spec"]["names"]
-    wanted = [("plural", names["plural"]), ("kind", names["kind"]), ("listKind", names.get("listKind") or "")]
-    wanted += [("singular", names.get("singular") or "")] + [
-        ("shortNames", name) for name in names.get("shortNames") or ()
+    conflicts = [
+        (what, name) for what, wanted in _wanted(definition).items() for name in wanted if name and taken(what, name)
     ]
-    conflicts = [(what, name) for what, name in wanted if name and taken(what, name)]
     if conflicts:
-        what, name = conflicts[0]
-        reason = {"plural": "PluralConflict", "kind": "KindConflict", "listKind": "ListKindConflict"}
-        accepted = _condition(
-            "NamesAccepted", "False", reason.get(what, "NamesConflict"), f'"{name}" is already in use', now
-        )
+        # The last one found is told, as upstream does.
+        what, name = conflicts[-1]
+        text = f'"{name}" is already in use'
+        accepted = _condition("NamesAccepted", "False", f"{what[0].upper()}{what[1:]}Conflict", text, now)
         return [accepted, _condition("Established", "False", "NotAccepted", "not all names are accepted", now)]
     return [
         _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
         _condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now),
     ]
+
+
+def _wanted(definition: Object) -> dict[str, list[str]]:
+    """Names by their field, in the order in which they are looked at."""
+    names = definition["spec"]["names"]
+    single = {what: [names.get(what) or ""] for what in ("plural", "singular", "shortNames", "kind", "listKind")}
+    return single | {"shortNames": list(names.get("shortNames") or ())}
+
+
+def accepted_names(definition: Object, taken: Callable[[str, str], str]) -> Object:
+    """The names that nobody else in the group has."""
+    found: Object = {"plural": "", "kind": ""}
+    for what, wanted in _wanted(definition).items():
+        if all(wanted) and wanted and not any(taken(what, name) for name in wanted):
+            found[what] = wanted if what == "shortNames" else wanted[0]
+    if categories := definition["spec"]["names"].get("categories"):
+        found["categories"] = categories
+    return found
 
 
 def _condition(kind: str, status: str, reason: str, message: str, now: str) -> Object:
@@ -96,7 +110,7 @@ def is_established(definition: Object) -> bool:
     return any(each["type"] == "Established" and each["status"] == "True" for each in found)
 
 
-def with_conditions(definition: Object, new: list[Object]) -> Object:
+def with_conditions(definition: Object, new: list[Object], names: Object) -> Object:
     """The definition with these conditions; one that has not changed keeps its time."""
     status = definition.setdefault("status", {})
     before = {each["type"]: each for each in status.get("conditions") or ()}
@@ -105,6 +119,5 @@ def with_conditions(definition: Object, new: list[Object]) -> Object:
         if old is None or old["status"] != each["status"]:
             before[each["type"]] = each
     status["conditions"] = list(before.values())
-    if is_established(definition):
-        status["acceptedNames"] = definition["spec"]["names"]
+    status["acceptedNames"] = names
     return definition

@@ -71,7 +71,11 @@ class Definitions:
     async def _serve(self, definition: Object) -> None:
         name = definition["metadata"]["name"]
         now = time.rfc3339(self._api.clock.now())
-        found = compiled.conditions(definition, lambda what, wanted: self._taken(definition, what, wanted), now)
+
+        def taken(what: str, wanted: str) -> str:
+            return self._taken(definition, what, wanted)
+
+        found, names = compiled.conditions(definition, taken, now), compiled.accepted_names(definition, taken)
         if found[0]["status"] == "True":
             resource = compiled.record(definition)
             await self._api.cacher.add(resource)
@@ -80,7 +84,7 @@ class Definitions:
             for version in resource.versions:
                 local = api_service(resource.group, version, now, automanaged="true")
                 await ensure(self._stored, apiservices.RESOURCE, local)
-        await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, found))
+        await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, found, names))
 
     def _taken(self, definition: Object, what: str, wanted: str) -> str:
         """Who else in the group has this name."""

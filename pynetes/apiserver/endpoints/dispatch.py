@@ -90,6 +90,8 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             return await _special(api, request, scope, connect)
         verb = VERBS.get(info.verb) if request.method != "HEAD" else None
         if verb is None or info.verb not in resource.verbs or not _placed(info, scope):
+            if resource.schema is not None and resource.namespaced and not namespace:
+                return not_found()
             raise not_allowed()
         return await verb(api, request, scope)
 
@@ -110,6 +112,8 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
     """Subresources, and reviews that are answered and not stored."""
     resource, verb = scope.resource, request.info.verb
     if scope.subresource and scope.subresource not in resource.subresources:
+        if resource.schema is not None and scope.subresource in ("status", "scale"):
+            raise scope.not_found()
         raise unknown()
     if resource.plural == "componentstatuses" and not resource.group:
         return await componentstatuses.handle(api, request, scope)

@@ -19,7 +19,11 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
     if request.info.verb == "get":
         entry = await get.read(api, scope)
-        return rendering.plain(request, accepted, scale_of(scope, scope.shown(entry.copy())))
+        shown = scope.shown(entry.copy())
+        path = scope.resource.scale.spec_path if scope.resource.scale else ""
+        if scope.resource.schema is not None and _at(shown, path) is None:
+            raise errors.internal(f'the spec replicas field "{path}" does not exist')
+        return rendering.plain(request, accepted, scale_of(scope, shown))
     options = write_options(request, "UpdateOptions")
     manager = options.manager or ownership.default_manager(request)
     whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)

@@ -128,6 +128,9 @@ class Update:
         if self.scope.subresource == "status" or not self.scope.resource.generation:
             return
         changed = spec_of(new) != spec_of(old)
+        if self.scope.resource.schema is not None and "status" not in self.scope.resource.subresources:
+            # Without the subresource, status is content like any other.
+            changed = changed or new.get("status") != old.get("status")
         if self.scope.resource.plural == "deployments":
             # Upstream counts annotations of a Deployment too, because rollbacks once were asked for in them.
             changed = changed or new["metadata"].get("annotations") != old["metadata"].get("annotations")

@@ -6,6 +6,7 @@ decoded as every object's is.
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pynetes.machinery import field
@@ -116,6 +117,7 @@ def type_of(schema: Mapping[str, Any]) -> Type:
             found = Type("object")
             found.fields = {name: Field(type_of(member)) for name, member in (schema.get("properties") or {}).items()}
             found.preserve = bool(schema.get(PRESERVE))
+            found.items = _deduced() if found.preserve else None
         found.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         return found
     if kind == "array":
@@ -124,7 +126,17 @@ def type_of(schema: Mapping[str, Any]) -> Type:
         found.list_type = schema.get("x-kubernetes-list-type") or "atomic"
         found.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
         return found
+    if not kind and schema.get(PRESERVE):
+        return _deduced()
     return Type(str(kind)) if kind in ("string", "integer", "number", "boolean") else ANY
+
+
+@cache
+def _deduced() -> Type:
+    """Of what no schema describes: objects are granular all the way down, lists are atomic."""
+    found = Type("object")
+    found.preserve, found.items = True, found
+    return found
 
 
 def prune(schema: Mapping[str, Any], value: Any, path: str) -> list[str]:
