@@ -100,6 +100,7 @@ def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_an_operator_lives(operator: Deployer) -> None:
     """From the first Stall to the farewell: each handler is called once, and the owned Deployment goes too."""
 
