@@ -165,7 +165,7 @@ class Deletion:
                 return (marked if marked is not None else entry.copy()), marked is None
             try:
                 if marked is None:
-                    if entry.obj["metadata"].get("deletionGracePeriodSeconds"):
+                    if self.scope.resource.grace is not None and not _ended(entry.obj["metadata"]):
                         entry = await self._hurried(entry)
                     return await self._remove(entry), True
                 if marked == entry.obj:
@@ -176,7 +176,7 @@ class Deletion:
                     raise
 
     async def _hurried(self, entry: Entry) -> Entry:
-        """What was waiting for its end is seen to wait no longer, before it is seen to go."""
+        """A kind that winds down is seen to be at its end before it is seen to go, even if it need not wait."""
         obj = entry.copy()
         self._stamp(obj, 0)
         await self._mark(entry, obj)
@@ -301,6 +301,10 @@ class Deletion:
 
         stored = await self.api.store(self.scope.resource).update(self.scope.key, change)
         return stored.copy()
+
+
+def _ended(metadata: Object) -> bool:
+    return bool(metadata.get("deletionTimestamp")) and not metadata.get("deletionGracePeriodSeconds")
 
 
 def _is_namespace(resource: Resource) -> bool:
