@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pynetes.kubelet import podspec
 from pynetes.kubelet.cm.measure import Measured, Meter, Network, network_of
 from pynetes.kubelet.cri.state import PodRuntime
-from pynetes.kubelet.server.exposition import Exposition, labelled
+from pynetes.kubelet.server.exposition import Exposition, extended, labelled
 
 if TYPE_CHECKING:
     from pynetes.kubelet.kubelet import Kubelet
@@ -34,19 +34,14 @@ class Group(NamedTuple):
     @property
     def labels(self) -> str:
         """As cAdvisor labels it."""
-        return labelled(**self.about)
-
-    @property
-    def about(self) -> dict[str, str]:
-        """Its labels."""
-        return {
-            "container": self.container,
-            "id": self.path,
-            "image": self.image,
-            "name": self.id,
-            "namespace": self.namespace,
-            "pod": self.pod,
-        }
+        return labelled(
+            container=self.container,
+            id=self.path,
+            image=self.image,
+            name=self.id,
+            namespace=self.namespace,
+            pod=self.pod,
+        )
 
 
 def groups(kubelet: "Kubelet", meter: Meter, *, brief: bool = False) -> Iterator[Group]:
@@ -140,7 +135,7 @@ def exposition(kubelet: "Kubelet", meter: Meter) -> str:
                          osVersion=machine.os_image)  # fmt: skip
     text = "A metric with a constant '1' value labeled by kernel version, OS version, and cadvisor version."
     out.family("cadvisor_version_info", _GAUGE, text, [(described, 1)])
-    cpu = [(labelled(**group.about, cpu="total"), group.measured.cpu) for group, _ in found]
+    cpu = [(extended(labels, cpu="total"), group.measured.cpu) for group, labels in found]
     out.family("container_cpu_usage_seconds_total", _COUNTER, "Cumulative cpu time consumed in seconds.", cpu, now)
     for family in _FAMILIES:
         samples = [(labels, family.value(group.measured)) for group, labels in found]
@@ -148,9 +143,9 @@ def exposition(kubelet: "Kubelet", meter: Meter) -> str:
     for family in _LIMITED:
         samples = [(labels, family.value(group.measured)) for group, labels in found if group.measured.quota > 0]
         out.family(family.name, family.kind, family.text, samples, now)
-    _faults(out, [group for group, _ in found], now)
-    _disks(out, [group for group, _ in found], now)
-    _networks(out, [group for group, _ in found], now)
+    _faults(out, found, now)
+    _disks(out, found, now)
+    _networks(out, found, now)
     text = "Start time of the container since unix epoch in seconds."
     out.family("container_start_time_seconds", _GAUGE, text, [(labels, g.started) for g, labels in found if g.started])
     seen = [(labels, float(int(now))) for _, labels in found]
@@ -163,33 +158,33 @@ def exposition(kubelet: "Kubelet", meter: Meter) -> str:
     return out.text()
 
 
-def _faults(out: Exposition, found: list[Group], now: float) -> None:
+def _faults(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
     samples: list[tuple[str, float]] = []
-    for group in found:
+    for group, labels in found:
         for kind, value in (("pgfault", group.measured.faults), ("pgmajfault", group.measured.major_faults)):
-            samples.append((labelled(**group.about, failure_type=kind, scope="hierarchy"), value))
+            samples.append((extended(labels, failure_type=kind, scope="hierarchy"), value))
     out.family("container_memory_failures_total", _COUNTER, "Cumulative count of memory allocation failures.",
                samples, now)  # fmt: skip
 
 
-def _disks(out: Exposition, found: list[Group], now: float) -> None:
+def _disks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
     for name, text in (("reads", "Cumulative count of bytes read"), ("writes", "Cumulative count of bytes written")):
         samples: list[tuple[str, float]] = []
-        for group in found:
+        for group, labels in found:
             amounts = group.measured.read if name == "reads" else group.measured.written
             for device, value in amounts.items():
-                samples.append((labelled(**group.about, device=device), value))
+                samples.append((extended(labels, device=device), value))
         out.family(f"container_fs_{name}_bytes_total", _COUNTER, text, samples, now)
 
 
-def _networks(out: Exposition, found: list[Group], now: float) -> None:
+def _networks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
     """Of pods; the container label is empty, since a pod's containers share its interfaces."""
     for way, done in (("receive", "received"), ("transmit", "transmitted")):
         for index, (suffix, words) in enumerate(_NETWORK):
             samples: list[tuple[str, float]] = []
-            for group in found:
+            for group, labels in found:
                 for each in group.network:
                     value = (each.received if way == "receive" else each.sent)[index]
-                    samples.append((labelled(**group.about, interface=each.name), value))
+                    samples.append((extended(labels, interface=each.name), value))
             text = f"Cumulative count of {words} {done}"
             out.family(f"container_network_{way}_{suffix}_total", _COUNTER, text, samples, now)

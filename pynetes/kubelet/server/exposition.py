@@ -29,3 +29,8 @@ class Exposition:
 def labelled(**labels: str) -> str:
     """The text of a label set."""
     return labels_text(tuple(labels), tuple(labels.values()))
+
+
+def extended(labels: str, **more: str) -> str:
+    """A label set's text with more labels: most of it is the same for all samples of a container."""
+    return f"{labels[:-1]},{labelled(**more)[1:]}"
