@@ -10,8 +10,24 @@ from pynetes.apiserver.endpoints import get, ownership, patch
 from pynetes.apiserver.endpoints.options import write_options
 from pynetes.apiserver.endpoints.update import Update
 from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import errors, field, labels
+from pynetes.machinery import cells, errors, field, labels
 from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Column, Resource
+
+#: What a Scale looks like as a table; it is stored nowhere and has no resource of its own.
+SCALE = Resource(
+    group="autoscaling",
+    versions=("v1",),
+    kind="Scale",
+    plural="scales",
+    stored=False,
+    columns=(
+        Column("Name", ".metadata.name"),
+        Column("Desired", cells.path(".spec.replicas", 0), type="integer"),
+        Column("Available", cells.path(".status.replicas", 0), type="integer"),
+        Column.AGE,
+    ),
+)
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
@@ -23,7 +39,11 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         path = scope.resource.scale.spec_path if scope.resource.scale else ""
         if scope.resource.schema is not None and _at(shown, path) is None:
             raise errors.internal(f'the spec replicas field "{path}" does not exist')
-        return rendering.plain(request, accepted, scale_of(scope, shown))
+        found = scale_of(scope, shown)
+        if accepted.as_:
+            scale = Scope(SCALE, "v1", "", scope.namespace, scope.name)
+            found = rendering.transform(api, request, scale, accepted, [found], found["metadata"])
+        return rendering.plain(request, accepted, found)
     options = write_options(request, "UpdateOptions")
     manager = options.manager or ownership.default_manager(request)
     whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)
