@@ -1,0 +1,79 @@
+"""Policies and webhooks that the cluster's users write, asked through the API."""
+
+from tests.apiserver.harness import API, CONFIGMAPS, configmap
+from tests.apiserver.harness import api as serving
+
+GROUP = "admissionregistration.k8s.io/v1"
+BASE = f"/apis/{GROUP}"
+RULES = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]
+
+
+async def bind(api: API, kind: str, spec: dict[str, object], **binding: object) -> None:
+    """A policy and its binding."""
+    plural = {"Validating": "validatingadmissionpolicies", "Mutating": "mutatingadmissionpolicies"}[kind]
+    policy = {"apiVersion": GROUP, "kind": f"{kind}AdmissionPolicy", "metadata": {"name": "p"}}
+    matching = {"matchConstraints": {"resourceRules": RULES}}
+    assert (await api.post(f"{BASE}/{plural}", {**policy, "spec": {**matching, **spec}})).status == 201
+    bound = {"apiVersion": GROUP, "kind": f"{kind}AdmissionPolicyBinding", "metadata": {"name": "b"}}
+    answer = await api.post(f"{BASE}/{plural[:-3]}ybindings", {**bound, "spec": {"policyName": "p", **binding}})
+    assert answer.status == 201
+    await api.server.cacher.fresh()
+
+
+async def test_policy_denies_and_explains() -> None:
+    """A validation that fails answers with its message; a variable and the namespace can be asked about."""
+    async with serving() as api:
+        validation = {"expression": "!variables.bad", "messageExpression": "'not in ' + namespaceObject.metadata.name"}
+        variables = [{"name": "bad", "expression": "'bad' in object.data"}]
+        await bind(api, "Validating", {"validations": [validation], "variables": variables}, validationActions=["Deny"])
+        answer = await api.post(CONFIGMAPS, configmap("x", bad="1"))
+        assert answer.status == 422
+        assert answer.body["message"].endswith("'p' with binding 'b' denied request: not in default")
+        assert (await api.post(CONFIGMAPS, configmap("y", good="1"))).status == 201
+
+
+async def test_policy_warns() -> None:
+    """A binding that only warns lets the request through."""
+    async with serving() as api:
+        await bind(api, "Validating", {"validations": [{"expression": "false"}]}, validationActions=["Warn"])
+        answer = await api.post(CONFIGMAPS, configmap("x"))
+        assert answer.status == 201
+        assert "failed expression: false" in str(answer.headers)
+
+
+async def test_policy_mutates() -> None:
+    """Objects that an expression makes are applied, JSON patches too, one after the other."""
+    made = "Object{metadata: Object.metadata{labels: {'a': has(object.data) ? 'xy' : 'n'}}}"
+    patched = "[JSONPatch{op: 'add', path: '/metadata/labels/b', value: object.metadata.labels['a']}]"
+    async with serving() as api:
+        mutations = [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": made}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": patched}},
+        ]
+        await bind(api, "Mutating", {"mutations": mutations, "reinvocationPolicy": "Never"})
+        answer = await api.post(CONFIGMAPS, configmap("x", k="v"))
+        assert answer.body["metadata"]["labels"] == {"a": "xy", "b": "xy"}
+
+
+async def test_webhook_out_of_reach() -> None:
+    """A webhook that does not answer fails the request unless it says otherwise; dry runs allow no side effects."""
+    hook: dict[str, object] = {
+        "name": "h.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "Some",
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "rules": RULES,
+    }
+    configuration = {"apiVersion": GROUP, "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "h"}}
+    path = f"{BASE}/validatingwebhookconfigurations"
+    async with serving() as api:
+        assert (await api.post(path, {**configuration, "webhooks": [hook]})).status == 201
+        await api.server.cacher.fresh()
+        answer = await api.post(CONFIGMAPS, configmap("x"))
+        assert answer.status == 500
+        assert 'failed calling webhook "h.example.com": failed to call webhook' in answer.body["message"]
+        dry = await api.post(f"{CONFIGMAPS}?dryRun=All", configmap("x"))
+        assert (dry.status, "does not support dry run" in dry.body["message"]) == (400, True)
+        await api.merge(f"{path}/h", {"webhooks": [{**hook, "failurePolicy": "Ignore"}]})
+        await api.server.cacher.fresh()
+        assert (await api.post(CONFIGMAPS, configmap("x"))).status == 201
