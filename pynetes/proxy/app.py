@@ -118,9 +118,9 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
         await cleanup()
         return
     rules = settings(config)
-    mode = await choose_mode(config.proxy_mode)
     clock = clock or SystemClock()
     client = client or Client.from_kubeconfig(config.kubeconfig, component="kube-proxy")
+    mode = await choose_mode(config.proxy_mode)
     tracker = Tracker(config.hostname_override or socket.gethostname().lower())
     proxier = Proxier(
         tracker,
