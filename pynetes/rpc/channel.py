@@ -69,7 +69,10 @@ def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> 
 
 
 def _object(request: Any) -> str:
-    """The pod that a request names, as Interaction.object has it; "" for requests by ID."""
+    """The pod or volume that a request names, as Interaction.object has it; "" for requests by other IDs."""
+    volume = getattr(request, "volume_id", "")
+    if volume:
+        return f"volumes {volume}"
     config = getattr(request, "config", None) or getattr(request, "sandbox_config", None)
     metadata = getattr(config, "metadata", None)
     namespace = getattr(metadata, "namespace", "")

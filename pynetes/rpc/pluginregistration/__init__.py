@@ -1,0 +1,1 @@
+"""Plugin registration with a kubelet: api.proto and its stubs."""
