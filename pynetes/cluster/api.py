@@ -40,10 +40,16 @@ class Api:
     async def apply(self, objects: Sequence[Object], *, within: float = 30) -> None:
         """Server-side apply, in order. Admission that is not ready yet (a namespace's ServiceAccount) is waited for."""
         for obj in objects:
-            resource = apis.by_kind(obj["apiVersion"], obj["kind"])
-            if resource is None:
-                raise ClusterError(f"no built-in kind is {obj['apiVersion']} {obj['kind']}")
-            await self._applied(resource, obj, monotonic() + within)
+            await self._applied(resource_of(obj, objects), obj, monotonic() + within)
+
+    async def remove(self, objects: Sequence[Object]) -> int:
+        """Delete, the last one first, what is there of these; how many there were."""
+        gone = 0
+        for obj in reversed(objects):
+            with contextlib.suppress(StatusError):  # it was not there
+                await self._client.delete(resource_of(obj, objects), key_of(obj))
+                gone += 1
+        return gone
 
     async def _applied(self, resource: Resource, obj: Object, deadline: float) -> None:
         while True:
@@ -138,6 +144,25 @@ class Api:
                 if not lacking(known):
                     return True
         return False
+
+
+def resource_of(obj: Object, among: Sequence[Object]) -> Resource:
+    """The kind's record: a built-in one, or made from its CustomResourceDefinition among the others."""
+    found = apis.by_kind(obj["apiVersion"], obj["kind"])
+    if found is not None:
+        return found
+    group, _, version = obj["apiVersion"].partition("/")
+    for other in among:
+        spec = other.get("spec", {})
+        if spec.get("group") == group and spec.get("names", {}).get("kind") == obj["kind"]:
+            return Resource(
+                group=group,
+                versions=(version,),
+                kind=obj["kind"],
+                plural=spec["names"]["plural"],
+                namespaced=spec["scope"] == "Namespaced",
+            )
+    raise ClusterError(f"no kind is {obj['apiVersion']} {obj['kind']}, built in or defined by the same add-ons")
 
 
 def _pod_cidr(node: Object | None) -> str:

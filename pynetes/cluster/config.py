@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from pynetes.cluster.addons import catalog
 from pynetes.cluster.containerd import Containerd
 from pynetes.cluster.errors import ClusterError
 
@@ -23,6 +24,8 @@ CACHE = Path("/var/cache/pynetes")
 #: Names end up in paths that `reset` removes, in cgroups, interfaces and DNS names.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")
 MOST_NODES = 50
+#: What stands in for a cloud: nothing, or the one that one machine can play.
+CLOUDS = ("none", "local")
 PARTIAL = ".cluster.json.partial"
 #: Every node gets a network of this length for its pods.
 NODE_BITS = 24
@@ -43,6 +46,10 @@ class Cluster:
     secure_port: int = 6443
     etcd_port: int = 2379
     proxy_mode: str = "nftables"
+    #: Names of the add-ons it has (addons/catalog.py).
+    addons: tuple[str, ...] = catalog.DEFAULT
+    #: One of CLOUDS.
+    cloud: str = "none"
     #: Whether an `up` got to its end. What never has is removed when the next `up` fails.
     complete: bool = False
 
@@ -60,6 +67,20 @@ class Cluster:
             if not 0 < port < 65535:
                 raise ClusterError(f"{port} is no port", "choose one between 1 and 65534")
         self._check_networks()
+        self._check_addons()
+        if self.cloud not in CLOUDS:
+            raise ClusterError(f"--cloud {self.cloud}: there is no such cloud", f"one of {', '.join(CLOUDS)}")
+
+    def _check_addons(self) -> None:
+        for name in self.addons:
+            if name not in catalog.BY_NAME:
+                raise ClusterError(f"there is no add-on {name!r}", f"one of {', '.join(catalog.BY_NAME)}")
+        for addon in catalog.ADDONS:
+            if addon.required and addon.name not in self.addons:
+                raise ClusterError(f"no cluster works without the add-on {addon.name}", "leave it in")
+        # In the order in which they are applied, whatever the order of the flags, and however JSON brought them.
+        ordered = tuple(addon.name for addon in catalog.ADDONS if addon.name in self.addons)
+        object.__setattr__(self, "addons", ordered)
 
     def _check_networks(self) -> None:
         pods, services = _network("--pod-cidr", self.pod_cidr), _network("--service-cidr", self.service_cidr)

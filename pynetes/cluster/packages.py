@@ -6,7 +6,7 @@ take etcd's port and run a second containerd, so starting is held back while ins
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pynetes.cluster.errors import ClusterError
@@ -27,13 +27,21 @@ NEEDED = {
     "mount": "mount",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
+#: Debian package → the service that it would start at every boot.
+SERVICES = {
+    "etcd-server": "etcd",
+    "containerd": "containerd",
+    "haproxy": "haproxy",
+    "nginx-light": "nginx",
+    "prometheus": "prometheus",
+}
 #: What is written there; an `up` that was killed meanwhile is recognised by it.
 NO_STARTS = "#!/bin/sh\n# pynetes: packages are installed without starting their services\nexit 101\n"
 
 
-def missing() -> list[str]:
-    """Packages whose program or file is not on this machine."""
-    return sorted({package for what, package in NEEDED.items() if not _present(what)})
+def missing(more: Mapping[str, str] | None = None) -> list[str]:
+    """Packages whose program or file is not on this machine: the needed ones, and of add-ons those given."""
+    return sorted({package for what, package in {**NEEDED, **(more or {})}.items() if not _present(what)})
 
 
 def _present(what: str) -> bool:
@@ -88,6 +96,6 @@ async def _disable_services(packages: Sequence[str]) -> None:
     """What we have installed must not start at the next boot either."""
     if not Path("/run/systemd/system").is_dir():
         return
-    for package, service in (("etcd-server", "etcd"), ("containerd", "containerd")):
+    for package, service in SERVICES.items():
         if package in packages:
             await command.run(["systemctl", "disable", "--quiet", service], check=False)

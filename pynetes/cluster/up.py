@@ -16,7 +16,6 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from pynetes.cluster import (
-    addons,
     hardening,
     network,
     packages,
@@ -27,6 +26,7 @@ from pynetes.cluster import (
     supervisor,
     teardown,
 )
+from pynetes.cluster.addons import manifests
 from pynetes.cluster.api import Api
 from pynetes.cluster.config import Cluster, load
 from pynetes.cluster.errors import ClusterError
@@ -184,7 +184,7 @@ async def _running(cluster: Cluster) -> Object | None:
 
 
 async def _packages(bringup: Bringup) -> str:
-    wanted = packages.missing()
+    wanted = packages.missing(manifests.packages(bringup.cluster))
     try:
         await packages.install(wanted)
     except RemedyError as error:
@@ -234,7 +234,8 @@ async def _certificates(bringup: Bringup) -> str:
 
 
 async def _images(bringup: Bringup) -> str:
-    archives = await asyncio.to_thread(store.pack, bringup.cluster.images)
+    wanted = [image for addon in manifests.chosen(bringup.cluster) for image in addon.images]
+    archives = await asyncio.to_thread(store.pack, bringup.cluster.images, wanted)
     bringup.archives.set_result(archives)
     return ", ".join(name.rpartition("/")[2] for name in archives)
 
@@ -339,10 +340,13 @@ async def _pods(bringup: Bringup) -> str:
 
 
 async def _addons(bringup: Bringup) -> str:
-    async with Api(bringup.cluster) as api:
-        objects = addons.objects(bringup.cluster)
+    cluster = bringup.cluster
+    async with Api(cluster) as api:
+        objects = manifests.objects(cluster, manifests.chosen(cluster))
         await api.apply(objects)
-    return f"{len(objects)} objects applied"
+        # A new cluster has nothing to take away.
+        gone = await api.remove(manifests.objects(cluster, manifests.others(cluster))) if cluster.complete else 0
+    return f"{len(objects)} objects applied" + (f", {gone} removed" if gone else "")
 
 
 async def _answers(bringup: Bringup) -> str:
@@ -350,7 +354,9 @@ async def _answers(bringup: Bringup) -> str:
     cluster = bringup.cluster
     async with Api(cluster) as api:
         await api.nodes_ready(cluster.node_names(), within=READY_WITHIN)
-        await api.deployment_available("kube-system", "coredns", within=READY_WITHIN)
+        for addon in manifests.chosen(cluster):
+            for name in addon.waits_for:
+                await api.deployment_available("kube-system", name, within=READY_WITHIN)
     # What the API says of the pod may be from before a reboot.
     name = f"kubernetes.default.svc.{cluster.domain}"
     await _until(lambda: probe.resolves(cluster.dns_service, name), lambda: _no_dns(cluster))

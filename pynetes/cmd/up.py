@@ -4,12 +4,23 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 
 from rich.console import Console
 
 from pynetes.cluster import config, lock, up
+from pynetes.cluster.addons import catalog
 from pynetes.cluster.config import Cluster
+from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+#: --with a,b and --with a --with b are the same.
+ADDON_FLAG: Any = {"type": _names, "action": "extend", "default": [], "metavar": "NAME,…"}
 
 
 class Display:
@@ -51,8 +62,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--pod-cidr", default=None, help="the pods' network (default: 10.244.0.0/16)")
     parser.add_argument("--secure-port", type=int, default=None, help="the API server's port (default: 6443)")
     parser.add_argument("--proxy-mode", choices=("nftables", "iptables"), default=None, help="how kube-proxy works")
+    parser.add_argument(
+        "--with", dest="more", **ADDON_FLAG, help=f"add-ons to have as well: {_about(catalog.OPTIONAL)}"
+    )
+    parser.add_argument("--without", dest="less", **ADDON_FLAG, help="add-ons to take away")
+    parser.add_argument("--cloud", choices=config.CLOUDS, default=None, help="what plays the cloud (default: none)")
     given = parser.parse_args(argv)
     return common.run(lambda: _up(given))
+
+
+def _about(names: Sequence[str]) -> str:
+    return "; ".join(f"{name} ({catalog.BY_NAME[name].about})" for name in names)
 
 
 async def _up(given: object) -> int:
@@ -82,7 +102,14 @@ def _wanted(given: dict[str, object]) -> Cluster:
     """What an earlier `up` saved, changed by the flags given now."""
     name, data_dir = str(given.pop("cluster")), str(given.pop("data_dir"))
     before = config.load(name, data_dir) or Cluster(name=name, data_dir=data_dir)
+    more, less = given.pop("more"), given.pop("less")
+    assert isinstance(more, list)
+    assert isinstance(less, list)
+    for name in less:
+        if name not in catalog.BY_NAME:
+            raise ClusterError(f"there is no add-on {name!r}", f"one of {', '.join(catalog.BY_NAME)}")
     changed = {key: value for key, value in given.items() if value is not None}
+    changed["addons"] = tuple(name for name in (*before.addons, *more) if name not in less)
     return dataclasses.replace(before, **changed)  # type: ignore[arg-type]
 
 

@@ -72,3 +72,20 @@ def test_no_cluster_is_an_error_with_the_command_that_makes_one(tmp_path: Path) 
     with pytest.raises(ClusterError, match="there is no cluster named 'one'") as refused:
         config.require("one", str(tmp_path))
     assert refused.value.remedy.startswith(f"start it with `pynetes up --cluster one --data-dir {tmp_path}`")
+
+
+def test_addons_are_known_complete_and_in_their_order() -> None:
+    """A typo is told; what no cluster works without stays; flags and JSON may bring them in any order."""
+    with pytest.raises(ClusterError, match="there is no add-on 'promethesu'") as refused:
+        Cluster(addons=("dns", "promethesu"))
+    assert "metrics-server" in refused.value.remedy
+    with pytest.raises(ClusterError, match="no cluster works without the add-on dns"):
+        Cluster(addons=("network-policy",))
+    assert Cluster(addons=("network-policy", "dns", "dns")).addons == ("dns", "network-policy")
+
+
+def test_an_unknown_cloud_is_refused() -> None:
+    """With those that there are."""
+    with pytest.raises(ClusterError, match="--cloud mars") as refused:
+        Cluster(cloud="mars")
+    assert refused.value.remedy == "one of none, local"

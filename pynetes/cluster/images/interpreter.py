@@ -8,13 +8,13 @@ import compileall
 import importlib.metadata
 import importlib.util
 import re
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pynetes
+from pynetes.cluster.images import libraries
 from pynetes.cluster.images.archive import Entry
 
 PACKAGES = "usr/lib/pynetes"
@@ -42,9 +42,16 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 def base_entries() -> list[Entry]:
     """Everything but Pynetes' own code."""
-    files = [*_interpreter(), *_standard_library(), *_requirements()]
-    binaries = [entry.source for entry in files if entry.source and _is_binary(entry)]
-    return [*files, *_shared_libraries(binaries), *_skeleton()]
+    files = [*_interpreter(), *_standard_library(), *_files(_distributions(["pynetes"]))]
+    shared = libraries.of([entry.source for entry in files if entry.source and _may_be_binary(entry)])
+    return [*files, *shared, *_skeleton()]
+
+
+def extra_entries(*packages: str) -> list[Entry]:
+    """Packages that most components in pods do without, and what those need, as one more layer on the base."""
+    there = {found.name for found in _distributions(["pynetes"])}
+    files = list(_files(found for found in _distributions(packages) if found.name not in there))
+    return [*files, *libraries.of([entry.source for entry in files if entry.source and _may_be_binary(entry)])]
 
 
 def own_entries() -> Iterator[Entry]:
@@ -55,19 +62,20 @@ def own_entries() -> Iterator[Entry]:
     yield from _tree(root, f"{PACKAGES}/pynetes", skip=lambda relative: "/testing/" in f"/{relative}")
 
 
-def fingerprint() -> str:
-    """Changes whenever base_entries does: the interpreter and the pinned requirements."""
-    needed = sorted(f"{found.name}=={found.version}" for found in _distributions())
+def fingerprint(*packages: str) -> str:
+    """Changes whenever base_entries (or extra_entries of these) does: the interpreter and the pinned requirements."""
+    needed = sorted(f"{found.name}=={found.version}" for found in _distributions(["pynetes", *packages]))
     return f"{sys.version} {Path(_base()).stat().st_mtime} {' '.join(needed)}"
+
+
+def _may_be_binary(entry: Entry) -> bool:
+    """Thousands of source files need not be opened to see that they are none."""
+    return ".so" in entry.path or entry.path.endswith("bin/python3")
 
 
 def _base() -> str:
     base = getattr(sys, "_base_executable", sys.executable) or sys.executable
     return str(Path(base).resolve())
-
-
-def _is_binary(entry: Entry) -> bool:
-    return ".so" in entry.path or entry.path.endswith("bin/python3")
 
 
 def _interpreter() -> Iterator[Entry]:
@@ -88,12 +96,12 @@ def _unneeded(relative: Path) -> bool:
     return first in LEFT_OUT or first.startswith("config-") or ".opt-" in last or "_tkinter" in last or bool(tests)
 
 
-def _distributions() -> Iterator[importlib.metadata.Distribution]:
-    """Pynetes' requirements and theirs, without the optional ones."""
-    wanted, seen = ["pynetes"], set()
+def _distributions(packages: Sequence[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Packages and their requirements, without the optional ones and those that only serve outside pods."""
+    wanted, seen = [*packages], set()
     while wanted:
         name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
-        if name in seen or name in OUTSIDE_PODS:
+        if name in seen or (name in OUTSIDE_PODS and name not in packages):
             continue
         seen.add(name)
         try:
@@ -108,8 +116,8 @@ def _distributions() -> Iterator[importlib.metadata.Distribution]:
                 wanted.append(re.split(r"[\s<>=!~\[(]", text.strip())[0])
 
 
-def _requirements() -> Iterator[Entry]:
-    for found in _distributions():
+def _files(distributions: Iterable[importlib.metadata.Distribution]) -> Iterator[Entry]:
+    for found in distributions:
         for file in found.files or ():
             relative = str(file)
             if relative.startswith("..") or LEFT_OUT_OF_PACKAGES.search(relative):
@@ -120,19 +128,6 @@ def _requirements() -> Iterator[Entry]:
             if source.suffix == ".py" and (compiled := Path(importlib.util.cache_from_source(str(source)))).exists():
                 folder = Path(relative).parent / "__pycache__"
                 yield Entry(f"{PACKAGES}/{folder}/{compiled.name}", source=compiled)
-
-
-def _shared_libraries(binaries: Iterable[Path]) -> Iterator[Entry]:
-    """What the dynamic linker would load for them from the machine, at the same places."""
-    listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
-    inside = {str(Path(path).resolve()) for path in binaries}
-    for path in sorted(set(re.findall(r"(?:=> )?(/\S+) \(0x", listed))):
-        source = Path(path)
-        if str(source.resolve()) in inside or "site-packages" in path or "dist-packages" in path:
-            continue
-        # Libraries beside an interpreter of its own prefix move to where the linker of the image looks.
-        standard = path.startswith(("/lib", "/usr/lib"))
-        yield Entry(path if standard else f"usr/lib/{source.name}", source=source.resolve())
 
 
 def _skeleton() -> Iterator[Entry]:

@@ -3,77 +3,47 @@
 An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pynetes
 from pynetes.cluster.containerd import Containerd
-from pynetes.cluster.images import interpreter, recipes
-from pynetes.cluster.images.archive import Entry, Image, Layer, write_archive, write_layer
+from pynetes.cluster.images import recipes
+from pynetes.cluster.images.archive import Image, Layer, write_archive, write_layer
 from pynetes.component import command
 
-ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 
+def pack(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Path]:
+    """The essential images and those wanted, by name, packed into the folder unless they are there.
 
-def pack(folder: Path) -> dict[str, Path]:
-    """All images by name, packed into the folder unless they are there. Takes seconds the first time."""
+    Takes seconds the first time. Raises ClusterError when what an image is made from is not installed."""
     folder.mkdir(parents=True, exist_ok=True)
-    busybox = _stamp([recipes.busybox_binary()])
-    userland = _stamp([recipes.busybox_binary(), *Path("/lib").glob("*/libc.so.6")])
-    own = _stamp(path for path in Path(pynetes.__file__).parent.rglob("*.*") if path.suffix != ".pyc")
-    base = hashlib.sha256(interpreter.fingerprint().encode()).hexdigest()[:12] + busybox
-    return {
-        recipes.PAUSE: _image(
-            folder,
-            f"sandbox-{busybox}",
-            {f"sandbox-{busybox}": recipes.pause},
-            Image(name=recipes.PAUSE, layers=(), entrypoint=("/bin/busybox", "sleep", "2147483647")),
-        ),
-        recipes.BUSYBOX: _image(
-            folder,
-            f"busybox-{userland}",
-            {f"busybox-{userland}": recipes.busybox},
-            Image(name=recipes.BUSYBOX, layers=(), command=("sh",), env=ENV),
-        ),
-        recipes.PYNETES: _image(
-            folder,
-            f"pynetes-{base}-{own}",
-            {f"python-{base}": recipes.pynetes_base, f"pynetes-{own}": interpreter.own_entries},
-            Image(
-                name=recipes.PYNETES,
-                layers=(),
-                entrypoint=("pynetes",),
-                env=(*ENV, "PYTHONHOME=/usr", f"PYTHONPATH=/{interpreter.PACKAGES}", "LD_LIBRARY_PATH=/usr/lib"),
-            ),
-        ),
-    }
+    names = dict.fromkeys((*recipes.ESSENTIAL, *wanted))
+    return {name: _image(folder, name, recipes.RECIPES[name]()) for name in names}
 
 
-def _image(folder: Path, name: str, layers: dict[str, Callable[[], Iterable[Entry]]], image: Image) -> Path:
-    target = folder / f"{name}.tar"
-    if target.exists():
-        return target
-    paths = []
-    for layer, entries in layers.items():
-        written = Layer(folder / f"{layer}.layer")
-        if not written.exists():
-            write_layer(entries(), written)
-        paths.append(written)
-    write_archive(
-        Image(name=image.name, layers=paths, command=image.command, entrypoint=image.entrypoint, env=image.env),
-        target,
-    )
+def _image(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
+    # The last part alone tells images apart that share the rest, but not a change of what they share.
+    target = folder / f"{'+'.join(part.name for part in recipe.parts)}.tar"
+    if not target.exists():
+        image = Image(
+            name=name,
+            layers=_layers(folder, recipe.parts),
+            command=recipe.command,
+            entrypoint=recipe.entrypoint,
+            env=recipe.env,
+        )
+        write_archive(image, target)
     return target
 
 
-def _stamp(paths: Iterable[Path]) -> str:
-    """Changes when one of the files does."""
-    known = hashlib.sha256()
-    for path in sorted(paths):
-        status = path.stat()
-        known.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return known.hexdigest()[:12]
+def _layers(folder: Path, parts: Sequence[recipes.Part]) -> list[Layer]:
+    layers = []
+    for part in parts:
+        layer = Layer(folder / f"{part.name}.layer")
+        if not layer.exists():
+            write_layer(part.entries(), layer)
+        layers.append(layer)
+    return layers
 
 
 async def import_all(archives: dict[str, Path], node: Containerd, *, unpack: bool = False) -> None:

@@ -1,0 +1,35 @@
+"""The add-ons there are: one record each, whose objects stand in NAME.yaml of this folder.
+
+Only names and facts, so that the cluster's configuration can check a flag against it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Addon(NamedTuple):
+    """What runs in kube-system beside the control plane."""
+
+    name: str
+    about: str
+    #: Whether a cluster has it unless told otherwise.
+    default: bool = False
+    #: Whether a cluster can do without it.
+    required: bool = False
+    #: Names in images/recipes.py of the images that its pods need beside the essential ones.
+    images: tuple[str, ...] = ()
+    #: What must be on the machine (a program or a file) → the Debian package that has it.
+    packages: Mapping[str, str] = {}
+    #: Deployments of kube-system that `up` waits for, once they were asked for by name.
+    waits_for: tuple[str, ...] = ()
+
+
+#: Applied in this order.
+ADDONS: tuple[Addon, ...] = (
+    Addon("dns", "the cluster's DNS server", default=True, required=True, waits_for=("coredns",)),
+    Addon("metrics-server", "what nodes and pods use, for `kubectl top` and autoscaling", default=True),
+    Addon("network-policy", "the rights that enforcing network policies takes", default=True, required=True),
+)
+BY_NAME = {addon.name: addon for addon in ADDONS}
+DEFAULT = tuple(addon.name for addon in ADDONS if addon.default)
+OPTIONAL = tuple(addon.name for addon in ADDONS if not addon.default)

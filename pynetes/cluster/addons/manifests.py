@@ -1,0 +1,52 @@
+"""The add-ons that `up` applies: YAML files of this folder, with the cluster's own values put in.
+
+What there is stands in catalog.py. $image, $grpc_image, $nginx_image, $prometheus_image, $dns_service, $domain,
+$service_cidr, $cluster and $paths_dir are replaced ($$ is a dollar sign); everything else is what `kubectl apply`
+would send.
+"""
+
+import string
+from collections.abc import Iterable
+from importlib import resources
+
+import yaml
+
+from pynetes.cluster.addons.catalog import ADDONS, Addon
+from pynetes.cluster.config import Cluster
+from pynetes.cluster.images import recipes
+from pynetes.machinery.meta import Object
+
+
+def chosen(cluster: Cluster) -> list[Addon]:
+    """Those that the cluster has."""
+    return [addon for addon in ADDONS if addon.name in cluster.addons]
+
+
+def others(cluster: Cluster) -> list[Addon]:
+    """Those that it has not, or not any more."""
+    return [addon for addon in ADDONS if addon.name not in cluster.addons]
+
+
+def packages(cluster: Cluster) -> dict[str, str]:
+    """What its add-ons need on the machine: program or file → Debian package."""
+    return {what: package for addon in chosen(cluster) for what, package in addon.packages.items()}
+
+
+def objects(cluster: Cluster, wanted: Iterable[Addon]) -> list[Object]:
+    """All objects of these add-ons, in their files' order."""
+    values = {
+        "image": recipes.PYNETES,
+        "grpc_image": recipes.PYNETES_GRPC,
+        "nginx_image": recipes.PYNETES_NGINX,
+        "prometheus_image": recipes.PROMETHEUS,
+        "dns_service": cluster.dns_service,
+        "domain": cluster.domain,
+        "service_cidr": cluster.service_cidr,
+        "cluster": cluster.name,
+        "paths_dir": str(cluster.paths_dir),
+    }
+    found: list[Object] = []
+    for addon in wanted:
+        text = (resources.files("pynetes.cluster.addons") / f"{addon.name}.yaml").read_text()
+        found += [document for document in yaml.safe_load_all(string.Template(text).substitute(values)) if document]
+    return found
