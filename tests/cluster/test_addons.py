@@ -42,5 +42,5 @@ def test_a_custom_kind_is_known_from_its_definition() -> None:
         "spec": {"group": "example.com", "scope": "Cluster", "names": {"kind": "Thing", "plural": "things"}},
     }
     assert resource_of(custom, [definition, custom]).path() == "/apis/example.com/v1/things"
-    with pytest.raises(ClusterError, match="no kind is example.com/v1 Thing"):
+    with pytest.raises(ClusterError, match=r"no kind is example\.com/v1 Thing"):
         resource_of(custom, [custom])
