@@ -2,12 +2,14 @@
 
 import gzip
 import hashlib
+import importlib
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
-from pynetes.cluster.images import interpreter
+from pynetes.cluster.images import interpreter, libraries
 from pynetes.cluster.images.archive import Entry, Image, Layer, digest_of, write_archive, write_layer
 
 
@@ -60,3 +62,28 @@ def test_the_code_that_runs_is_the_code_that_is_packed() -> None:
     paths = {entry.path for entry in interpreter.own_entries()}
     assert f"{interpreter.PACKAGES}/pynetes/cmd/main.py" in paths
     assert not any("/testing/" in path for path in paths)
+
+
+def test_binaries_lose_their_symbols_only(tmp_path: Path) -> None:
+    """A large library becomes smaller and stays a library; small files and scripts stay as they are."""
+    uvloop = importlib.import_module("uvloop.loop").__file__
+    assert uvloop is not None
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n" + "# long\n" * libraries.LARGE)
+    given = [Entry("usr/lib/loop.so", source=Path(uvloop)), Entry("bin/script", source=script)]
+    library, text = libraries.stripped(given)
+    assert text == given[1]
+    if shutil.which("strip"):
+        assert library.data is not None
+        assert library.data.startswith(b"\x7fELF")
+        assert len(library.data) < Path(uvloop).stat().st_size
+
+
+def test_what_no_pod_needs_is_not_packed() -> None:
+    """A library of 50 MB for rules of custom resources, for one; the gRPC image adds what it is named for."""
+    paths = {entry.path for entry in interpreter.base_entries()}
+    assert any(path.startswith(f"{interpreter.PACKAGES}/aiohttp/") for path in paths)
+    assert not any(path.startswith(f"{interpreter.PACKAGES}/{name}") for path in paths for name in ("cel_expr", "grpc"))
+    more = {entry.path for entry in interpreter.extra_entries("grpcio")}
+    assert f"{interpreter.PACKAGES}/grpc/__init__.py" in more
+    assert not any(path.startswith(f"{interpreter.PACKAGES}/aiohttp/") for path in more)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pynetes.apis.apiextensions import _rules
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 
@@ -34,6 +33,8 @@ def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
         return
     yield from _node(schema, path, root=True)
     if not any(True for _ in _node(schema, path, root=True)):
+        from pynetes.apis.apiextensions import _rules  # brings CEL, a library of 50 MB, which no other kind needs
+
         yield from _rules.problems(schema, path)
 
 

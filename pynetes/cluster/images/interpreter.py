@@ -36,7 +36,18 @@ LEFT_OUT = {
 LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing)/|dist-info/RECORD$")
 #: Packages that no component in a pod imports: they serve commands, bring-up, API server, scheduler or kubelet.
 #: Thousands of small files less are seconds less until a node has unpacked the image.
-OUTSIDE_PODS = {"grpcio", "jsonschema", "kubernetes-validate", "numpy", "pyroute2", "rich", "setuptools"}
+OUTSIDE_PODS = {
+    "cel-expr-python",
+    "grpcio",
+    "hpack",
+    "jsonschema",
+    "kubernetes-validate",
+    "numpy",
+    "pynacl",
+    "pyroute2",
+    "rich",
+    "setuptools",
+}
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -44,14 +55,15 @@ def base_entries() -> list[Entry]:
     """Everything but Pynetes' own code."""
     files = [*_interpreter(), *_standard_library(), *_files(_distributions(["pynetes"]))]
     shared = libraries.of([entry.source for entry in files if entry.source and _may_be_binary(entry)])
-    return [*files, *shared, *_skeleton()]
+    return [*libraries.stripped([*files, *shared]), *_skeleton()]
 
 
 def extra_entries(*packages: str) -> list[Entry]:
     """Packages that most components in pods do without, and what those need, as one more layer on the base."""
     there = {found.name for found in _distributions(["pynetes"])}
     files = list(_files(found for found in _distributions(packages) if found.name not in there))
-    return [*files, *libraries.of([entry.source for entry in files if entry.source and _may_be_binary(entry)])]
+    shared = libraries.of([entry.source for entry in files if entry.source and _may_be_binary(entry)])
+    return list(libraries.stripped([*files, *shared]))
 
 
 def own_entries() -> Iterator[Entry]:

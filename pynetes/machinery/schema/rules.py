@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pynetes.machinery import cel, field
+from pynetes.machinery import field
 
 RULES = "x-kubernetes-validations"
 #: There is no value to compare with.
@@ -73,6 +73,8 @@ def correlated(schema: Mapping[str, Any], old: Any) -> Callable[[Any], Any]:
 
 
 def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: Any, path: str) -> field.Error | None:
+    from pynetes.machinery import cel  # a library of 50 MB, which only rules of custom resources need
+
     source = rule["rule"]
     transition, optional = bool(_OLD.search(source)), bool(rule.get("optionalOldSelf"))
     if transition and old is ABSENT and not optional:
@@ -98,6 +100,8 @@ def bound(source: str, *, optional: bool) -> str:
 
 def _message(rule: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     if expression := rule.get("messageExpression"):
+        from pynetes.machinery import cel  # as above
+
         try:
             source = bound(expression, optional=bool(rule.get("optionalOldSelf")))
             text = cel.program(source, ("self", "before")).eval(values)
