@@ -1,0 +1,120 @@
+"""Filesystems of volumes: making, checking, mounting and growing them, with the tools of e2fsprogs and the kernel."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pynetes.component import command
+
+#: What NodeStage can make. ext4 is what every Linux has tools for.
+TYPES = ("ext4", "ext3", "ext2")
+#: A filesystem smaller than this has no room for its own journal.
+SMALLEST = 1 << 20
+_TIMEOUT = 120.0
+_CAP_SYS_RESOURCE = 24
+
+
+class Mount(NamedTuple):
+    """A line of /proc/self/mountinfo."""
+
+    device: str
+    root: str
+    target: str
+    options: str
+    source: str
+
+
+def superblock_bytes(device: Path) -> int:
+    """How large the ext2, 3 or 4 filesystem on a device or in an image is; 0 if there is none."""
+    with device.open("rb") as file:
+        file.seek(1024)
+        block = file.read(1024)
+    if len(block) < 1024 or block[56:58] != b"\x53\xef":
+        return 0
+    count = int.from_bytes(block[4:8], "little") | int.from_bytes(block[0x150:0x154], "little") << 32
+    return count << (10 + int.from_bytes(block[24:28], "little"))
+
+
+async def make(device: Path, fs_type: str) -> None:
+    """Write a new filesystem. Blocks for root's use are not kept: the size asked for is the size got."""
+    quiet = ("-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard")
+    await command.run([f"mkfs.{fs_type}", *quiet, str(device)], timeout=_TIMEOUT)
+
+
+async def check(device: Path) -> None:
+    """Repair what an unclean end has left. Raises CommandError for what needs a person."""
+    result = await command.run(["e2fsck", "-p", str(device)], check=False, timeout=_TIMEOUT)
+    # 1: repaired; 2: repaired, and a reboot is advised only for a root filesystem.
+    if result.code > 2:
+        said = (result.out.strip() or result.err.strip()).splitlines()[-1:]
+        raise command.CommandError(f"{device} has errors that need repair: {' '.join(said)}", f"run e2fsck {device}")
+
+
+def can_grow_mounted() -> bool:
+    """Whether the kernel lets this process grow an ext4 that is in use: it wants CAP_SYS_RESOURCE for that."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> _CAP_SYS_RESOURCE & 1)
+
+
+async def grow(device: Path) -> None:
+    """Let a filesystem take up its whole device, mounted or not."""
+    await command.run(["resize2fs", str(device)], timeout=_TIMEOUT)
+
+
+async def mount(source: Path, target: Path, fs_type: str, options: Sequence[str] = ()) -> None:
+    """Mount a device."""
+    flags = ["-o", ",".join(options)] if options else []
+    await command.run(["mount", "-t", fs_type, *flags, str(source), str(target)], timeout=_TIMEOUT)
+
+
+async def bind(source: Path, target: Path, options: Sequence[str] = ()) -> None:
+    """Bind a folder or a device's file; options such as ro take a second step."""
+    await command.run(["mount", "--bind", str(source), str(target)], timeout=_TIMEOUT)
+    if options:
+        flags = ",".join(("remount", "bind", *options))
+        try:
+            await command.run(["mount", "-o", flags, str(target)], timeout=_TIMEOUT)
+        except command.CommandError:
+            await unmount(target)
+            raise
+
+
+async def unmount(target: Path) -> None:
+    """Unmount everything that is mounted right there."""
+    while mounted_at(target):
+        await command.run(["umount", str(target)], timeout=_TIMEOUT)
+
+
+def mounts() -> list[Mount]:
+    """What this process sees mounted."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        parts = left.split(" ")
+        found.append(Mount(parts[2], parts[3], _plain(parts[4]), parts[5], right.split(" ")[1]))
+    return found
+
+
+def mounted_at(target: Path) -> Mount | None:
+    """The topmost mount at a path."""
+    wanted = os.path.realpath(target.parent) + "/" + target.name
+    return next((one for one in reversed(mounts()) if one.target == wanted), None)
+
+
+def mounts_of(device: Path) -> list[Mount]:
+    """Where a device's filesystem is mounted."""
+    number = device.stat().st_rdev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    return [one for one in mounts() if one.device == wanted]
+
+
+def _plain(text: str) -> str:
+    return text.encode().decode("unicode_escape") if "\\" in text else text
+
+
+def users_of(device: Path) -> list[str]:
+    """Where a device is mounted, or bound as a device."""
+    bound = [one.target for one in mounts() if one.root == f"/{device.name}"]
+    return [one.target for one in mounts_of(device)] + bound
