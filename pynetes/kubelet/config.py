@@ -59,6 +59,7 @@ class Config:
     sync_frequency: float = option(
         "--sync-frequency", 60.0, "Seconds after which a pod is looked at again although nothing happened."
     )
+    csi_timeout: float = option("--csi-timeout", 120.0, "Seconds that a CSI driver may take to answer a call.")
     paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
     v: int = option("-v", 0, "Verbosity of the log, 0 to 10.")
     pod_infra_container_image: str = option(

@@ -56,6 +56,9 @@ class Context:
     #: Seconds after which a pod is looked at although nothing happened.
     resync: float = 60.0
     runtime_name: str = "containerd"
+    #: What the runtime can do: make mounts below a read-only one read-only, mount images.
+    recursive: bool = False
+    image_volumes: bool = False
 
     def facts(self, pod_ips: Sequence[str] = ()) -> NodeFacts:
         """What the downward API shows of this node."""

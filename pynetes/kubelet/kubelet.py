@@ -17,7 +17,7 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans
+from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans, storage
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
@@ -25,11 +25,11 @@ from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.pleg import Pleg
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 from pynetes.kubelet.images import Images
+from pynetes.kubelet.plugins.registry import Plugins
 from pynetes.kubelet.probes.prober import Prober
 from pynetes.kubelet.references import References
 from pynetes.kubelet.server import app
 from pynetes.kubelet.status_manager import StatusManager
-from pynetes.kubelet.volumes.manager import Volumes
 from pynetes.kubelet.volumes.tokens import Tokens
 from pynetes.kubelet.worker import Stage, Worker
 from pynetes.machinery import time
@@ -64,6 +64,8 @@ class Kubelet:
         self.workers: dict[str, Worker] = {}
         #: Set once every pod bound to the node, and everything that runs, is known.
         self.started = asyncio.Event()
+        #: Set when the node's status is to be written soon.
+        self._status_due = asyncio.Event()
         self.node: Object = {"metadata": {"name": self.name}, "spec": {}}
 
     async def run(self) -> None:
@@ -94,6 +96,7 @@ class Kubelet:
         await ctx.pleg.relist()
         self.node = await node.register(client, facts, self.clock)
         group.start(node.heartbeat(client, self.name, self.node["metadata"]["uid"], self.clock), name="lease")
+        await self._start_storage(group)
         async with self._serve(ctx) as port:
             self.facts = facts = replace(facts, port=port)
             self._services = Informer(client, services.RESOURCE, clock=self.clock)
@@ -109,9 +112,22 @@ class Kubelet:
             await bound.wait_synced()
             group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
             group.start(garbage.rotate_logs(ctx), name="logs")
-            await orphans.stop_all(ctx, self.workers)
+            await orphans.stop_all(ctx, self.workers, group)
             self.started.set()
             await tasks.forever()
+
+    async def _start_storage(self, group: tasks.Group) -> None:
+        """Learn what is mounted, then let drivers register: before the first pod is looked at."""
+        storage, root = self.storage, Path(self.config.root_dir)
+        group.start(storage.csi_drivers.run(), name="csidrivers")
+        await storage.csi_drivers.wait_synced()
+        await storage.node_info.ensure()
+        kept = await asyncio.to_thread(storage.volumes.csi.reconstruct)
+        if kept:
+            log.info(logs.fact("volumes of drivers found mounted", volumes=kept))
+        plugins = Plugins(root / "plugins_registry", {"CSIPlugin": storage.drivers}, self.clock)
+        (root / "plugins").mkdir(parents=True, exist_ok=True)
+        group.start(plugins.run(), name="plugins")
 
     async def _runtime_version(self, runtime: Runtime) -> tuple[str, str]:
         while True:
@@ -150,6 +166,19 @@ class Kubelet:
         def report(pod: Object, container: str, kind: str, reason: str, message: str) -> None:
             self.ctx.container_event(pod, container, kind, reason, message)
 
+        tokens = Tokens(token, clock)
+        references = References(client, clock, group, self._wake)
+        self.storage = storage.build(
+            root,
+            client=client,
+            clock=clock,
+            group=group,
+            node=self.name,
+            references=references,
+            tokens=tokens,
+            wake=self._status_due.set,
+            timeout=config.csi_timeout,
+        )
         return Context(
             node_name=self.name,
             node_ips=tuple(facts.ips),
@@ -158,9 +187,9 @@ class Kubelet:
             runtime=runtime,
             pleg=Pleg(runtime, clock, self._wake),
             images=Images(runtime, clock),
-            volumes=Volumes(root),
-            tokens=Tokens(token, clock),
-            references=References(client, clock, group, self._wake),
+            volumes=self.storage.volumes,
+            tokens=tokens,
+            references=references,
             cgroups=self._cgroups,
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),
             statuses=StatusManager(client, clock, group, self._object_gone),
@@ -200,6 +229,7 @@ class Kubelet:
     def _node_seen(self, new: Object, old: Object | None, gone: bool) -> None:
         if not gone:
             self.node = new
+            self.storage.attachments.seen(new)
 
     def _pod_seen(self, group: tasks.Group, new: Object, old: Object | None, gone: bool) -> None:
         uid = new["metadata"]["uid"]
@@ -246,24 +276,28 @@ class Kubelet:
         written: Object = {}
         at = float("-inf")
         while True:
+            self._status_due.clear()
             try:
                 old = self.node.get("status") or {}
                 images = await self._images(ctx)
                 trouble = await self._trouble(ctx)
-                fresh = node.status(facts, images, trouble, old, time.rfc3339(self.clock.now()))
+                in_use = sorted(self.storage.in_use.wanted)
+                fresh = node.status(facts, images, trouble, old, time.rfc3339(self.clock.now()), in_use=in_use)
                 due = self.clock.monotonic() - at >= self.config.node_status_report_frequency
                 if due or node.differs(written, fresh):
                     patch = {"status": fresh}
                     key = Key("", self.name)
                     await ctx.client.patch(nodes.RESOURCE, key, patch, kind="strategic", subresource="status")
                     written, at = fresh, self.clock.monotonic()
+                self.storage.in_use.told(frozenset(in_use))
             except (StatusError, Unreachable) as error:
                 log.warning(logs.fact("node status not written", node=self.name, error=error))
                 if getattr(error, "reason", "") == "NotFound":
                     self.node = await node.register(ctx.client, facts, self.clock)
                     written = {}
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in written.get("conditions") or ())
-            await self.clock.sleep(self.config.node_status_update_frequency if ready else 0.2)
+            pause = self.config.node_status_update_frequency if ready else 0.2
+            await tasks.first(self._status_due.wait(), self.clock.sleep(pause))
 
     async def _images(self, ctx: Context) -> list[Object]:
         try:

@@ -97,7 +97,9 @@ def allocatable(facts: Facts) -> Object:
     }
 
 
-def status(facts: Facts, images: Sequence[Object], trouble: str, old: Object, now: str) -> Object:
+def status(
+    facts: Facts, images: Sequence[Object], trouble: str, old: Object, now: str, *, in_use: Sequence[str] = ()
+) -> Object:
     """The status; trouble says why the node is not ready, "" when it is. Extended resources of others are kept."""
     kept = {name: amount for name, amount in (old.get("capacity") or {}).items() if "/" in name}
     kept_free = {name: amount for name, amount in (old.get("allocatable") or {}).items() if "/" in name}
@@ -129,6 +131,7 @@ def status(facts: Facts, images: Sequence[Object], trouble: str, old: Object, no
             "swap": {"capacity": machine.swap},
         },
         "images": list(images),
+        "volumesInUse": list(in_use),
         "features": {"supplementalGroupsPolicy": False},
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
     }
@@ -164,7 +167,7 @@ def _timeless(one: Object) -> Any:
     return {**{name: one.get(name) for name in STATUS_FIELDS}, "conditions": sorted(shown, key=lambda c: c["type"])}
 
 
-STATUS_FIELDS = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
+STATUS_FIELDS = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images", "volumesInUse")
 
 
 async def register(client: Client, facts: Facts, clock: Clock) -> Object:

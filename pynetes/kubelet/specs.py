@@ -10,10 +10,6 @@ from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 
 PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP}
-PROPAGATION = {
-    "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER,
-    "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
-}
 MESSAGE_PATH = "/dev/termination-log"
 
 
@@ -74,6 +70,7 @@ def container(
     image: pb.Image,
     environment: Mapping[str, str],
     mounts: Sequence[pb.Mount],
+    devices: Sequence[pb.Device] = (),
     memory_capacity: int,
     target: str = "",
 ) -> pb.ContainerConfig:
@@ -89,6 +86,7 @@ def container(
         working_dir=spec.get("workingDir", ""),
         envs=[pb.KeyValue(key=key, value=value.encode(errors="surrogateescape")) for key, value in environment.items()],
         mounts=list(mounts),
+        devices=list(devices),
         labels={**_labels(pod), state.CONTAINER_NAME: name},
         annotations={
             state.CONTAINER_HASH: podspec.container_hash(spec),

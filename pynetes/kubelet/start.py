@@ -7,7 +7,9 @@ from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
 from pynetes.kubelet.images import ImageFailure
-from pynetes.kubelet.volumes.sources import Inputs, VolumeFailure
+from pynetes.kubelet.volumes import container as container_volumes
+from pynetes.kubelet.volumes.sources import Inputs
+from pynetes.kubelet.volumes.spec import VolumeFailure
 from pynetes.machinery.meta import Key, Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 
@@ -58,7 +60,7 @@ async def mount(ctx: Context, pod: Object) -> None:
     try:
         await ctx.volumes.mount(pod, inputs)
     except VolumeFailure as failure:
-        ctx.events.event(pod, "Warning", "FailedMount", str(failure))
+        ctx.events.event(pod, "Warning", failure.reason, str(failure))
         raise
 
 
@@ -92,7 +94,7 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
     attempt = latest.attempt + 1 if latest else 0
     of = sandbox_config(ctx, pod, runtime.sandbox.attempt)
     image = await _image(ctx, pod, spec, of)
-    config = await _config(ctx, pod, spec, runtime, image, attempt)
+    config = await _config(ctx, pod, spec, runtime, image, attempt, of)
     try:
         container_id = await ctx.runtime.create_container(runtime.sandbox.id, config, of)
     except RuntimeFailure as failure:
@@ -124,12 +126,42 @@ async def _image(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfi
         raise StartFailure(failure.reason, str(failure), failure.retry) from failure
 
 
+async def _image_volumes(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfig) -> dict[str, pb.Image]:
+    """The images of the image volumes that a container mounts, pulled. Raises StartFailure, env.BadConfig."""
+    mounted = {mount["name"] for mount in spec.get("volumeMounts") or ()}
+    found = {}
+    for name, one in ctx.volumes.specs(pod["metadata"]["uid"]).items():
+        if one.kind == "image" and name in mounted:
+            if not ctx.image_volumes:
+                raise env.BadConfig(
+                    f"volume {name}: the container runtime has no image volumes; containerd 2.1 has them"
+                )
+            wanted = {"name": spec["name"], "image": one.source.get("reference", "")}
+            if one.source.get("pullPolicy"):
+                wanted["imagePullPolicy"] = one.source["pullPolicy"]
+            found[name] = await _image(ctx, pod, wanted, of)
+    return found
+
+
 async def _config(
-    ctx: Context, pod: Object, spec: Object, runtime: PodRuntime, image: pb.Image, attempt: int
+    ctx: Context,
+    pod: Object,
+    spec: Object,
+    runtime: PodRuntime,
+    image: pb.Image,
+    attempt: int,
+    of: pb.PodSandboxConfig,
 ) -> pb.ContainerConfig:
     try:
         environment = await _environment(ctx, pod, spec, runtime)
-        mounts = ctx.volumes.container_mounts(pod, spec, environment)
+        mounts = container_volumes.mounts(
+            ctx.volumes,
+            pod,
+            spec,
+            environment,
+            images=await _image_volumes(ctx, pod, spec, of),
+            recursive=ctx.recursive,
+        )
         mounts += _own_mounts(ctx, pod, spec, ctx.pod_ips(pod, runtime.ips), attempt)
         aimed = runtime.latest(spec.get("targetContainerName", "")) if spec.get("targetContainerName") else None
         return specs.container(
@@ -139,6 +171,7 @@ async def _config(
             image=image,
             environment=environment,
             mounts=mounts,
+            devices=container_volumes.devices(ctx.volumes, pod, spec),
             memory_capacity=ctx.memory,
             target=aimed.id if aimed else "",
         )

@@ -25,7 +25,8 @@ from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime, State
 from pynetes.kubelet.lifecycle import Actions, Probed
 from pynetes.kubelet.status import Facts, Waiting
-from pynetes.kubelet.volumes.sources import VolumeFailure
+from pynetes.kubelet.volumes import mounts
+from pynetes.kubelet.volumes.spec import VolumeFailure
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import UID, Object, is_deleting, key_of
@@ -363,6 +364,8 @@ async def remove_traces(ctx: Context, pod: Object, runtime: PodRuntime) -> None:
     metadata = pod["metadata"]
     home = ctx.volumes.home(metadata["uid"])
     folder = podlogs.directory(ctx.log_root, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
-    for path in (home, folder):
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    # What is mounted there still, by whomever, is not the pod's to empty.
+    if not any(mounts.below(home)):
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
     await ctx.pleg.refresh(metadata["uid"])

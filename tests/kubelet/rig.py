@@ -84,13 +84,17 @@ class Rig:
         await self.until(lambda: self.ready(obj["metadata"]["name"]))
 
     async def deleted(self, name: str, grace: int = 1) -> None:
+        """As deleted_object, with no other pods left."""
+        await self.deleted_object(name, grace)
+        await self.until(lambda: not self.kubelet.workers)
+
+    async def deleted_object(self, name: str, grace: int = 1) -> None:
         """Ask for deletion as the API server marks it, and wait until the kubelet has let the object go."""
         found = self.api.get(pods.RESOURCE, Key("default", name))
         assert found
         marks = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": grace}
         self.api.put({**found, "metadata": {**found["metadata"], **marks}})
         await self.until(lambda: self.api.get(pods.RESOURCE, Key("default", name)) is None)
-        await self.until(lambda: not self.kubelet.workers)
 
     def log(self, name: str, container: str = "c", attempt: int = 0) -> str:
         """What a container has written."""

@@ -1,19 +1,31 @@
-"""Makes, refreshes and removes the volumes of pods below ROOT/pods/UID/volumes, in upstream's layout."""
+"""The volume manager: what pods are to have (desired), what is there (actual), and the steps from one to the other.
+
+Each pod's worker calls `mount` whenever it looks at its pod, so desired state is never stored: it is the pod. What is
+there is known from memory, and after a restart from disk. `decide` is the pure middle; the rest carries it out. In
+upstream's layout: ROOT/pods/UID/volumes/KIND/NAME.
+"""
 
 import asyncio
-import os
+import logging
 import shutil
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from pynetes.kubelet import env, podspec
-from pynetes.kubelet.volumes import atomic, mounts, sources, subpath
-from pynetes.kubelet.volumes.sources import Inputs, VolumeFailure
-from pynetes.machinery import quantity
+from pynetes.apis.core import persistentvolumeclaims
+from pynetes.client.rest import Client
+from pynetes.component import logs
+from pynetes.component.clock import Clock
+from pynetes.kubelet import podspec
+from pynetes.kubelet.csi.volumes import CsiVolumes
+from pynetes.kubelet.volumes import atomic, kinds, mounts, sources, spec
+from pynetes.kubelet.volumes.sources import Inputs
+from pynetes.kubelet.volumes.spec import Spec, VolumeFailure
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
-from pynetes.rpc.cri import runtime_v1_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 FOLDERS = {
     "configMap": "kubernetes.io~configmap",
@@ -21,124 +33,190 @@ FOLDERS = {
     "projected": "kubernetes.io~projected",
     "downwardAPI": "kubernetes.io~downward-api",
     "emptyDir": "kubernetes.io~empty-dir",
+    "local": "kubernetes.io~local-volume",
+    "nfs": "kubernetes.io~nfs",
 }
 #: Contents that must not reach a disk.
 IN_MEMORY = ("secret", "projected", "downwardAPI")
-#: hostPath types: what has to be there already, and what is made.
-CHECKS = {
-    "Directory": (stat.S_ISDIR, "directory"),
-    "File": (stat.S_ISREG, "file"),
-    "Socket": (stat.S_ISSOCK, "socket"),
-    "CharDevice": (stat.S_ISCHR, "character device"),
-    "BlockDevice": (stat.S_ISBLK, "block device"),
-}
-PROPAGATION = {
-    "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER,
-    "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
-}
+#: Kinds whose mounts show what is not the pod's own: unmounted in the end, never emptied.
+FOREIGN = ("local", "nfs")
+#: Seconds between looks at whether a claim's volume has grown.
+GROWTH = 20.0
+
+
+class Action(StrEnum):
+    """What a volume of a pod needs."""
+
+    KEEP = "keep"
+    MOUNT = "mount"
+    REFRESH = "refresh"
+    CHECK = "check"
+
+
+@dataclass(kw_only=True)
+class Mounted:
+    """A volume that is there. looked: when its claim was last read."""
+
+    spec: Spec
+    looked: float
+
+
+def decide(volume: Object, mounted: Mounted | None, now: float) -> Action:
+    """What a volume needs now: the first mount, new contents, or a look at whether it has grown. Pure."""
+    if mounted is None:
+        return Action.MOUNT
+    if mounted.spec.kind in sources.ATOMIC or mounted.spec.kind == "csi":
+        grows = mounted.spec.persistent and now - mounted.looked >= GROWTH
+        return Action.CHECK if grows else Action.REFRESH
+    return Action.KEEP
 
 
 class Volumes:
     """The volumes of all pods of the node."""
 
-    def __init__(self, root: Path) -> None:
-        self._pods = root / "pods"
+    def __init__(self, root: Path, client: Client, clock: Clock, csi: CsiVolumes) -> None:
+        self._pods, self._client, self._clock, self.csi = root / "pods", client, clock, csi
+        self._mounted: dict[str, dict[str, Mounted]] = {}
 
     def home(self, uid: str) -> Path:
         """A pod's folder."""
         return self._pods / uid
 
     def known(self) -> set[str]:
-        """UIDs of pods that have a folder."""
-        return {path.name for path in self._pods.iterdir()} if self._pods.is_dir() else set()
+        """UIDs of pods that have a folder, or a volume of a driver."""
+        folders = {path.name for path in self._pods.iterdir()} if self._pods.is_dir() else set()
+        return folders | self.csi.owners()
 
-    def paths(self, pod: Object) -> dict[str, Path]:
-        """Where each volume is on the node."""
-        return {volume["name"]: self._path(pod, volume) for volume in pod["spec"].get("volumes") or ()}
+    def specs(self, uid: str) -> dict[str, Spec]:
+        """What a pod's volumes are, by their names in the pod: those that are mounted."""
+        return {name: one.spec for name, one in self._mounted.get(uid, {}).items()}
+
+    def path(self, pod: Object, one: Spec) -> Path:
+        """Where a volume is on the node."""
+        if one.kind == "csi":
+            return self.csi.path(pod, one)
+        if one.kind == "hostPath" or (one.kind == "local" and one.block):
+            return Path(one.source["path"])
+        return self.home(pod["metadata"]["uid"]) / "volumes" / FOLDERS.get(one.kind, one.kind) / one.spec_name
 
     async def mount(self, pod: Object, inputs: Inputs) -> None:
-        """Make or refresh every volume. Raises VolumeFailure naming the volume."""
-        for volume in pod["spec"].get("volumes") or ():
-            try:
-                await self._make(pod, volume, inputs)
-            except (VolumeFailure, StatusError, OSError) as failure:
-                raise VolumeFailure(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}') from failure
+        """Have every volume there, with its newest contents. Raises VolumeFailure of the first that is not.
+
+        All at the same time: one that waits must not hold up the others."""
+        wanted = list(spec.used(pod))
+        results = await asyncio.gather(*(self._one(pod, one, inputs) for one in wanted), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def unmount(self, uid: str) -> None:
-        """Remove a pod's volumes and their contents."""
+        """Unmount a pod's volumes and remove what was the pod's own. Raises VolumeFailure where one stays."""
+        results = await asyncio.gather(
+            *(self.csi.tear_down(one) for one in self.csi.of_pod(uid)), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        self.csi.forget_pod(uid)
         await asyncio.to_thread(self._remove, self.home(uid))
+        self._mounted.pop(uid, None)
 
-    def container_mounts(
-        self, pod: Object, container: Object, environment: Mapping[str, str], *, group: int | None = None
-    ) -> list[pb.Mount]:
-        """A container's volumeMounts as the runtime takes them. Raises env.BadConfig."""
-        paths = self.paths(pod)
-        made = []
-        for index, mount in enumerate(container.get("volumeMounts") or ()):
-            host = paths.get(mount["name"])
-            if host is None:
-                raise env.BadConfig(f"volumeMount {mount['name']} has no volume")
-            inner = _sub_path(mount, environment)
-            if inner:
-                place = self.home(pod["metadata"]["uid"]) / "volume-subpaths" / mount["name"]
-                host = subpath.prepare(host, inner, place / container["name"] / str(index))
-            made.append(
-                pb.Mount(
-                    container_path=_absolute(mount["mountPath"]),
-                    host_path=str(host),
-                    readonly=bool(mount.get("readOnly")),
-                    propagation=PROPAGATION.get(mount.get("mountPropagation", ""), pb.PROPAGATION_PRIVATE),
-                )
-            )
-        return made
-
-    def _path(self, pod: Object, volume: Object) -> Path:
-        if "hostPath" in volume:
-            return Path(volume["hostPath"]["path"])
-        kind = next((kind for kind in FOLDERS if kind in volume), "emptyDir")
-        return self.home(pod["metadata"]["uid"]) / "volumes" / FOLDERS[kind] / str(volume["name"])
-
-    async def _make(self, pod: Object, volume: Object, inputs: Inputs) -> None:
-        path = self._path(pod, volume)
-        if "hostPath" in volume:
-            _host_path(path, volume["hostPath"].get("type") or "")
+    async def _one(self, pod: Object, volume: Object, inputs: Inputs) -> None:
+        uid, name, now = pod["metadata"]["uid"], volume["name"], self._clock.monotonic()
+        known = self._mounted.get(uid, {}).get(name)
+        action = decide(volume, known, now)
+        if action == Action.KEEP:
             return
-        kind = next((kind for kind in FOLDERS if kind in volume), "")
-        if not kind:
-            kinds = [name for name in volume if name != "name"]
-            raise VolumeFailure(f"volumes of type {', '.join(kinds)} are not supported")
+        fresh = known.spec if known and action == Action.REFRESH else await self._resolve(pod, volume)
+        try:
+            await self._make(pod, volume, fresh, inputs)
+            if action != Action.REFRESH:
+                await self._grow(pod, fresh)
+        except (VolumeFailure, StatusError, OSError) as failure:
+            raise _named(fresh, failure) from failure
+        looked = known.looked if known and action == Action.REFRESH else now
+        self._mounted.setdefault(uid, {})[name] = Mounted(spec=fresh, looked=looked)
+
+    async def _resolve(self, pod: Object, volume: Object) -> Spec:
+        try:
+            return await spec.resolve(self._client, pod, volume)
+        except VolumeFailure as failure:
+            text = f"Unable to attach or mount volumes: unmounted volumes=[{volume['name']}]: {failure}"
+            raise VolumeFailure(text) from failure
+
+    async def _make(self, pod: Object, volume: Object, one: Spec, inputs: Inputs) -> None:
+        path = self.path(pod, one)
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
-        if kind == "emptyDir":
-            _empty_dir(path, volume["emptyDir"] or {}, group)
+        if one.kind == "csi":
+            await self.csi.set_up(pod, one)
+        elif one.kind == "hostPath":
+            kinds.host_path(path, one.source.get("type") or "")
+        elif one.kind == "emptyDir":
+            kinds.empty_dir(path, one.source, group)
+        elif one.kind == "local":
+            await asyncio.to_thread(kinds.local, path, one, pod)
+        elif one.kind == "nfs":
+            await kinds.nfs(path, one)
+        elif one.kind in sources.ATOMIC:
+            # Asked for first: a missing object shall leave nothing half-made.
+            shown = await sources.files(pod, volume, inputs)
+            owner = _token_owner(pod) if one.kind == "projected" else None
+            await asyncio.to_thread(_write, path, shown, group, owner, memory=one.kind in IN_MEMORY)
+        elif one.kind != "image":
+            raise VolumeFailure(f"volumes of type {one.kind} are not supported")
+
+    async def _grow(self, pod: Object, one: Spec) -> None:
+        """Grow the file system of a volume that has grown, and say so in the claim."""
+        if one.kind != "csi" or one.claim is None or not 0 < one.claimed < one.capacity:
             return
-        # Asked for first: a missing object shall leave nothing half-made.
-        shown = await sources.files(pod, volume, inputs)
-        owner = _token_owner(pod)
-        path.mkdir(parents=True, exist_ok=True)
-        if kind in IN_MEMORY:
-            mounts.tmpfs(path)
-        await asyncio.to_thread(atomic.write, path, shown, group=group, owner=owner if kind == "projected" else None)
+        await self.csi.expand(pod, one)
+        claim = await self._client.get(persistentvolumeclaims.RESOURCE, one.claim)
+        patch = grown(claim, one.size)
+        await self._client.patch(persistentvolumeclaims.RESOURCE, one.claim, patch, subresource="status")
+        log.info(logs.fact("volume grown", volume=one.spec_name, size=one.size))
 
     def _remove(self, home: Path) -> None:
+        """Remove a pod's own volumes. What is mounted there is let go first; if anything stays, nothing is emptied."""
         for place in mounts.below(home):
             mounts.unmount(Path(place))
+        left = list(mounts.below(home))
+        if left:
+            raise VolumeFailure(f"{left[0]} could not be unmounted")
+        for kind in FOREIGN:
+            for folder in (home / "volumes" / FOLDERS[kind]).glob("*"):
+                folder.rmdir()
         for part in ("volumes", "volume-subpaths"):
             shutil.rmtree(home / part, ignore_errors=True)
 
 
-def _sub_path(mount: Object, environment: Mapping[str, str]) -> str:
-    if mount.get("subPathExpr"):
-        inner = env.expand(mount["subPathExpr"], environment)
-        if "$(" in inner:
-            raise env.BadConfig(f"cannot expand subPathExpr {mount['subPathExpr']!r}: missing value")
-        if inner.startswith("/") or ".." in inner.split("/"):
-            raise env.BadConfig(f"subPathExpr {inner!r} must not be absolute or lead upwards")
-        return inner
-    return str(mount.get("subPath") or "")
+def grown(claim: Object, size: str) -> Object:
+    """The merge patch for a claim whose volume's file system has been grown to size. Pure."""
+    conditions: Iterable[Object] = (claim.get("status") or {}).get("conditions") or ()
+    done = ("FileSystemResizePending", "Resizing", "NodeResizeError", "ControllerResizeError")
+    kept = [one for one in conditions if one["type"] not in done]
+    return {
+        "status": {
+            "capacity": {"storage": size},
+            "conditions": kept,
+            "allocatedResourceStatuses": {"storage": None},
+        }
+    }
 
 
-def _absolute(path: str) -> str:
-    return path if path.startswith("/") else f"/{path}"
+def _named(one: Spec, failure: Exception) -> VolumeFailure:
+    """The failure as an event tells it, with the volume's name."""
+    text, reason = str(failure), getattr(failure, "reason", "")
+    if one.kind == "csi" and isinstance(failure, VolumeFailure) and "failed for volume" in text:
+        return failure
+    reason = reason if isinstance(failure, VolumeFailure) else "FailedMount"
+    return VolumeFailure(f'MountVolume.SetUp failed for volume "{one.spec_name}" : {text}', reason=reason)
+
+
+def _write(path: Path, shown: dict[str, atomic.File], group: int | None, owner: int | None, *, memory: bool) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if memory:
+        mounts.tmpfs(path)
+    atomic.write(path, shown, group=group, owner=owner)
 
 
 def _token_owner(pod: Object) -> int | None:
@@ -151,30 +229,3 @@ def _token_owner(pod: Object) -> int | None:
         for one in [*podspec.inits(pod), *podspec.regulars(pod)]
     }
     return users.pop() if len(users) == 1 else None
-
-
-def _empty_dir(path: Path, source: Object, group: int | None) -> None:
-    fresh = not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
-    if source.get("medium") == "Memory":
-        limit = quantity.parse(source["sizeLimit"]).value() if source.get("sizeLimit") else 0
-        mounts.tmpfs(path, size=limit, mode=0o777)
-    if fresh:
-        path.chmod(0o777)
-        if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o2777)
-
-
-def _host_path(path: Path, kind: str) -> None:
-    if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True, mode=0o755)
-        kind = "Directory"
-    elif kind == "FileOrCreate":
-        if not path.exists():
-            path.touch(mode=0o644)
-        kind = "File"
-    if kind in CHECKS:
-        matches, name = CHECKS[kind]
-        if not path.exists() or not matches(path.stat().st_mode):
-            raise VolumeFailure(f"hostPath type check failed: {path} is not a {name}")

@@ -3,12 +3,15 @@
 import contextlib
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
+#: How the kernel writes spaces, tabs, newlines and backslashes.
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,6 +26,16 @@ def tmpfs(path: Path, *, size: int = 0, mode: int = 0o755) -> None:
 def bind(fd: int, target: Path) -> None:
     """Bind what an open descriptor refers to, which no rename or symbolic link can exchange meanwhile."""
     _mount(f"/proc/self/fd/{fd}", target, "", MS_BIND | MS_REC, "")
+
+
+def bind_path(source: Path, target: Path) -> None:
+    """Bind a folder or file to another place, with what is mounted below it."""
+    _mount(str(source), target, "", MS_BIND | MS_REC, "")
+
+
+def points() -> set[str]:
+    """Every mount point that this process sees."""
+    return set(_points())
 
 
 def unmount(path: Path) -> None:
@@ -40,13 +53,15 @@ def is_mount(path: Path) -> bool:
 
 def below(path: Path) -> Iterator[str]:
     """Mount points at and below a path, the deepest first."""
-    found = []
+    found = [where for where in _points() if where == str(path) or where.startswith(f"{path}/")]
+    yield from reversed(found)
+
+
+def _points() -> Iterator[str]:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            where = line.split(" ", 5)[4].replace("\\040", " ")
-            if where == str(path) or where.startswith(f"{path}/"):
-                found.append(where)
-    yield from reversed(found)
+            where = line.split(" ", 5)[4]
+            yield _ESCAPED.sub(lambda octal: chr(int(octal.group(1), 8)), where) if "\\" in where else where
 
 
 def _mount(source: str, target: Path, kind: str, flags: int, options: str) -> None:

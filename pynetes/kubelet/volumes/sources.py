@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 from pynetes.kubelet import downward, podspec
 from pynetes.kubelet.volumes.atomic import File
+from pynetes.kubelet.volumes.spec import VolumeFailure
 from pynetes.machinery.meta import Object
-
-
-class VolumeFailure(Exception):
-    """A volume cannot be made now; the pod waits and it is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)

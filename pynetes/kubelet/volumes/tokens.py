@@ -17,6 +17,7 @@ LONGEST = 24 * 3600.0
 class _Kept:
     token: str
     renew_at: datetime
+    expires: str
 
 
 class Tokens:
@@ -29,13 +30,19 @@ class Tokens:
     async def get(self, pod: Object, projection: Object) -> str:
         """The token for a serviceAccountToken projection of a pod. Raises StatusError."""
         seconds = int(projection.get("expirationSeconds") or 3600)
-        audience = projection.get("audience") or ""
-        metadata = pod["metadata"]
-        key = (metadata["uid"], audience, seconds)
+        return (await self._current(pod, projection.get("audience") or "", seconds)).token
+
+    async def issued(self, pod: Object, audience: str, seconds: int) -> Object:
+        """A token of a pod as CSI drivers get it: token and expirationTimestamp. Raises StatusError."""
+        kept = await self._current(pod, audience, seconds)
+        return {"token": kept.token, "expirationTimestamp": kept.expires}
+
+    async def _current(self, pod: Object, audience: str, seconds: int) -> _Kept:
+        key = (pod["metadata"]["uid"], audience, seconds)
         kept = self._kept.get(key)
         if kept is None or self._clock.now() >= kept.renew_at:
             kept = self._kept[key] = await self._fresh(pod, audience, seconds)
-        return kept.token
+        return kept
 
     def forget(self, uid: str) -> None:
         """Drop the tokens of a pod that is gone."""
@@ -53,4 +60,5 @@ class Tokens:
         answer = await self._ask(metadata.get("namespace", "default"), account, request)
         now = self._clock.now()
         life = (time.parse(answer["status"]["expirationTimestamp"]) - now).total_seconds()
-        return _Kept(answer["status"]["token"], now + timedelta(seconds=min(life * 0.8, LONGEST)))
+        renew_at = now + timedelta(seconds=min(life * 0.8, LONGEST))
+        return _Kept(answer["status"]["token"], renew_at, answer["status"]["expirationTimestamp"])
