@@ -29,6 +29,7 @@ COMPONENTS = {
     "proxy": ("proxy", "kube-proxy"),
     "dns": ("dns", "the cluster's DNS server"),
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
+    "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
 }
 #: Not for people: started by other commands.
 INTERNAL = {"supervise": ("supervise", "keep a cluster's processes alive")}

@@ -29,6 +29,7 @@ ADDONS: tuple[Addon, ...] = (
     Addon("dns", "the cluster's DNS server", default=True, required=True, waits_for=("coredns",)),
     Addon("metrics-server", "what nodes and pods use, for `kubectl top` and autoscaling", default=True),
     Addon("network-policy", "the rights that enforcing network policies takes", default=True, required=True),
+    Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
 )
 BY_NAME = {addon.name: addon for addon in ADDONS}
 DEFAULT = tuple(addon.name for addon in ADDONS if addon.default)
