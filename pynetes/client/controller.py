@@ -14,6 +14,10 @@ from pynetes.machinery.meta import UID, Key, Object
 from pynetes.machinery.resource import Resource
 
 
+class Foreseen(Exception):
+    """A failure of the world outside that a reconcile counts on: tried again like any other, logged in one line."""
+
+
 class Rule(NamedTuple):
     """An RBAC rule: Rule("jobs.batch,pods", "get,list,watch"); a subresource is "pods/status"."""
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from pynetes.client.context import ControllerContext
-from pynetes.client.controller import Controller, Watch
+from pynetes.client.controller import Controller, Foreseen, Watch
 from pynetes.client.events import Recorder
 from pynetes.client.informer import Informer, InformerFactory
 from pynetes.client.interactions import paths_of
@@ -170,7 +170,7 @@ class _Runner:
         line = logs.fact("reconcile failed", controller=self.controller.name, object=key, error=error, again_in=delay)
         if isinstance(error, StatusError) and error.reason in ("Conflict", "AlreadyExists"):
             _LOG.debug(line)  # the cache was behind; the retry sees what is there
-        elif isinstance(error, StatusError | Unreachable):
+        elif isinstance(error, StatusError | Unreachable | Foreseen):
             _LOG.warning(line)
         else:
             _LOG.error(line, exc_info=error)

@@ -28,6 +28,8 @@ COMPONENTS = {
     "kubelet": ("kubelet", "the node agent"),
     "proxy": ("proxy", "kube-proxy"),
     "dns": ("dns", "the cluster's DNS server"),
+    "cloud-controller-manager": ("cloud_controller_manager", "what needs a cloud: nodes, load balancers, routes"),
+    "local-cloud": ("local_cloud", "a cloud for one machine, which `up --cloud local` uses"),
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
 }

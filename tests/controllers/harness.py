@@ -54,8 +54,8 @@ class Clock:
 class World:
     """The fake API, the controllers, and the time."""
 
-    def __init__(self, wanted: Sequence[Controller]) -> None:
-        self.clock = Clock()
+    def __init__(self, wanted: Sequence[Controller], *, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.api = FakeAPI(clock=self.clock)
         self.manager = Manager(self.api.client(), wanted, clock=self.clock)
         #: Called with each pod after every round; its return value, if any, becomes the pod's status.
