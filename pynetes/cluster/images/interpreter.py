@@ -5,11 +5,14 @@ A virtual environment, Debian's Python and one built by hand all come out the sa
 """
 
 import compileall
+import contextlib
 import importlib.metadata
 import importlib.util
+import py_compile
 import re
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,14 +29,23 @@ LEFT_OUT = {
     "tkinter",
     "lib2to3",
     "turtledemo",
+    "turtle.py",
+    "pydoc.py",
+    "doctest.py",
+    "wsgiref",
+    "venv",
+    "dbm",
+    "sqlite3",
+    "msilib",
     "distutils",
     "curses",
     "site-packages",
     "dist-packages",
     "pydoc_data",
 }
-#: Packages' own tests and lists.
-LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing)/|dist-info/RECORD$")
+LEFT_OUT_FILES = re.compile(r"_tkinter|_curses|_test|_ctypes_test|_xx|xxlimited|readline|nis\.|ossaudiodev")
+#: Packages' own tests and lists, and what they were built from.
+LEFT_OUT_OF_PACKAGES = re.compile(r"(^|/)(tests?|testing|__pycache__)/|dist-info/RECORD$|\.(pyx|pxd|pxi|pyi|c|h)$")
 #: Packages that no component in a pod imports: they serve commands, bring-up, API server, scheduler or kubelet.
 #: Thousands of small files less are seconds less until a node has unpacked the image.
 OUTSIDE_PODS = {
@@ -43,6 +55,7 @@ OUTSIDE_PODS = {
     "jsonschema",
     "kubernetes-validate",
     "numpy",
+    "protobuf",
     "pynacl",
     "pyroute2",
     "rich",
@@ -99,13 +112,14 @@ def _standard_library() -> Iterator[Entry]:
     for name in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}:
         root = Path(name)
         base = Path(sys.base_prefix) / "lib" / f"python{VERSION}"
-        yield from _tree(base if base.exists() else root, f"usr/lib/python{VERSION}", skip=_unneeded)
+        files = _tree(base if base.exists() else root, f"usr/lib/python{VERSION}", skip=_unneeded)
+        yield from map(_module, files)
 
 
 def _unneeded(relative: Path) -> bool:
     first, last = relative.parts[0], relative.name
-    tests = {"test", "tests"} & set(relative.parts)
-    return first in LEFT_OUT or first.startswith("config-") or ".opt-" in last or "_tkinter" in last or bool(tests)
+    parts = {"test", "tests", "__pycache__"} & set(relative.parts)
+    return bool(parts) or first in LEFT_OUT or first.startswith("config-") or bool(LEFT_OUT_FILES.match(last))
 
 
 def _distributions(packages: Sequence[str]) -> Iterator[importlib.metadata.Distribution]:
@@ -131,15 +145,25 @@ def _distributions(packages: Sequence[str]) -> Iterator[importlib.metadata.Distr
 def _files(distributions: Iterable[importlib.metadata.Distribution]) -> Iterator[Entry]:
     for found in distributions:
         for file in found.files or ():
-            relative = str(file)
-            if relative.startswith("..") or LEFT_OUT_OF_PACKAGES.search(relative):
-                continue
-            source = Path(str(file.locate()))
-            if source.is_file():
-                yield Entry(f"{PACKAGES}/{relative}", source=source)
-            if source.suffix == ".py" and (compiled := Path(importlib.util.cache_from_source(str(source)))).exists():
-                folder = Path(relative).parent / "__pycache__"
-                yield Entry(f"{PACKAGES}/{folder}/{compiled.name}", source=compiled)
+            relative, source = str(file), Path(str(file.locate()))
+            if not relative.startswith("..") and not LEFT_OUT_OF_PACKAGES.search(relative) and source.is_file():
+                yield _module(Entry(f"{PACKAGES}/{relative}", source=source))
+
+
+def _module(entry: Entry) -> Entry:
+    """A file of others as it is packed: of a module its compiled form alone, in the place of its source.
+
+    Half the files and half the bytes for each node to unpack; Python imports such modules as it does others."""
+    source = entry.source
+    if source is None or source.suffix != ".py":
+        return entry
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
+        return Entry(f"{entry.path}c", source=compiled)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(py_compile.PyCompileError):
+        made = py_compile.compile(str(source), cfile=f"{folder}/made.pyc", doraise=True)
+        return Entry(f"{entry.path}c", data=Path(str(made)).read_bytes(), mode=0o644)
+    return entry  # a template, or for another version of Python
 
 
 def _skeleton() -> Iterator[Entry]:

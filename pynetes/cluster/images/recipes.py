@@ -30,6 +30,7 @@ PROMETHEUS = "pynetes.io/prometheus:debian"
 ESSENTIAL = (PAUSE, BUSYBOX, PYNETES)
 ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 PYTHON_ENV = (*ENV, "PYTHONHOME=/usr", f"PYTHONPATH=/{interpreter.PACKAGES}", "LD_LIBRARY_PATH=/usr/lib")
+GRPC = ("grpcio", "protobuf")
 NGINX_PACKAGES = ("nginx-common", "nginx-light")
 PROMETHEUS_PACKAGES = ("prometheus",)
 
@@ -129,8 +130,8 @@ def _pynetes_image(*more: Part) -> Recipe:
 
 
 def _pynetes_grpc_image() -> Recipe:
-    name = f"grpc-{hashlib.sha256(interpreter.fingerprint('grpcio').encode()).hexdigest()[:12]}"
-    return _pynetes_image(Part(name, lambda: interpreter.extra_entries("grpcio")))
+    name = f"grpc-{hashlib.sha256(interpreter.fingerprint(*GRPC).encode()).hexdigest()[:12]}"
+    return _pynetes_image(Part(name, lambda: interpreter.extra_entries(*GRPC)))
 
 
 def _pynetes_nginx_image() -> Recipe:
