@@ -36,6 +36,7 @@ from pynetes.apiserver.filters.fairness import Fairness
 from pynetes.apiserver.filters.impersonation import Impersonate
 from pynetes.apiserver.filters.inflight import InFlight
 from pynetes.apiserver.filters.timeout import Timeout
+from pynetes.apiserver.flowcontrol.dangling import Dangling
 from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.openapi import OpenAPI
 from pynetes.apiserver.served import Served
@@ -86,6 +87,7 @@ class APIServer(Server):
             stopping=lambda: self.draining,
         )
         self.aggregator = Aggregator(stored, config, clock)
+        self.dangling = Dangling(stored, clock)
         address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
         discovery = Discovery(served, address, self.aggregator)
         others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication)
@@ -124,12 +126,14 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             await server.definitions.load()
             tasks.append(group.create_task(server.definitions.follow()))
             tasks.append(group.create_task(server.aggregator.follow()))
+            tasks.append(group.create_task(server.dangling.follow()))
             interval = server.config.etcd_compaction_interval
             tasks.append(group.create_task(compact_regularly(server.api.backend, server.clock, interval)))
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
                 await server.listen(group, host=host, port=port, tls=tls)
             await server.bootstrap.run(server.port)
+            server.cacher.settle()
             yield server
         finally:
             await server.shutdown()
@@ -149,7 +153,16 @@ def settings_of(config: Config) -> Settings:
         audiences=config.api_audiences or config.service_account_issuer,
         max_token_seconds=config.service_account_max_token_expiration,
         allow_privileged=config.allow_privileged,
+        projected_configmaps=tuple(pair_of(text) for text in config.service_account_projected_configmaps),
     )
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """NAME:KEY taken apart. Raises ValueError."""
+    name, _, key = text.partition(":")
+    if not name or not key:
+        raise ValueError(f"--service-account-projected-configmaps: {text!r} is not NAME:KEY")
+    return name, key
 
 
 def issuer_of(config: Config) -> Issuer | None:

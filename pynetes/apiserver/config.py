@@ -108,6 +108,11 @@ class Config:
         "--disable-admission-plugins", (), "Admission plugins to leave out of the default ones."
     )
     allow_privileged: bool = option("--allow-privileged", False, "Let pods run privileged containers.")
+    service_account_projected_configmaps: tuple[str, ...] = option(
+        "--service-account-projected-configmaps",
+        (),
+        "NAME:KEY pairs: values of each namespace's ConfigMaps that pods find beside their token, as ca.crt is.",
+    )
     # Audit
     audit_policy_file: str = option("--audit-policy-file", "", "Policy that says what is audited; none, nothing is.")
     audit_log_path: str = option("--audit-log-path", "", "File of audit events, one line of JSON each; - for stdout.")

@@ -89,6 +89,8 @@ class Settings:
     #: Give pods' default tokens a year, with a note of when they should have been renewed, for clients that do not.
     extend_token_expiration: bool = True
     allow_privileged: bool = True
+    #: (ConfigMap, key) pairs that are mounted beside the token of every pod.
+    projected_configmaps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

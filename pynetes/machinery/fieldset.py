@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from pynetes.machinery import go_print
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import ANY, Type
 
@@ -185,6 +186,37 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
             found.add((*path, element))
             if isinstance(item, dict):
                 _collect(type_.items or ANY, item, (*path, element), found)
+
+
+def misfits(type_: Type, value: Any, path: Path = ()) -> Iterator[str]:
+    """What is not of its type, as upstream says it: the value is shown as Go prints it."""
+    if value is None:
+        return
+    match type_.kind:
+        case "object" | "map":
+            if not isinstance(value, dict):
+                yield f"{dotted(path)}: expected map, got &{{{go_print.plain(value)}}}"
+                return
+            for name, inner in value.items():
+                yield from misfits(member_type(type_, name), inner, (*path, f"f:{name}"))
+        case "array":
+            if not isinstance(value, list):
+                yield f"{dotted(path)}: expected list, got &{{{go_print.plain(value)}}}"
+                return
+            for index, item in enumerate(value):
+                element = item_element(type_, item, index) if type_.list_type in ("map", "set") else f"i:{index}"
+                yield from misfits(type_.items or ANY, item, (*path, element))
+        case "string" if not isinstance(value, str):
+            yield f"{dotted(path)}: expected string, got &value.valueUnstructured{{Value:{go_print.syntax(value)}}}"
+        case "boolean" if not isinstance(value, bool):
+            yield f"{dotted(path)}: expected boolean, got &{{{go_print.plain(value)}}}"
+        case "integer" | "number" if isinstance(value, bool) or not isinstance(value, int | float):
+            yield f"{dotted(path)}: expected numeric (int or float), got {_go_type(value)}"
+
+
+def _go_type(value: Any) -> str:
+    names = {str: "string", bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
+    return names.get(type(value), "int64")
 
 
 def trie_of_new(type_: Type, empty: Any, new: Any) -> Object:

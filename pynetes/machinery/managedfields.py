@@ -156,7 +156,7 @@ def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, re
     if metadata is not None:
         for name in _SERVER_METADATA:
             metadata.pop(name, None)
-        if not metadata:
+        if metadata.keys() <= {"."}:
             del fields["f:metadata"]
     obj["metadata"].pop("managedFields", None)
     if fields:

@@ -98,6 +98,9 @@ def event(kind: str, encoded: bytes) -> bytes:
 def message(type_: Type, obj: Object) -> bytes:
     """An object's message, without any envelope."""
     writers = _writers(type_)
+    if type_.name == f"{_META}ListMeta":
+        # Upstream writes these even when they are empty.
+        obj = {"selfLink": "", "resourceVersion": "", "continue": "", **obj}
     parts: list[bytes] = []
     inner: dict[bytes, list[bytes]] = {}
     for name, value in obj.items():

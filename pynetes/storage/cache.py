@@ -108,6 +108,11 @@ class Cacher:
                 log.warning("the store is unavailable: %s", error)
                 await self._clock.sleep(1.0)
 
+    def settle(self) -> None:
+        """Watches begin here or later: what came before is the server's own starting up, which nobody can have seen."""
+        for cache in self._caches.values():
+            cache.settle()
+
     async def ready(self) -> None:
         """Until everything has been listed once."""
         await self._listed.wait()

@@ -152,6 +152,10 @@ class ResourceCache:
         self._start = revision
         self._refollow()
 
+    def settle(self) -> None:
+        """Forget what led here; watchers that are running go on."""
+        self._start = self.revision
+
     def reset(self) -> None:
         """Forget everything."""
         for watch in self._watchers:

@@ -90,7 +90,7 @@ def test_a_list_is_joined_from_messages() -> None:
     assert protobuf.decode(b"".join(pieces)) == {
         "apiVersion": "v1",
         "kind": "SecretList",
-        "metadata": {"resourceVersion": "7"},
+        "metadata": {"selfLink": "", "resourceVersion": "7", "continue": ""},
         "items": [item, item],
     }
 

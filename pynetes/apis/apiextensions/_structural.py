@@ -1,20 +1,28 @@
-"""What a schema of a CustomResourceDefinition must be: structural, and without what upstream leaves out of OpenAPI."""
+"""What a schema of a CustomResourceDefinition must be: structural, so that it says of every field what type it has.
+
+Structure is what stands outside allOf, anyOf, oneOf and not; within these a schema may only restrict values. What is
+wrong with the schema as such (keywords, list types, defaults) is told beside it by `_keywords`; rules are compiled
+only where nothing else is wrong.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pynetes.apis.apiextensions import _keywords
+from pynetes.apis.apiextensions._keywords import EMBEDDED, INT_OR_STRING, LIST_TYPE, MAP_KEYS, MAP_TYPE, PRESERVE, RULES
 from pynetes.machinery import field
-from pynetes.machinery.meta import Object
 
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_LIST_TYPES = ("atomic", "set", "map")
-_UNSUPPORTED = ("definitions", "dependencies", "id", "patternProperties")
-_INT_OR_STRING, _PRESERVE = "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"
-_EMBEDDED, _LIST_TYPE = "x-kubernetes-embedded-resource", "x-kubernetes-list-type"
-_MAP_TYPE, _MAP_KEYS = "x-kubernetes-map-type", "x-kubernetes-list-map-keys"
-#: What allOf, anyOf, oneOf and not may only refine.
-_STRUCTURE = ("type", "default", "description", "title", "nullable", "additionalProperties", _PRESERVE, _EMBEDDED)
+ROOT, ITEM, FIELD = "at the root", "for specified array items", "for specified object fields"
+_NAMES = {"name", "generateName"}
+_INTEGER_OR_STRING = [{"type": "integer"}, {"type": "string"}]
+#: What allOf, anyOf, oneOf and not may only refine, and how upstream says so.
+_STRUCTURE = {
+    "type": "must be empty", "default": "must be undefined", "title": "must be empty", "description": "must be empty",
+    "nullable": "must be false", PRESERVE: "must be false", EMBEDDED: "must be false", INT_OR_STRING: "must be false",
+    MAP_KEYS: "must be empty", LIST_TYPE: "must be undefined", MAP_TYPE: "must be undefined", RULES: "must be empty",
+    "additionalProperties": "must be undefined",
+}  # fmt: skip
 _GO_ERRORS = {
     "missing ), unterminated subpattern": "missing closing ): `{0}`",
     "unbalanced parenthesis": "unexpected ): `{0}`",
@@ -26,43 +34,95 @@ _GO_ERRORS = {
 
 def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
     """Every mistake in the schema of one version."""
-    if not schema.get("type"):
-        yield field.required(f"{path}.type", "must not be empty at the root")
-    elif schema["type"] != "object":
-        yield field.invalid(f"{path}.type", schema["type"], "must be object at the root")
-        return
-    yield from _node(schema, path, root=True)
-    if not any(True for _ in _node(schema, path, root=True)):
-        from pynetes.apis.apiextensions import _rules  # brings CEL, a library of 50 MB, which no other kind needs
+    from pynetes.apis.apiextensions import _defaults, _rules  # bring CEL, a library of 50 MB, which no other kind needs
 
+    unreadable = _keywords.unreadable(schema)
+    structural = [] if unreadable else sorted(_node(schema, path, ROOT), key=str)
+    if not unreadable and not structural:
+        structural = list(_defaults.problems(schema, path))
+    yield from structural
+    others = list(_keywords.problems(schema, path))
+    yield from others
+    if schema.get("nullable"):
+        yield field.forbidden(f"{path}.nullable", "nullable cannot be true at the root")
+    elif not structural and not others:
         yield from _rules.problems(schema, path)
 
 
-def _node(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[field.Error]:
-    yield from _keywords(schema, path)
-    yield from _extensions(schema, path, root=root)
-    yield from _children(schema, path)
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for index, inner in enumerate(schema.get(keyword) or ()):
-            yield from _refinement(inner, f"{path}.{keyword}[{index}]", open_=bool(schema.get(_INT_OR_STRING)))
-    if "not" in schema:
-        yield from _refinement(schema["not"], f"{path}.not", open_=False)
+def _node(schema: Mapping[str, Any], path: str, level: str) -> Iterator[field.Error]:
+    if schema.get("type") == "array" and schema.get("items") is None:
+        yield field.required(f"{path}.items", "must be specified")
+    if isinstance(items := schema.get("items"), dict):
+        yield from _node(items, f"{path}.items", ITEM)
+    for name, member in (schema.get("properties") or {}).items():
+        yield from _node(member, f"{path}.properties[{name}]", FIELD)
+    extra = schema.get("additionalProperties")
+    if extra is not None and level == ROOT:
+        yield field.forbidden(f"{path}.additionalProperties", "must not be used at the root")
+    if isinstance(extra, dict):
+        yield from _node(extra, f"{path}.additionalProperties", FIELD)
+    if schema.get(INT_OR_STRING):
+        for name in (PRESERVE, EMBEDDED):
+            if schema.get(name):
+                yield field.invalid(f"{path}.{name}", True, f"must be false if {INT_OR_STRING} is true")
+    yield from _values(schema, path)
+    yield from _typed(schema, path, level)
+    yield from _embedded(schema, path, level)
 
 
-def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
-    if schema.get("$ref"):
-        yield field.forbidden(f"{path}.$ref", "$ref is not supported")
-    for name in _UNSUPPORTED:
-        if schema.get(name):
-            yield field.forbidden(f"{path}.{name}", f"{name} is not supported")
-    if schema.get("additionalItems") is not None:
-        yield field.forbidden(f"{path}.additionalItems", "additionalItems is not supported")
-    if schema.get("uniqueItems"):
-        yield field.forbidden(
-            f"{path}.uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        )
-    if (kind := schema.get("type")) and kind not in _TYPES:
-        yield field.not_supported(f"{path}.type", kind, _TYPES)
+def _typed(schema: Mapping[str, Any], path: str, level: str) -> Iterator[field.Error]:
+    kind = schema.get("type") or ""
+    if schema.get(EMBEDDED) and kind != "object":
+        text = f"must be object if {EMBEDDED} is true"
+        yield field.invalid(f"{path}.type", kind, text) if kind else field.required(f"{path}.type", text)
+    elif not kind and not schema.get(INT_OR_STRING) and not schema.get(PRESERVE):
+        yield field.required(f"{path}.type", f"must not be empty {level}")
+    if level == ROOT and kind and kind != "object":
+        yield field.invalid(f"{path}.type", kind, "must be object at the root")
+
+
+def _embedded(schema: Mapping[str, Any], path: str, level: str) -> Iterator[field.Error]:
+    """What is said about kind, apiVersion and metadata, which are the same in every object."""
+    own, properties = bool(schema.get(EMBEDDED)), schema.get("properties") or {}
+    if own and schema.get("additionalProperties") is not None:
+        yield field.forbidden(f"{path}.additionalProperties", f"must not be used if {EMBEDDED} is set")
+    if own and not schema.get(PRESERVE) and not properties:
+        detail = f"must not be empty if {EMBEDDED} is true without {PRESERVE}"
+        yield field.required(f"{path}.properties", detail)
+    if not own and level != ROOT:
+        return
+    for name in ("kind", "apiVersion"):
+        if name in properties and properties[name].get("type") != "string":
+            yield field.invalid(f"{path}.properties[{name}].type", properties[name].get("type") or "", "must be string")
+    metadata = properties.get("metadata")
+    if metadata is None:
+        return
+    place = f"{path}.properties[metadata]"
+    if metadata.get("type") != "object":
+        yield field.invalid(f"{place}.type", metadata.get("type") or "", "must be object")
+    if level == ROOT and not _plain_metadata(metadata):
+        detail = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+        yield field.forbidden(place, detail)
+
+
+def _plain_metadata(metadata: Mapping[str, Any]) -> bool:
+    inner = metadata.get("properties") or {}
+    rest = {name for name, value in metadata.items() if value and name not in ("type", "properties", "default")}
+    return not rest and set(inner) <= _NAMES
+
+
+def _values(schema: Mapping[str, Any], path: str, *, spared: int = -1) -> Iterator[field.Error]:
+    """allOf, anyOf, oneOf, not, pattern. The usual way to say "integer or string" in anyOf is left alone."""
+    if schema.get("anyOf") != _INTEGER_OR_STRING or spared == 0:
+        for index, inner in enumerate(schema.get("anyOf") or ()):
+            yield from _refinement(inner, f"{path}.anyOf[{index}]")
+    for index, inner in enumerate(schema.get("allOf") or ()):
+        first = index == 0 and inner.get("anyOf") == _INTEGER_OR_STRING
+        yield from _refinement(inner, f"{path}.allOf[{index}]", spared=-1 if first else 0)
+    for index, inner in enumerate(schema.get("oneOf") or ()):
+        yield from _refinement(inner, f"{path}.oneOf[{index}]")
+    if isinstance(inner := schema.get("not"), dict):
+        yield from _refinement(inner, f"{path}.not")
     if pattern := schema.get("pattern"):
         try:
             re.compile(pattern)
@@ -77,121 +137,15 @@ def _go_error(error: re.error, pattern: str) -> str:
     return worded.format(pattern, pattern[at:]) if worded else f"{error.msg}: `{pattern[at:]}`"
 
 
-def _extensions(schema: Mapping[str, Any], path: str, *, root: bool) -> Iterator[field.Error]:
-    if _PRESERVE in schema and schema[_PRESERVE] is not True:
-        yield field.invalid(f"{path}.{_PRESERVE}", schema[_PRESERVE], "must be true or undefined")
-    if schema.get(_EMBEDDED):
-        if root:
-            yield field.forbidden(f"{path}.{_EMBEDDED}", "must not be used at the root")
-        if schema.get("type") != "object":
-            yield field.invalid(f"{path}.type", schema.get("type") or "", f"must be object if {_EMBEDDED} is true")
-        if not schema.get("properties") and not schema.get(_PRESERVE):
-            detail = f"must not be empty if {_EMBEDDED} is true without {_PRESERVE}"
-            yield field.required(f"{path}.properties", detail)
-    if schema.get("properties") and schema.get("additionalProperties"):
-        yield field.forbidden(
-            f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
-        )
-    yield from _list_type(schema, path)
-    if map_type := schema.get(_MAP_TYPE):
-        if map_type not in ("atomic", "granular"):
-            yield field.not_supported(f"{path}.{_MAP_TYPE}", map_type, ("atomic", "granular"))
-        elif schema.get("type") != "object":
-            yield field.invalid(f"{path}.type", schema.get("type") or "", f"must be object if {_MAP_TYPE} is specified")
-
-
-def _list_type(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
-    kind, keys = schema.get(_LIST_TYPE), schema.get(_MAP_KEYS) or []
-    if not kind:
-        if keys:
-            yield field.required(f"{path}.{_LIST_TYPE}", f"must be map if {_MAP_KEYS} is non-empty")
-        return
-    if kind not in _LIST_TYPES:
-        yield field.not_supported(f"{path}.{_LIST_TYPE}", kind, _LIST_TYPES)
-        return
-    if schema.get("type") != "array":
-        yield field.invalid(f"{path}.type", schema.get("type") or "", f"must be array if {_LIST_TYPE} is specified")
-        return
-    items = schema.get("items")
-    items = items if isinstance(items, dict) else {}
-    if kind == "map":
-        yield from _map_keys(keys, items, path)
-    elif keys:
-        yield field.forbidden(f"{path}.{_MAP_KEYS}", f"must not be specified if {_LIST_TYPE} is not map")
-    if kind == "set":
-        yield from _set_items(items, f"{path}.items")
-
-
-def _map_keys(keys: list[str], items: Object, path: str) -> Iterator[field.Error]:
-    if not keys:
-        yield field.required(f"{path}.{_MAP_KEYS}", f"must not be empty if {_LIST_TYPE} is map")
-    if items.get("type") != "object":
-        yield field.invalid(
-            f"{path}.items.type", items.get("type") or "", f"must be object if parent array's {_LIST_TYPE} is map"
-        )
-        return
-    properties = items.get("properties") or {}
-    if any(key not in properties for key in keys):
-        yield field.invalid(f"{path}.{_MAP_KEYS}", keys, "entries must all be names of item properties")
-    required = items.get("required") or ()
-    for key in keys:
-        member = properties.get(key)
-        if member is None:
-            continue
-        if member.get("type") in ("array", "object"):
-            text = f"must be a scalar type if parent array's {_LIST_TYPE} is map"
-            yield field.invalid(f"{path}.items.properties[{key}].type", member["type"], text)
-        if "default" not in member and key not in required:
-            text = f"this property is in {_MAP_KEYS}, so it must have a default or be a required property"
-            yield field.required(f"{path}.items.properties[{key}].default", text)
-
-
-def _set_items(items: Object, path: str) -> Iterator[field.Error]:
-    text = f"as item of a list with {_LIST_TYPE}=set"
-    if items.get("nullable"):
-        yield field.forbidden(f"{path}.nullable", f"cannot be nullable {text}")
-    if items.get("type") == "object" and items.get(_MAP_TYPE) != "atomic":
-        yield field.invalid(f"{path}.{_MAP_TYPE}", items.get(_MAP_TYPE), f"must be atomic {text}")
-    if items.get("type") == "array" and items.get(_LIST_TYPE) not in (None, "atomic"):
-        yield field.invalid(f"{path}.{_LIST_TYPE}", items.get(_LIST_TYPE), f"must be atomic {text}")
-
-
-def _children(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
-    items = schema.get("items")
-    if isinstance(items, list):
-        yield field.forbidden(f"{path}.items", "items must be a schema object and not an array")
-    elif schema.get("type") == "array" and items is None:
-        yield field.required(f"{path}.items", "must be specified")
-    elif isinstance(items, dict):
-        yield from _typed(items, f"{path}.items", "array items")
-        yield from _node(items, f"{path}.items")
-    for name, member in sorted((schema.get("properties") or {}).items()):
-        if not path.endswith("openAPIV3Schema") or name not in ("metadata", "apiVersion", "kind"):
-            yield from _typed(member, f"{path}.properties[{name}]", "object fields")
-        yield from _node(member, f"{path}.properties[{name}]")
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        yield from _typed(extra, f"{path}.additionalProperties", "object fields")
-        yield from _node(extra, f"{path}.additionalProperties")
-
-
-def _typed(schema: Mapping[str, Any], path: str, what: str) -> Iterator[field.Error]:
-    if not schema.get("type") and not schema.get(_INT_OR_STRING) and not schema.get(_PRESERVE) and "$ref" not in schema:
-        yield field.required(f"{path}.type", f"must not be empty for specified {what}")
-
-
-def _refinement(schema: Mapping[str, Any], path: str, *, open_: bool) -> Iterator[field.Error]:
+def _refinement(schema: Mapping[str, Any], path: str, *, spared: int = 0) -> Iterator[field.Error]:
     """A branch of a combination may restrict values, not describe their structure."""
-    for name in _STRUCTURE:
-        if schema.get(name) not in (None, "", False) and not (open_ and name == "type"):
-            yield field.forbidden(
-                f"{path}.{name}",
-                "must be undefined to be structural"
-                if name in (_PRESERVE, _EMBEDDED)
-                else "must be empty to be structural",
-            )
-    yield from _keywords(schema, path)
-    for name, member in sorted((schema.get("properties") or {}).items()):
-        yield from _refinement(member, f"{path}.properties[{name}]", open_=False)
+    yield from _values(schema, path, spared=spared)
     if isinstance(items := schema.get("items"), dict):
-        yield from _refinement(items, f"{path}.items", open_=False)
+        yield from _refinement(items, f"{path}.items")
+    for name, member in (schema.get("properties") or {}).items():
+        yield from _refinement(member, f"{path}.properties[{name}]")
+    for name, text in _STRUCTURE.items():
+        if schema.get(name) or (name == "default" and name in schema):
+            yield field.forbidden(f"{path}.{name}", f"{text} to be structural")
+    if "metadata" in (schema.get("properties") or {}):
+        yield field.forbidden(f"{path}.properties[metadata]", "must not be specified in a nested context")

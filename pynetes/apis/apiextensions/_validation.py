@@ -3,21 +3,21 @@
 Upstream validates its internal form, where what all versions have in common stands once, above them; its paths do too.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from pynetes.apis.apiextensions import _structural
-from pynetes.machinery import field, names
+from pynetes.machinery import field, names, webhooks
 from pynetes.machinery.meta import Object
 
 SCOPES = ("Cluster", "Namespaced")
 _STRATEGIES = ("None", "Webhook")
 _ONE_STORAGE = "must have exactly one version marked as storage version"
-_COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
-_SIMPLE = re.compile(r"(\.[A-Za-z_][\w-]*)+")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_SELECTABLE_LIMIT, _WARNING_LIMIT = 8, 256
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -62,8 +62,27 @@ def _versions(versions: list[Any]) -> Iterator[field.Error]:
         if problems := names.dns1035_label(name):
             yield field.invalid(f"{path}.name", name, ",".join(problems))
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
-            yield field.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+            yield field.required(f"{path}.schema.openAPIV3Schema")
+        yield from _deprecation(version, f"{path}.deprecationWarning")
     yield from _parts(versions)
+
+
+def _deprecation(version: Object, path: str) -> Iterator[field.Error]:
+    warning = version.get("deprecationWarning")
+    if warning is None:
+        return
+    if not version.get("deprecated"):
+        yield field.invalid(path, warning, "can only be set for deprecated versions")
+        return
+    if len(warning.encode()) > _WARNING_LIMIT:
+        yield field.invalid(path, warning, f"must be <= {_WARNING_LIMIT} characters long")
+    if not warning:
+        yield field.invalid(path, warning, "must not be an empty string")
+    at = next((index for index, each in enumerate(warning) if not each.isprintable()), None)
+    if at is not None:
+        found = len(warning[:at].encode())
+        text = f"must only contain printable UTF-8 characters; non-printable character found at index {found}"
+        yield field.invalid(path, warning, text)
 
 
 def _internal(version: Object) -> Object:
@@ -114,6 +133,8 @@ def _parts(versions: list[Any]) -> Iterator[field.Error]:
             yield from _selectable(
                 each.get("jsonPath") or "", schema, f"{path}.selectableFields[{index}].jsonPath", seen
             )
+        if len(seen) > _SELECTABLE_LIMIT:
+            yield field.too_many(f"{path}.selectableFields", len(seen), _SELECTABLE_LIMIT)
 
 
 def _scale(scale: Object, path: str) -> Iterator[field.Error]:
@@ -126,15 +147,11 @@ def _scale(scale: Object, path: str) -> Iterator[field.Error]:
         if not value:
             if name != "labelSelectorPath":
                 yield field.required(f"{path}.{name}")
-        elif not _SIMPLE.fullmatch(value):
-            text = (
-                "must be a simple json path starting with ."
-                if not value.startswith(".")
-                else "must be a simple json path"
-            )
-            yield field.invalid(f"{path}.{name}", value, text)
+        elif not value.startswith("."):
+            yield field.invalid(f"{path}.{name}", value, "must be a simple json path starting with .")
         elif not any(value.startswith(f"{each}.") for each in root):
-            yield field.invalid(f"{path}.{name}", value, f"should be a json path under {' or '.join(root)}")
+            where = root[0] if len(root) == 1 else f"either {' or '.join(root)}"
+            yield field.invalid(f"{path}.{name}", value, f"should be a json path under {where}")
 
 
 def _column(column: Object, path: str) -> Iterator[field.Error]:
@@ -144,8 +161,12 @@ def _column(column: Object, path: str) -> Iterator[field.Error]:
         yield field.required(f"{path}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
     elif column["type"] not in _COLUMN_TYPES:
         yield field.invalid(f"{path}.type", column["type"], f"must be one of {','.join(_COLUMN_TYPES)}")
-    if not column.get("jsonPath"):
-        yield field.required(f"{path}.jsonPath")
+    if (form := column.get("format")) and form not in _COLUMN_FORMATS:
+        yield field.invalid(f"{path}.format", form, f"must be one of {','.join(_COLUMN_FORMATS)}")
+    if not (json_path := column.get("jsonPath")):
+        yield field.required(f"{path}.JSONPath")
+    elif not json_path.startswith("."):
+        yield field.invalid(f"{path}.JSONPath", json_path, "must be a simple json path starting with .")
 
 
 def _selectable(json_path: str, schema: Object, path: str, seen: set[str]) -> Iterator[field.Error]:
@@ -207,13 +228,9 @@ def _conversion(conversion: Object) -> Iterator[field.Error]:
         return
     if config is None:
         yield field.required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook")
-    elif bool(config.get("url")) == bool(config.get("service")):
-        yield field.required(f"{path}.webhookClientConfig", "exactly one of url or service is required")
-    if not versions:
-        yield field.required(f"{path}.conversionReviewVersions")
-    elif not {"v1", "v1beta1"}.intersection(versions):
-        text = "must include at least one of v1, v1beta1"
-        yield field.invalid(f"{path}.conversionReviewVersions", versions, text)
+    else:
+        yield from webhooks.client_config(config, f"{path}.webhookClientConfig")
+    yield from webhooks.review_versions(versions or [], f"{path}.conversionReviewVersions")
 
 
 def _stored_versions(new: Object, spec: Object) -> Iterator[field.Error]:

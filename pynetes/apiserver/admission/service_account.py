@@ -36,7 +36,7 @@ class ServiceAccount(Policy):
         spec["serviceAccount"] = spec["serviceAccountName"]
         account = await _account(ctx, attributes, spec["serviceAccountName"])
         if _automount(spec, account):
-            mount(spec)
+            mount(spec, ctx.settings.projected_configmaps)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
 
@@ -73,8 +73,11 @@ def _automount(spec: Object, account: Object) -> bool:
     return True
 
 
-def mount(spec: Object) -> None:
-    """Add the volume, and its mount in every container that has nothing there yet."""
+def mount(spec: Object, further: tuple[tuple[str, str], ...] = ()) -> None:
+    """Add the volume, and its mount in every container that has nothing there yet.
+
+    `further` are (ConfigMap, key) pairs whose values are mounted beside the token, each as a file named like the key.
+    """
     name = _existing(spec) or f"kube-api-access-{''.join(random.choices(ALPHABET, k=5))}"
     mounted = False
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
@@ -84,7 +87,7 @@ def mount(spec: Object) -> None:
         container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
         mounted = True
     if mounted and not _existing(spec):
-        spec["volumes"] = [*(spec.get("volumes") or ()), token_volume(name)]
+        spec["volumes"] = [*(spec.get("volumes") or ()), token_volume(name, further)]
 
 
 def _existing(spec: Object) -> str | None:
@@ -92,13 +95,14 @@ def _existing(spec: Object) -> str | None:
     return next((name for name in names if name.startswith("kube-api-access-")), None)
 
 
-def token_volume(name: str) -> Object:
-    """The three files under the mount path: token, ca.crt, namespace."""
+def token_volume(name: str, further: tuple[tuple[str, str], ...] = ()) -> Object:
+    """The three files under the mount path: token, ca.crt, namespace; and those of further ConfigMaps."""
     namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     authority = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
     sources = [
         {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
         {"configMap": authority},
         {"downwardAPI": {"items": [namespace]}},
+        *({"configMap": {"name": name, "items": [{"key": key, "path": key}]}} for name, key in further),
     ]
     return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}

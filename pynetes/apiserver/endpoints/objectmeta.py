@@ -17,6 +17,8 @@ _ANNOTATIONS_LIMIT = 256 << 10
 _FIXED = ("name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds")
 _NULLABLE = ("deletionTimestamp", "deletionGracePeriodSeconds")
 FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+#: Where upstream's answers have what a client may send, around what the server adds.
+_LAST = ("labels", "annotations", "ownerReferences", "finalizers", "managedFields")
 
 
 def begin(obj: Object, now: Any) -> None:
@@ -26,6 +28,14 @@ def begin(obj: Object, now: Any) -> None:
     metadata["uid"] = str(uuid.uuid4())
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
         metadata.pop(name, None)
+    order(metadata)
+
+
+def order(metadata: Object) -> None:
+    """Put what tells an object apart before what is said about it, as people read it in upstream's answers."""
+    for name in _LAST:
+        if name in metadata:
+            metadata[name] = metadata.pop(name)
 
 
 def generated_name(prefix: str) -> str:
@@ -130,6 +140,7 @@ def carry_over(new: Object, old: Object) -> None:
     after.setdefault("uid", before["uid"])
     if not after.get("generateName") and before.get("generateName"):
         after["generateName"] = before["generateName"]
+    order(after)
 
 
 def validate_update(new: Object, old: Object) -> Iterator[field.Error]:

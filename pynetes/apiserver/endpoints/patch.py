@@ -12,7 +12,7 @@ from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, p
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
 from pynetes.apiserver.http import JSON, Request, Response
-from pynetes.machinery import errors, field, patch, schema
+from pynetes.machinery import errors, field, fieldset, patch, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
@@ -162,10 +162,12 @@ def _check_declared(copy: Object, scope: Scope) -> None:
     metadata = dict(copy.get("metadata") or {})
     named, version = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}", copy.get("apiVersion", "")
     objectmeta.check_identity(scope.resource, copy, namespace=scope.namespace, name=scope.name)
-    unknown = scope.decode(copy)
-    if unknown:
+    wrong = [f".{path}: field not declared in schema" for path in scope.decode(copy)]
+    if not scope.built_in:
+        # Values of built-in kinds have been refused by their decoder.
+        type_ = schema.of(scope.resource, scope.version).type
+        wrong += fieldset.misfits(type_, {name: value for name, value in copy.items() if name != "metadata"})
+    if wrong:
         about = f"{named}; {version if '/' in version else '/' + version}, Kind={scope.resource.kind}"
-        listed = f".{unknown[0]}: field not declared in schema"
-        if len(unknown) > 1:
-            listed = "errors:" + "".join(f"\n  .{path}: field not declared in schema" for path in unknown)
+        listed = wrong[0] if len(wrong) == 1 else "errors:" + "".join(f"\n  {text}" for text in wrong)
         raise errors.failure(500, "", f"failed to create typed patch object ({about}): {listed}")

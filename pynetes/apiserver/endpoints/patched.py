@@ -12,7 +12,7 @@ import orjson
 from pynetes import apis
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints import decode
-from pynetes.machinery import errors, field, go_json, schema
+from pynetes.machinery import errors, field, go_json, go_print, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import Type
@@ -43,7 +43,7 @@ def refused(error: StatusError, document: Any, new: Object, *, type_: Type, stra
     if error.code != 400 or found is None or found["why"].startswith(_STRICT):
         return error
     why = found["why"]
-    value: Any = go_map(document) if strategic else orjson.dumps(_ordered(type_, new)).decode()
+    value: Any = go_print.plain(document) if strategic else orjson.dumps(_ordered(type_, new)).decode()
     if strategic:
         why = _restored(why)
     return errors.invalid("", "", "", [field.invalid("patch", value, why)])
@@ -89,14 +89,3 @@ def _restored(why: str) -> str:
     if "." in wanted:
         return f"cannot restore struct from: {kind}"
     return f"cannot convert {kind} to {wanted}"
-
-
-def go_map(value: Any) -> str:
-    """A value as Go's %v prints it: map[a:1 b:[x y]]."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{name}:{go_map(item)}" for name, item in sorted(value.items())) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(go_map(item) for item in value) + "]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ from typing import Any
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.endpoints import patch
+from pynetes.apiserver.endpoints import ownership, patch
 from pynetes.apiserver.endpoints.options import write_options
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.registry.call import Answer, Call, Handler
@@ -58,6 +58,7 @@ def _call(api: Api, request: Request, scope: Scope, verb: str, body: Object, *, 
         options=options,
         admit=admit,
         warnings=request.warnings,
+        manager=(request.query.get("fieldManager") or [""])[0] or ownership.default_manager(request),
     )
 
 

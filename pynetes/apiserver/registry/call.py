@@ -32,6 +32,8 @@ class Call:
     #: Runs the admission chain over what the handler is about to write (mutating, then validating).
     admit: Callable[[Attributes], Awaitable[None]]
     warnings: list[str] = field(default_factory=list)
+    #: Who writes, as managedFields name it.
+    manager: str = "unknown"
 
 
 class Answer(NamedTuple):

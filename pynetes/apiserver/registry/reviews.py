@@ -9,7 +9,7 @@ from pynetes.apiserver.authz.attributes import Attributes, Verdict
 from pynetes.apiserver.authz.rules import Rule
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.registry.call import Answer, Call
-from pynetes.machinery import errors, field, time
+from pynetes.machinery import errors, field, managedfields, schema, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
@@ -91,7 +91,7 @@ def _list_rule(status: Object, rule: Rule) -> None:
 
 
 async def _review(ctx: Context, call: Call, spec: Object, user: User) -> Answer:
-    _check(call.body, spec)
+    _check(ctx, call, spec)
     decision = await ctx.authorizer.authorize(_attributes(spec, user))
     status: Object = {"allowed": decision.allowed}
     if decision.verdict is Verdict.DENY:
@@ -101,7 +101,7 @@ async def _review(ctx: Context, call: Call, spec: Object, user: User) -> Answer:
     return _answer(call, AUTHORIZATION, spec, status)
 
 
-def _check(body: Object, spec: Object) -> None:
+def _check(ctx: Context, call: Call, spec: Object) -> None:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource is not None and other is not None:
         shown = {"Path": other.get("path") or "", "Verb": other.get("verb") or ""}
@@ -110,8 +110,13 @@ def _check(body: Object, spec: Object) -> None:
     if resource is None and other is None:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         raise _invalid(field.invalid("spec.resourceAttributes", None, text))
-    metadata = {name: value for name, value in (body.get("metadata") or {}).items() if name != "namespace" and value}
-    if metadata.keys() - {"creationTimestamp", "managedFields"}:
+    given = call.body.get("metadata") or {}
+    metadata = {name: value for name, value in given.items() if name not in ("namespace", "managedFields") and value}
+    if metadata.keys() - {"creationTimestamp"}:
+        # Upstream looks at it after it has noted who wrote what.
+        whole = {**call.body, "metadata": metadata}
+        type_, now = schema.of(call.resource).type, ctx.clock.now()
+        managedfields.update(None, whole, type_=type_, manager=call.manager, now=now, reset=(("f:status",),))
         raise _invalid(field.invalid("metadata", metadata, "must be empty"))
 
 

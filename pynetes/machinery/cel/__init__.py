@@ -92,10 +92,11 @@ def _environment(variables: tuple[str, ...]) -> cel.Env:
     return environment(dict.fromkeys(variables, cel.Type.DYN))
 
 
-def environment(variables: Mapping[str, cel.Type], pool: Any = None) -> cel.Env:
-    """An environment with Kubernetes' libraries."""
+def environment(variables: Mapping[str, cel.Type], pool: Any = None, config: str = "") -> cel.Env:
+    """An environment with Kubernetes' libraries; config declares, as YAML, variables whose types have no other form."""
     return cel.NewEnv(
         descriptor_pool=pool,
+        config=cel.NewEnvConfigFromYaml(config) if config else None,
         variables=dict(variables),
         extensions=_extensions(),
         functions=libraries.functions(_CHECK.get),

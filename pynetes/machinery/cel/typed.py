@@ -5,7 +5,7 @@ anything. Values are not carried in them: evaluation is untyped.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cel_expr_python import cel
@@ -27,6 +27,7 @@ _SCALARS = {"string": _F.TYPE_STRING, "integer": _F.TYPE_INT64, "number": _F.TYP
 _CEL = {"string": cel.Type.STRING, "integer": cel.Type.INT, "number": cel.Type.DOUBLE, "boolean": cel.Type.BOOL}
 _FORMATS = {"date": "Timestamp", "date-time": "Timestamp", "duration": "Duration"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTIONAL = "name: optional\nvariables:\n"
 _NO_OVERLOAD = re.compile(
     r"(<input>:(\d+):(\d+): found no matching overload for '(\w+)' applied to ')\(([^,)]*)(?:, )?"
 )
@@ -38,26 +39,29 @@ def _escaped(name: str) -> str:
     return escaped(name)
 
 
-class Types:
-    """The types of one schema; `self` has the schema's own."""
+class Declared:
+    """An environment whose variables have the types of schemas; None stands for any type."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schemas: Mapping[str, Mapping[str, Any] | None], optional: Collection[str] = ()) -> None:
         self._file = descriptor_pb2.FileDescriptorProto(name="self.proto", syntax="proto3")
         self._file.dependency.extend(each.DESCRIPTOR.name for each in _WELL_KNOWN)
         self._count = 0
-        of_self = self._type(schema)
+        # Variables of one schema are of one type, or they could not be compared.
+        made = {id(schema): cel.Type.DYN if schema is None else self._type(schema) for schema in schemas.values()}
+        types = {name: made[id(schema)] for name, schema in schemas.items()}
         pool = descriptor_pool.DescriptorPool()
         for known in _WELL_KNOWN:
             file = descriptor_pb2.FileDescriptorProto()
             known.DESCRIPTOR.CopyToProto(file)
             pool.Add(file)
         pool.Add(self._file)
-        self._environments = [environment({"self": of_self, "oldSelf": old}, pool) for old in (of_self, cel.Type.DYN)]
+        config = _OPTIONAL + "".join(_optional(name, types.pop(name)) for name in optional) if optional else ""
+        self._environment = environment(types, pool, config)
 
-    def check(self, source: str, *, optional: bool = False) -> Program:
+    def check(self, source: str) -> Program:
         """The program, compiled with these types. Raises CompileError."""
         try:
-            return compiled(self._environments[optional], source)
+            return compiled(self._environment, source)
         except CompileError as error:
             raise CompileError(_worded(str(error), source)) from error
 
@@ -119,6 +123,36 @@ class Types:
             made.type_name = f".{self._message(schema)}"
         else:
             made.type_name = ".google.protobuf.Value"
+
+
+class Types:
+    """The types of one schema for its rules; `self` and `oldSelf` have the schema's own."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._plain: Declared | None = None
+        self._optional: Declared | None = None
+
+    def check(self, source: str, *, optional: bool = False) -> Program:
+        """The program; with optional, oldSelf may be absent. Raises CompileError."""
+        if optional:
+            self._optional = self._optional or Declared({"self": self._schema, "oldSelf": self._schema}, ("oldSelf",))
+            return self._optional.check(source)
+        self._plain = self._plain or Declared({"self": self._schema, "oldSelf": self._schema})
+        return self._plain.check(source)
+
+
+def _optional(name: str, type_: Any) -> str:
+    return f"- name: {name}\n  type_name: optional_type\n  params: [{_yaml(type_.name())}]\n"
+
+
+def _yaml(name: str) -> str:
+    """A type's name, such as LIST<selfType1>, as the environment's configuration has it."""
+    outer, _, inner = name.removesuffix(">").partition("<")
+    if not inner:
+        return f"{{type_name: {name.lower() if name.isupper() else name}}}"
+    params = inner.split(", ", 1) if outer == "MAP" else [inner]
+    return f"{{type_name: {outer.lower()}, params: [{', '.join(map(_yaml, params))}]}}"
 
 
 def _worded(text: str, source: str) -> str:
