@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from pynetes.machinery import go_print
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import ANY, Field, Type
 
@@ -154,7 +155,7 @@ def _merge_object(original: Any, patch: Object, type_: Type) -> Object | None:
         case None | "merge":
             pass
         case other:
-            raise PatchError(f"unknown patch type: {other} in map: {_go_map(patch)}")
+            raise PatchError(f"unknown patch type: {other} in map: {go_print.plain(patch)}")
     result = dict(original) if isinstance(original, dict) else {}
     if (retain := patch.get(_RETAIN)) is not None:
         result = {name: value for name, value in result.items() if name in retain}
@@ -217,7 +218,7 @@ def _merge_list(original: Any, patch: list[Any], order: list[Any] | None, field:
     touched: list[Any] = []
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise PatchError(f"map: {_go_map(item)} does not contain declared merge key: {key}")
+            raise PatchError(f"map: {go_print.plain(item)} does not contain declared merge key: {key}")
         position = next((index for index, found in enumerate(items) if found.get(key) == item[key]), None)
         if item.get(_DIRECTIVE) == "delete":
             items = [found for found in items if found.get(key) != item[key]]
@@ -239,15 +240,9 @@ def _check_order(patch: list[Any], order: list[Any] | None, key: str) -> None:
     positions = [declared.index(name) for name in given if name in declared]
     if len(positions) != len(given) or positions != sorted(positions):
         raise PatchError(
-            f"The order in patch list:\n[{' '.join(map(_go_map, patch))}]\n doesn't match {_ORDER[:-1]} list:\n"
-            f"[{' '.join(map(_go_map, order))}]\n"
+            f"The order in patch list:\n[{' '.join(map(go_print.plain, patch))}]\n doesn't match {_ORDER[:-1]} list:\n"
+            f"[{' '.join(map(go_print.plain, order))}]\n"
         )
-
-
-def _go_map(value: Any) -> str:
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{name}:{_go_map(inner)}" for name, inner in sorted(value.items())) + "]"
-    return str(value)
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: Any) -> list[Any]:

@@ -82,11 +82,12 @@ def _leads_somewhere(schema: Mapping[str, Any], path: str) -> bool:
 
 
 def _compiled(schema: Mapping[str, Any], path: str, *, root: bool, uncorrelated: str) -> Iterator[field.Error]:
-    """uncorrelated is the place of the list around it whose items cannot be told apart over an update."""
+    """uncorrelated is the place of the list or map around it whose items cannot be told apart over an update."""
     for name, place, inner in _inner(schema, path):
         within = uncorrelated
-        if name == "items" and schema.get("x-kubernetes-list-type") != "map":
-            within = within or f"{path}.items"
+        keyless = name == "items" and schema.get("x-kubernetes-list-type") != "map"
+        if keyless or (name == "properties" and schema.get("x-kubernetes-map-type") == "atomic"):
+            within = within or path
         yield from _compiled(inner, place, root=False, uncorrelated=within)
     if rules := schema.get(RULES):
         about = {**schema, "properties": {**(schema.get("properties") or {}), **_ROOT}} if root else schema

@@ -1,6 +1,7 @@
 """Each policy, from the side of whoever wants around it."""
 
 import copy
+import dataclasses
 
 import pytest
 
@@ -219,3 +220,11 @@ async def test_node_tokens(ctx: Context) -> None:
         await token({**ref(mine), "uid": ""})
     with pytest.raises(StatusError, match='audience "vault" not found in pod spec volume'):
         await token(ref(mine), "vault")
+
+
+async def test_further_configmaps_are_mounted_beside_the_token(ctx: Context) -> None:
+    """As ca.crt is: one file each, named like the key."""
+    settings = dataclasses.replace(ctx.settings, projected_configmaps=(("more-ca", "more.crt"),))
+    made = await admit(dataclasses.replace(ctx, settings=settings), pod())
+    sources = made["spec"]["volumes"][0]["projected"]["sources"]
+    assert sources[-1] == {"configMap": {"name": "more-ca", "items": [{"key": "more.crt", "path": "more.crt"}]}}
