@@ -134,6 +134,7 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
                 await server.listen(group, host=host, port=port, tls=tls)
             await server.bootstrap.run(server.port)
             server.cacher.settle()
+            tasks.append(group.create_task(server.bootstrap.follow_authorities()))
             yield server
         finally:
             await server.shutdown()

@@ -8,8 +8,9 @@ from time import perf_counter
 from cryptography import x509
 
 from pynetes.apiserver.config import Config
+from pynetes.component import files
 from pynetes.component.streaming.http1 import DialError, Exchange, Target, exchange
-from pynetes.component.tls import Reloading
+from pynetes.component.tls import Remade, note_expiry
 from pynetes.component.tracing import RECORDER, Identity, Interaction, Recorder, now
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object
@@ -19,13 +20,12 @@ PORT = 10250
 
 
 class Kubelets:
-    """Connections to kubelets. The certificate is read again when its file changes."""
+    """Connections to kubelets. Certificate and authorities are read again when their files change."""
 
     def __init__(self, config: Config, *, recorder: Recorder = RECORDER) -> None:
         self._config = config
         self._recorder = recorder
-        self._tls: ssl.SSLContext | None = None
-        self._pair: Reloading | None = None
+        self._tls: Remade | None = None
         self._identity: Identity | None = None
 
     def target(self, node: Object) -> Target:
@@ -41,18 +41,21 @@ class Kubelets:
 
     def tls(self) -> ssl.SSLContext:
         """The context to dial kubelets with. Raises StatusError if the files are not usable."""
-        config = self._config
         try:
             if self._tls is None:
-                self._tls = self._context()
-            if self._pair is not None and self._pair.refresh():
-                self._identity = None
-        except (OSError, ssl.SSLError) as error:
-            self._tls = None
+                self._tls = Remade(self._context, lambda: files.stamp(self._files()))
+            return self._tls.current()
+        except (OSError, ssl.SSLError, ValueError) as error:
             raise errors.internal(f"the files to dial kubelets with: {error}") from error
-        if self._identity is None and config.kubelet_client_certificate:
-            self._identity = _identity(config)
-        return self._tls
+
+    def _files(self) -> list[Path]:
+        config = self._config
+        named = (
+            config.kubelet_client_certificate,
+            config.kubelet_client_key,
+            config.kubelet_certificate_authority,
+        )
+        return [Path(name) for name in named if name]
 
     async def ask(
         self, node: Object, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
@@ -81,7 +84,9 @@ class Kubelets:
             # As upstream: without the flag a kubelet's self-signed certificate is accepted.
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if config.kubelet_client_certificate:
-            self._pair = Reloading(context, Path(config.kubelet_client_certificate), Path(config.kubelet_client_key))
+            context.load_cert_chain(config.kubelet_client_certificate, config.kubelet_client_key)
+            note_expiry(Path(config.kubelet_client_certificate))
+            self._identity = _identity(config)
         return context
 
 

@@ -1,10 +1,11 @@
-"""The HTTPS endpoint: listens, owns every connection's task, reloads certificates, and shuts down gracefully."""
+"""The HTTPS endpoint: listens, owns every connection's task, and shuts down gracefully."""
 
 import asyncio
 import ssl
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+from typing import NamedTuple
 
 from pynetes.apiserver.connection import Connection
 from pynetes.apiserver.http import Handler
@@ -17,6 +18,14 @@ GRACE = 10.0
 HANDSHAKE = 10.0
 
 
+class NamedCertificate(NamedTuple):
+    """A further certificate, shown to those who ask for one of its names: *.example.org is for one label."""
+
+    certificate: str
+    key: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TLS:
     """Paths of PEM files. client_cas are asked of clients, who may come without a certificate (tokens)."""
@@ -24,44 +33,17 @@ class TLS:
     certificate: str
     key: str
     client_cas: tuple[str, ...] = ()
+    named: tuple[NamedCertificate, ...] = ()
 
-    def files(self) -> tuple[str, ...]:
-        """Everything that a reload reads."""
-        return (self.certificate, self.key, *self.client_cas)
-
-
-class Certificates:
-    """The TLS context, made anew when a file has changed, so that renewed certificates need no restart."""
-
-    def __init__(self, tls: TLS) -> None:
-        self._tls = tls
-        self._seen = self._stamps()
-        self.context = tls_contexts.listening()
-        self.context.set_alpn_protocols(["http/1.1"])
-        if tls.client_cas:
-            self.context.verify_mode = ssl.CERT_OPTIONAL
-        self._load()
-
-    def refresh(self) -> None:
-        """Take changed files in; a half-written pair keeps the old certificate."""
-        stamps = self._stamps()
-        if stamps != self._seen:
-            try:
-                self._load()
-            except (ssl.SSLError, OSError):
-                return
-            self._seen = stamps
-
-    def _load(self) -> None:
-        self.context.load_cert_chain(self._tls.certificate, self._tls.key)
-        for path in self._tls.client_cas:
-            self.context.load_verify_locations(path)
-
-    def _stamps(self) -> tuple[int, ...]:
-        try:
-            return tuple(Path(path).stat().st_mtime_ns for path in self._tls.files())
-        except OSError:
-            return ()
+    def context(self) -> ssl.SSLContext:
+        """Each handshake uses the files as they are then. Raises OSError."""
+        return tls_contexts.server_context(
+            Path(self.certificate),
+            Path(self.key),
+            client_cas=tuple(map(Path, self.client_cas)),
+            protocols=("http/1.1",),
+            named=tuple((Path(each.certificate), Path(each.key), each.names) for each in self.named),
+        )
 
 
 class Server:
@@ -81,11 +63,8 @@ class Server:
         """Begin to serve; connections are tasks of `group`. Raises OSError when the address is taken."""
         self._group = group
         loop = asyncio.get_running_loop()
-        certificates = Certificates(tls) if tls else None
 
         def connect() -> Connection:
-            if certificates is not None:
-                certificates.refresh()
             return Connection(self, loop)
 
         # A long backlog: informers of a whole cluster reconnect at once after a restart.
@@ -93,8 +72,8 @@ class Server:
             connect,
             host,
             port,
-            ssl=certificates.context if certificates else None,
-            ssl_handshake_timeout=HANDSHAKE if certificates else None,
+            ssl=tls.context() if tls else None,
+            ssl_handshake_timeout=HANDSHAKE if tls else None,
             backlog=1024,
         )
         self.port = self._listener.sockets[0].getsockname()[1]

@@ -41,6 +41,10 @@ class ControllerContext:
     def now(self) -> datetime:
         return self._clock.now()
 
+    async def sleep(self, seconds: float) -> None:
+        """For ticks."""
+        await self._clock.sleep(seconds)
+
     async def cached(self, resource: Resource, key: Key) -> Object | None:
         return self._informer(resource).get(key)
 

@@ -8,7 +8,7 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,24 @@ class Credentials:
     server_name: str = ""
     insecure: bool = False
     namespace: str = "default"
+    #: The kubeconfig this was read from, and of its contexts which: it is read again when it changes.
+    source: str = ""
+    context: str = ""
+    #: Whether the identity was left out on purpose, so that it stays out.
+    bare: bool = False
+
+    def without_identity(self) -> "Credentials":
+        """The same server, for somebody who brings a token of their own: a certificate would win over it."""
+        nobody = {"certificate": b"", "certificate_file": "", "key": b"", "key_file": "", "token": "", "token_file": ""}
+        return replace(self, bare=True, **nobody)  # type: ignore[arg-type]
+
+    def reread(self) -> "Credentials":
+        """As the kubeconfig says now; the same when there is none, or it cannot be read at this moment."""
+        try:
+            found = load(self.source, context=self.context) if self.source else self
+        except KubeconfigError:
+            return self
+        return found.without_identity() if self.bare else found
 
     def bearer(self) -> str:
         """The token to send now; "" when there is none."""
@@ -65,7 +83,7 @@ def load(path: str | Path, *, context: str = "") -> Credentials:
         raise KubeconfigError(f"the kubeconfig {path} is no YAML: {error}") from error
     if not isinstance(document, dict):
         raise KubeconfigError(f"the kubeconfig {path} is empty")
-    return _Reader(path, document).credentials(context)
+    return replace(_Reader(path, document).credentials(context), source=str(path.absolute()), context=context)
 
 
 def in_cluster(folder: Path = SERVICE_ACCOUNT, environment: Mapping[str, str] | None = None) -> Credentials:

@@ -6,7 +6,7 @@ same code without a socket.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import aiohttp
 from cryptography import x509
 
 from pynetes.client.kubeconfig import Credentials, KubeconfigError
+from pynetes.component import files
 from pynetes.component.tracing import Identity
 
 #: How long connecting, including the TLS handshake, may take, in seconds.
@@ -72,14 +73,45 @@ class Transport(Protocol):
         """Drop all connections."""
 
 
+class _Connections:
+    """What belongs to one set of certificates. Once replaced, it is closed when its last request has ended."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self.context = context
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=90),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
+            auto_decompress=True,
+        )
+        self._requests, self._replaced = 0, False
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """For one request."""
+        self._requests += 1
+        try:
+            yield self.session
+        finally:
+            self._requests -= 1
+            if self._replaced and not self._requests:
+                await self.session.close()
+
+    async def replace(self) -> None:
+        """Nobody begins here any more."""
+        self._replaced = True
+        if not self._requests:
+            await self.session.close()
+
+
 class NetworkTransport:
-    """HTTP or HTTPS with keep-alive; reads certificates and tokens again when their files change."""
+    """HTTP or HTTPS with keep-alive; reads kubeconfig, certificates and tokens again when their files change.
+
+    Requests under way, watches above all, end on the connection they began on: a renewal disturbs nobody."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._session: aiohttp.ClientSession | None = None
-        self._context: ssl.SSLContext | None = None
-        self._stamps: tuple[int, ...] = ()
+        self._open: _Connections | None = None
+        self._stamps: Hashable = None
         self._identity = Identity()
 
     @property
@@ -87,17 +119,20 @@ class NetworkTransport:
         return self._identity
 
     async def request(self, call: Call) -> Answer:
-        session = await self._ready()
+        connections = await self._ready()
         try:
-            async with session.request(
-                call.method,
-                self._credentials.server + call.target,
-                headers=self._headers(call),
-                data=call.body,
-                ssl=self._context or True,
-                server_hostname=self._credentials.server_name or None,
-                allow_redirects=False,
-            ) as response:
+            async with (
+                connections.used() as session,
+                session.request(
+                    call.method,
+                    self._credentials.server + call.target,
+                    headers=self._headers(call),
+                    data=call.body,
+                    ssl=connections.context or True,
+                    server_hostname=self._credentials.server_name or None,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 body = await response.read()
                 return Answer(response.status, _lowered(response.headers), body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -105,47 +140,55 @@ class NetworkTransport:
 
     @asynccontextmanager
     async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[Stream]:
-        session = await self._ready()
+        connections = await self._ready()
         try:
-            async with session.request(
-                call.method,
-                self._credentials.server + call.target,
-                headers=self._headers(call),
-                data=call.body,
-                ssl=self._context or True,
-                server_hostname=self._credentials.server_name or None,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout or None, sock_connect=CONNECT_TIMEOUT),
-            ) as response:
+            async with (
+                connections.used() as session,
+                session.request(
+                    call.method,
+                    self._credentials.server + call.target,
+                    headers=self._headers(call),
+                    data=call.body,
+                    ssl=connections.context or True,
+                    server_hostname=self._credentials.server_name or None,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=timeout or None, sock_connect=CONNECT_TIMEOUT),
+                ) as response,
+            ):
                 yield Stream(response.status, _lowered(response.headers), response.content.iter_any())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{self._credentials.server}: {_described(error)}") from error
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._open is not None:
+            await self._open.session.close()
+            self._open = None
 
-    async def _ready(self) -> aiohttp.ClientSession:
-        stamps = self._file_stamps()
-        if self._session is None or stamps != self._stamps:
-            await self.close()
-            if self._credentials.server.startswith("https:"):
-                self._context = _context(self._credentials)
-            self._identity, self._stamps = _identify(self._credentials), stamps
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=90),
-                timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
-                auto_decompress=True,
-            )
-        return self._session
-
-    def _file_stamps(self) -> tuple[int, ...]:
-        files = (self._credentials.certificate_file, self._credentials.key_file, self._credentials.ca_file)
+    async def _ready(self) -> _Connections:
+        stamps = self._stamp()
+        if self._open is not None and stamps == self._stamps:
+            return self._open
+        credentials = self._credentials.reread() if self._open is not None else self._credentials
         try:
-            return tuple(Path(name).stat().st_mtime_ns for name in files if name)
+            context = _context(credentials) if credentials.server.startswith("https:") else None
+            self._identity = _identify(credentials)
+        except (KubeconfigError, OSError, ValueError):
+            if self._open is not None:  # a rotation in progress: go on with what we have
+                return self._open
+            raise
+        before, self._open = self._open, _Connections(context)
+        self._credentials, self._stamps = credentials, stamps
+        if before is not None:
+            await before.replace()
+        return self._open
+
+    def _stamp(self) -> Hashable:
+        known = self._credentials
+        named = (known.source, known.certificate_file, known.key_file, known.ca_file)
+        try:
+            return files.stamp(Path(name) for name in named if name)
         except OSError as error:
-            if self._session is not None:  # a rotation in progress: go on with what we have
+            if self._open is not None:  # a rotation in progress
                 return self._stamps
             raise KubeconfigError(f"cannot read {error.filename}: {error.strerror}") from error
 

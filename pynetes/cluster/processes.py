@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pynetes.cluster import hardening
+from pynetes.cluster import hardening, joining
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.images.archive import architecture
 from pynetes.cluster.network import ClusterNetwork, NodeNetwork
@@ -16,7 +16,8 @@ from pynetes.cluster.process import Process
 from pynetes.pki.layout import Layout
 
 KUBELET_PORT = 10250
-READ_AT_START = (".crt", ".key", ".pub", ".conf", ".toml", ".yaml")
+#: Everything else, certificates above all, is read again by whoever uses it when it changes.
+READ_AT_START = (".toml", ".pub")
 
 
 def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
@@ -29,11 +30,11 @@ def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
 
 
 def _stamp(argv: Sequence[str]) -> str:
-    """Of the files that the flags name, so that a process whose certificate was issued anew is started anew."""
+    """Of the files that the flags name and that are read but once: etcd keeps the authorities it started with."""
     known = hashlib.sha256()
     for flag in argv:
         path = Path(flag.partition("=")[2] or flag)
-        if path.suffix in READ_AT_START and path.is_file():
+        if (path.suffix in READ_AT_START or "trusted-ca-file" in flag) and path.is_file():
             known.update(path.read_bytes())
     return known.hexdigest()[:16]
 
@@ -56,6 +57,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             f"--service-account-private-key-file={layout.service_account.key}",
             f"--cluster-signing-cert-file={ca.certificate}",
             f"--cluster-signing-key-file={ca.key}",
+            f"--kubelet-serving-nodes={joining.names_file(cluster)}",
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
             "--use-service-account-credentials=true",
@@ -149,6 +151,7 @@ def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Pr
             f"--service-cluster-ip-range={cluster.service_cidr}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            "--enable-bootstrap-token-auth=true",
             "--allow-privileged=true",
             f"--requestheader-client-ca-file={layout.pair('front-proxy-ca').certificate}",
             "--requestheader-allowed-names=front-proxy-client",
@@ -191,17 +194,18 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
 
 def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
     home = Layout(cluster.state).node(node.name)
-    serving = home.pair("kubelet")
     return (
+        f"--bootstrap-kubeconfig={home.kubeconfig(joining.BOOTSTRAP)}",
         f"--kubeconfig={home.kubeconfig('kubelet.conf')}",
+        f"--cert-dir={home.pki}",
+        "--rotate-certificates=true",
+        "--rotate-server-certificates=true",
         f"--hostname-override={node.name}",
         f"--node-ip={node.address}",
         f"--container-runtime-endpoint={cluster.containerd(node.name).endpoint}",
         f"--root-dir={cluster.node_state(node.name) / 'kubelet'}",
         f"--cluster-dns={cluster.dns_service}",
         f"--cluster-domain={cluster.domain}",
-        f"--tls-cert-file={serving.certificate}",
-        f"--tls-private-key-file={serving.key}",
         f"--client-ca-file={Layout(cluster.state).pair('ca').certificate}",
         "--anonymous-auth=false",
         "--authorization-mode=Webhook",

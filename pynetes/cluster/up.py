@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from pynetes.cluster import (
     hardening,
+    joining,
     network,
     packages,
     preflight,
@@ -221,12 +222,12 @@ async def _certificates(bringup: Bringup) -> str:
         addresses=tuple(filter(None, (plan.nodes[0].address, plan.gateway, "127.0.0.1"))),
         service_ips=(cluster.first_service_address,),
         dns_domain=cluster.domain,
-        nodes={node.name: (node.address,) for node in plan.nodes},
         server=f"https://{plan.nodes[0].address}:{cluster.secure_port}",
         cluster=cluster.name,
     )
     try:
         done = await asyncio.to_thread(renew.ensure, pki_layout.Layout(cluster.state), hosts)
+        joining.prepare(cluster, plan, hosts.server)
     except renew.PKIError as error:
         message, _, remedy = str(error).partition("; ")
         raise ClusterError(message, remedy) from None
@@ -271,7 +272,7 @@ async def _administrators(bringup: Bringup) -> str:
     cluster = bringup.cluster
     await _until(lambda: _ready(cluster, "apiserver"), lambda: _why(cluster, "apiserver"))
     async with Api(cluster, kubeconfig="super-admin.conf") as api:
-        await api.apply([ADMINS])
+        await api.apply([ADMINS, *joining.objects(cluster)])
     return "the API server is ready"
 
 
@@ -354,6 +355,7 @@ async def _answers(bringup: Bringup) -> str:
     cluster = bringup.cluster
     async with Api(cluster) as api:
         await api.nodes_ready(cluster.node_names(), within=READY_WITHIN)
+        await joining.forget(cluster, api)
         for addon in manifests.chosen(cluster):
             for name in addon.waits_for:
                 await api.deployment_available("kube-system", name, within=READY_WITHIN)

@@ -4,9 +4,12 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
+
+import orjson
 
 from pynetes import controllers
 from pynetes.client import kubeconfig
@@ -21,8 +24,10 @@ from pynetes.component import config as flags
 from pynetes.component import logs, serving, tasks, tls
 from pynetes.component.clock import SystemClock
 from pynetes.component.config import option
+from pynetes.component.files import Reread
 from pynetes.component.health import Checks
 from pynetes.machinery.meta import Key
+from pynetes.pki import issue
 
 COMPONENT = "kube-controller-manager"
 DESCRIPTION = (
@@ -30,6 +35,7 @@ DESCRIPTION = (
 )
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,11 @@ class Config:
     )
     cluster_signing_cert_file: str = option("--cluster-signing-cert-file", "", "The CA that signs kubelets' requests.")
     cluster_signing_key_file: str = option("--cluster-signing-key-file", "", "Its key.")
+    kubelet_serving_nodes: str = option(
+        "--kubelet-serving-nodes",
+        "",
+        "JSON file {node: [name or address, ...]}: whose kubelets' serving certificates are approved, for these names.",
+    )
     use_service_account_credentials: bool = option(
         "--use-service-account-credentials", False, "Run each controller as a ServiceAccount of its own."
     )
@@ -90,19 +101,31 @@ def settings(given: Config) -> controllers.Config:
         cluster_cidrs=given.cluster_cidr,
         node_cidr_mask_ipv4=given.node_cidr_mask_size,
         node_cidr_mask_ipv6=given.node_cidr_mask_size_ipv6,
-        root_ca=_read("--root-ca-file", given.root_ca_file).decode(),
-        signing_certificate=_read("--cluster-signing-cert-file", given.cluster_signing_cert_file),
-        signing_key=_read("--cluster-signing-key-file", given.cluster_signing_key_file),
+        root_ca=_reread("--root-ca-file", lambda ca: ca.decode(), given.root_ca_file),
+        signing=_reread(
+            "--cluster-signing-cert-file",
+            issue.load,
+            given.cluster_signing_cert_file,
+            given.cluster_signing_key_file,
+        ),
+        kubelet_names=_reread("--kubelet-serving-nodes", orjson.loads, given.kubelet_serving_nodes),
         node_monitor_grace_period=_duration("--node-monitor-grace-period", given.node_monitor_grace_period),
         terminated_pod_threshold=given.terminated_pod_gc_threshold,
     )
 
 
-def _read(flag: str, path: str) -> bytes:
+def _reread(flag: str, read: Callable[..., T], *paths: str) -> Callable[[], T] | None:
+    """What `read` makes of the files' contents, as they are whenever it is asked; None where a path is not given."""
+    if not all(paths):
+        return None
+    found = tuple(map(Path, paths))
     try:
-        return Path(path).read_bytes() if path else b""
+        value = Reread(found, lambda: read(*(path.read_bytes() for path in found)))
     except OSError as error:
-        raise BadConfig(f"{flag}: cannot read {path}: {error.strerror}") from None
+        raise BadConfig(f"{flag}: cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadConfig(f"{flag}: {', '.join(paths)}: {error}") from None
+    return value.current
 
 
 def _duration(flag: str, text: str) -> timedelta:
@@ -133,7 +156,7 @@ async def run(given: Config, chosen: Sequence[Controller], credentials: kubeconf
         stack.push_async_callback(client.close)
         client_of = None
         if given.use_service_account_credentials:
-            bare = NetworkTransport(_anonymous(credentials))
+            bare = NetworkTransport(credentials.without_identity())
             stack.push_async_callback(bare.close)
             client_of = _accounts(bare, client, clock)
         manager = Manager(client, chosen, clock=clock, client_of=client_of)
@@ -147,11 +170,6 @@ async def run(given: Config, chosen: Sequence[Controller], credentials: kubeconf
             await LeaderElector(client, COMPONENT, clock=clock, holder=identity(given.secure_port)).run(manager.run)
         else:
             await manager.run()
-
-
-def _anonymous(credentials: kubeconfig.Credentials) -> kubeconfig.Credentials:
-    """The same server without an identity: a client certificate would win over the token."""
-    return replace(credentials, certificate=b"", certificate_file="", key=b"", key_file="", token="", token_file="")
 
 
 def _accounts(bare: NetworkTransport, issuer: Client, clock: SystemClock) -> Callable[[Controller], Client]:

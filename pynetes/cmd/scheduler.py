@@ -55,4 +55,4 @@ async def _serving(options: Config, checks: Checks) -> AsyncIterator[None]:
 def _context(options: Config) -> ssl.SSLContext:
     if not options.tls_cert_file:
         return tls.self_signed_context()
-    return tls.server_context(Path(options.tls_cert_file), Path(options.tls_private_key_file)).context
+    return tls.server_context(Path(options.tls_cert_file), Path(options.tls_private_key_file))

@@ -1,7 +1,10 @@
 """What the controllers let the operator choose; the flags are in cmd/controller_manager.py."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+
+from pynetes.pki.issue import Issued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +16,12 @@ class Config:
     cluster_cidrs: tuple[str, ...] = ()
     node_cidr_mask_ipv4: int = 24
     node_cidr_mask_ipv6: int = 64
-    #: The PEM that kube-root-ca.crt carries to pods; "" publishes none.
-    root_ca: str = ""
-    #: The PEM pair that signs kubelets' certificates; "" signs none.
-    signing_certificate: bytes = b""
-    signing_key: bytes = b""
+    #: The PEM that kube-root-ca.crt carries to pods, as it is now; None publishes none.
+    root_ca: Callable[[], str] | None = None
+    #: The authority that signs kubelets' certificates, as it is now; None signs none.
+    signing: Callable[[], Issued] | None = None
+    #: Which names and addresses the kubelet of each node may have in its serving certificate; None approves none.
+    kubelet_names: Callable[[], Mapping[str, Collection[str]]] | None = None
     #: The longest life of a signed certificate.
     signing_duration: timedelta = timedelta(days=365)
     #: How long a node may be silent before its conditions become Unknown. Upstream's 50 s.

@@ -43,9 +43,9 @@ def sign(csr: Object, wanted: asked.Wanted, issuer: issue.Issued, config: Config
 
 def controller(config: Config) -> Controller | None:
     """The signer; None when there is no CA to sign with."""
-    if not (config.signing_certificate and config.signing_key):
+    if config.signing is None:
         return None
-    issuer = issue.load(config.signing_certificate, config.signing_key)
+    authority = config.signing
 
     async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         csr = await ctx.cached(requests.RESOURCE, key)
@@ -58,7 +58,7 @@ def controller(config: Config) -> Controller | None:
             wanted = asked.read(csr)
             if wrong := asked.problem(csr, wanted):
                 raise ValueError(wrong)
-            new = status | {"certificate": sign(csr, wanted, issuer, config, ctx.now())}
+            new = status | {"certificate": sign(csr, wanted, authority(), config, ctx.now())}
         except ValueError as error:
             told = status.get("conditions") or ()
             told = conditions.put(

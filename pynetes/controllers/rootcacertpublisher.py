@@ -1,16 +1,19 @@
 """Publishes the cluster's CA in every namespace, so that pods can verify the API server they are told of."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 from pynetes.apis.core import configmaps, namespaces
+from pynetes.client.context import ControllerContext
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
 from pynetes.controllers import _owned as owned
 from pynetes.controllers._config import Config
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Key, Object, is_deleting
+from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 
 NAME = "kube-root-ca.crt"
+#: Seconds between looks at the authorities.
+LOOK = 2.0
 _DESCRIPTION = "kubernetes.io/description"
 _TEXT = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
@@ -39,15 +42,26 @@ def of_configmap(_lookup: Lookup, configmap: Object, _old: Object | None) -> Ite
 
 def controller(config: Config) -> Controller | None:
     """The publisher; None when there is no CA to publish."""
-    if not config.root_ca:
+    if config.root_ca is None:
         return None
+    root_ca = config.root_ca
+
+    async def ticks(ctx: ControllerContext) -> AsyncIterator[Key]:
+        """Every namespace, once the authorities have changed."""
+        published = root_ca()
+        while True:
+            await ctx.sleep(LOOK)
+            if (found := root_ca()) != published:
+                published = found
+                for namespace in ctx.listed(namespaces.RESOURCE):
+                    yield key_of(namespace)
 
     async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         namespace = await ctx.cached(namespaces.RESOURCE, key)
         if namespace is None or is_deleting(namespace):
             return None
         there = await ctx.cached(configmaps.RESOURCE, Key(key.name, NAME))
-        new = wanted(key.name, config.root_ca, there)
+        new = wanted(key.name, root_ca(), there)
         if new is not None and there is not None:
             await ctx.update(configmaps.RESOURCE, new)
         elif new is not None:
@@ -58,6 +72,7 @@ def controller(config: Config) -> Controller | None:
         name="root-ca-certificate-publisher-controller",
         service_account="root-ca-cert-publisher",
         reconcile=reconcile,
+        ticks=ticks,
         watches=(
             Watch(namespaces.RESOURCE),
             Watch(configmaps.RESOURCE, keys=of_configmap, field_selector=f"metadata.name={NAME}"),

@@ -21,6 +21,11 @@ class Config:
     rotate_certificates: bool = option(
         "--rotate-certificates", False, "Ask for a new client certificate before this one runs out."
     )
+    server_tls_bootstrap: bool = option(
+        "--rotate-server-certificates",
+        False,
+        "Ask for the serving certificate too, and for a new one before it runs out; somebody has to approve it.",
+    )
     config: str = option(
         "--config", "", "Path to a KubeletConfiguration (kubelet.config.k8s.io/v1beta1); flags come before it."
     )
@@ -80,6 +85,7 @@ FILE_FIELDS = {
     "providerID": "provider_id",
     "resolvConf": "resolv_conf",
     "rotateCertificates": "rotate_certificates",
+    "serverTLSBootstrap": "server_tls_bootstrap",
     "tlsCertFile": "tls_cert_file",
     "tlsPrivateKeyFile": "tls_private_key_file",
 }

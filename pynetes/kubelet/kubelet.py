@@ -91,6 +91,11 @@ class Kubelet:
         group.start(recorder.run(), name="events")
         if self.config.rotate_certificates:
             group.start(certificate.rotate(client, self.config, self.name, self.clock), name="certificate")
+        if self.config.server_tls_bootstrap and not self.config.tls_cert_file:
+            asked = certificate.rotate(
+                client, self.config, self.name, self.clock, kind=certificate.SERVING, addresses=facts.ips
+            )
+            group.start(asked, name="serving certificate")
         await asyncio.to_thread(ctx.cgroups.prepare)
         # Everything that runs already is known before the first pod is looked at: nothing is started twice.
         await ctx.pleg.relist()

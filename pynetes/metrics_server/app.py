@@ -10,16 +10,16 @@ from pathlib import Path
 from pynetes.apis.core import configmaps, nodes, pods
 from pynetes.client import kubeconfig
 from pynetes.client.delegation import Delegation
-from pynetes.client.informer import InformerFactory
+from pynetes.client.informer import Informer, InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
-from pynetes.component import logs, serving, tasks, tls
+from pynetes.component import files, logs, serving, tasks, tls
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.config import option
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Key
+from pynetes.machinery.meta import Key, Object
 from pynetes.metrics_server.api import Api
 from pynetes.metrics_server.auth import CONFIG, Guard, Trust
 from pynetes.metrics_server.points import Points
@@ -76,16 +76,20 @@ async def run(config: Config, *, clock: Clock | None = None) -> None:
         checks.ready("metric-storage-ready", lambda: None if _known(points) else "no metrics to serve")
         trust = await _trust(client, clock)
         app = serving.application(checks)
-        app.middlewares.append(Guard(trust, Delegation(client, clock)).middleware)
+        guard = Guard(trust, Delegation(client, clock))
+        app.middlewares.append(guard.middleware)
+        group.start(_follow(client, clock, guard), name="whom to trust")
         Api(points, node_informer, pod_informer, clock).add(app)
         await stack.enter_async_context(serving.serve_paths(config.paths_socket, "metrics-server"))
         port = await stack.enter_async_context(
-            serving.serve(app, host=config.bind_address, port=config.secure_port, context=_serving(config, trust))
+            serving.serve(app, host=config.bind_address, port=config.secure_port, context=_serving(config, guard))
         )
         _LOG.info(logs.fact("serving", port=port))
         await informers.wait_synced()
-        context = kubelet_context(config, credentials)
-        scraper = Scraper(context, credentials.bearer, timeout=config.kubelet_request_timeout)
+        named = (config.kubelet_certificate_authority, credentials.ca_file, credentials.certificate_file)
+        read = [Path(name) for name in named if name]
+        context = tls.Remade(lambda: kubelet_context(config, credentials), lambda: files.stamp(read))
+        scraper = Scraper(context.current, credentials.bearer, timeout=config.kubelet_request_timeout)
         await stack.enter_async_context(scraper)
 
         def kubelets() -> list[Kubelet]:
@@ -119,15 +123,36 @@ async def _trust(client: Client, clock: Clock) -> Trust:
         await clock.sleep(1.0)
 
 
-def _serving(config: Config, trust: Trust) -> ssl.SSLContext:
-    if config.tls_cert_file:
-        context = tls.server_context(Path(config.tls_cert_file), Path(config.tls_private_key_file)).context
-    else:
-        context = tls.self_signed_context(("metrics-server", "metrics-server.kube-system.svc"))
-    if trust.bundle.strip():
-        context.load_verify_locations(cadata=trust.bundle)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context
+async def _follow(client: Client, clock: Clock, guard: Guard) -> None:
+    """Hear of other authorities as the ConfigMap names them."""
+    selector = f"metadata.name={CONFIG}"
+    informer = Informer(client, configmaps.RESOURCE, clock=clock, namespace="kube-system", field_selector=selector)
+
+    def changed(new: Object, _old: Object | None, gone: bool) -> None:
+        if not gone:
+            guard.learn(Trust.of(new))
+
+    informer.handle(changed)
+    await informer.run()
+
+
+def _serving(config: Config, guard: Guard) -> ssl.SSLContext:
+    """The certificate given, or one of its own making; whom it trusts is looked up at each handshake."""
+    given = (Path(config.tls_cert_file), Path(config.tls_private_key_file)) if config.tls_cert_file else ()
+    own = b"" if given else tls.self_signed(("metrics-server", "metrics-server.kube-system.svc"))
+
+    def make() -> ssl.SSLContext:
+        context = tls.listening()
+        if guard.trust.bundle.strip():
+            context.load_verify_locations(cadata=guard.trust.bundle)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        if given:
+            context.load_cert_chain(*given)
+        else:
+            tls.load(context, own)
+        return context
+
+    return tls.serving(tls.Remade(make, lambda: (guard.trust.bundle, files.stamp(given))))
 
 
 def kubelet_context(config: Config, credentials: kubeconfig.Credentials) -> ssl.SSLContext:

@@ -66,7 +66,12 @@ class Guard:
     """Answers with 401 and 403 where due."""
 
     def __init__(self, trust: Trust, delegation: Delegation) -> None:
-        self._trust, self._delegation = trust, delegation
+        self._delegation = delegation
+        self.learn(trust)
+
+    def learn(self, trust: Trust) -> None:
+        """The ConfigMap says something else: an authority is being replaced."""
+        self.trust = trust
         self._proxies = _authorities(trust.proxy_ca)
         self._clients = _authorities(trust.client_ca)
 
@@ -105,12 +110,12 @@ class Guard:
         if not _signed(certificate, self._proxies):
             return False
         names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        return not self._trust.allowed or any(name in self._trust.allowed for name in names)
+        return not self.trust.allowed or any(name in self.trust.allowed for name in names)
 
     def _told(self, request: web.Request) -> User | None:
         headers = request.headers
-        name = next((headers[each] for each in self._trust.user_headers if headers.get(each)), "")
-        groups = tuple(value for each in self._trust.group_headers for value in headers.getall(each, []))
+        name = next((headers[each] for each in self.trust.user_headers if headers.get(each)), "")
+        groups = tuple(value for each in self.trust.group_headers for value in headers.getall(each, []))
         return User(unquote(name), groups) if name else None
 
     async def _allowed(self, user: User, request: web.Request) -> bool:

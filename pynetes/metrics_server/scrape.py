@@ -51,14 +51,14 @@ def kubelet_of(node: Object, preferred: Sequence[str]) -> Kubelet | None:
 class Scraper:
     """Keeps connections to kubelets open between cycles. A context manager."""
 
-    def __init__(self, context: ssl.SSLContext, token: Callable[[], str], *, timeout: float) -> None:
+    def __init__(self, context: Callable[[], ssl.SSLContext], token: Callable[[], str], *, timeout: float) -> None:
         self._context, self._token, self._timeout = context, token, timeout
         self._session: aiohttp.ClientSession | None = None
         self._close = False
 
     async def __aenter__(self) -> "Scraper":
         # Answers come every 15 s: a connection has to live longer than that.
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._context, keepalive_timeout=120)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=120)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=self._timeout), auto_decompress=True
         )
@@ -102,7 +102,7 @@ class Scraper:
         if self._close:
             headers["Connection"] = "close"
         url = f"https://{host}:{kubelet.port}{PATH}"
-        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+        async with self._session.get(url, headers=headers, ssl=self._context(), allow_redirects=False) as response:
             body = await response.content.read(LARGEST) if response.status == 200 else b""
             while chunk := await response.content.read(LARGEST) if body else b"":
                 body += chunk

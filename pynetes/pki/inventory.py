@@ -20,6 +20,8 @@ class Item:
     name: str
     path: Path
     certificate: x509.Certificate
+    #: Whether a kubelet asked for it: it renews it by itself, and its key is nobody else's.
+    requested: bool = False
 
     @property
     def subject(self) -> str:
@@ -82,6 +84,12 @@ def _items(layout: Layout, prefix: str) -> Iterator[Item]:
         try:
             yield Item(f"{prefix}{stem}", path, x509.load_pem_x509_certificate(path.read_bytes()))
         except ValueError:
+            continue
+    for path in layout.pki.glob("kubelet-*-current.pem"):
+        try:
+            found = x509.load_pem_x509_certificate(path.read_bytes())
+            yield Item(f"{prefix}{path.name.removesuffix('-current.pem')}", path, found, requested=True)
+        except (ValueError, OSError):
             continue
     for path in layout.root.glob("*.conf"):
         try:

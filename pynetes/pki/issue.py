@@ -109,7 +109,7 @@ def certify(
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages(wanted)), critical=False)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = builder.add_extension(identifier, critical=False)
-    if alternatives := _general_names(wanted.names):
+    if alternatives := general_names(wanted.names):
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     return builder.sign(issuer.key, hashes.SHA256())
 
@@ -137,7 +137,8 @@ def names_of(certificate: x509.Certificate) -> Names:
     return Names(tuple(found.get_values_for_type(x509.DNSName)), addresses)
 
 
-def _general_names(wanted: Names) -> list[x509.GeneralName]:
+def general_names(wanted: Names) -> list[x509.GeneralName]:
+    """As an extension has them."""
     addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in wanted.addresses]
     return [*(x509.DNSName(name) for name in wanted.dns), *addresses]
 

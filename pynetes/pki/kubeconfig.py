@@ -55,6 +55,30 @@ def replaced(content: bytes, identity: issue.Issued) -> bytes:
     return yaml.safe_dump(document, sort_keys=False).encode()
 
 
+def trusting(content: bytes, ca: bytes) -> bytes:
+    """The same file with other authorities. Raises ValueError when it is no kubeconfig with embedded ones."""
+    document: Any = yaml.safe_load(content)
+    try:
+        for entry in document["clusters"]:
+            entry["cluster"]["certificate-authority-data"] = _encode(ca)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a kubeconfig: {error!r}") from error
+    return yaml.safe_dump(document, sort_keys=False).encode()
+
+
+def with_token(*, cluster: str, server: str, ca: bytes, user: str, token: str) -> bytes:
+    """A file for somebody who has a token and no certificate yet."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": _encode(ca)}}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": f"{user}@{cluster}", "context": {"cluster": cluster, "user": user}}],
+        "current-context": f"{user}@{cluster}",
+    }
+    return yaml.safe_dump(document, sort_keys=False).encode()
+
+
 def certificate(content: bytes) -> x509.Certificate:
     """The embedded client certificate."""
     return read(content)[0].certificate

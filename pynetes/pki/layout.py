@@ -5,8 +5,8 @@ upstream can be started from it.
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +28,6 @@ class Hosts:
     dns_domain: str = "cluster.local"
     #: Further names or addresses of the API server (a load balancer, a public name).
     extra: tuple[str, ...] = ()
-    #: Node name → its addresses, for kubelets' serving certificates and kubeconfigs.
-    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: What kubeconfigs point to.
     server: str = "https://127.0.0.1:6443"
     cluster: str = "pynetes"
@@ -125,18 +123,6 @@ def leaves(hosts: Hosts) -> Iterator[Leaf]:
     yield Leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client", client=True)
 
 
-def kubelet_serving(node: str, addresses: tuple[str, ...]) -> Leaf:
-    """What a kubelet shows on port 10250."""
-    return Leaf(
-        "kubelet", CLUSTER_CA, f"system:node:{node}", ("system:nodes",), server=True, names=names(node, *addresses)
-    )
-
-
-def kubelet_kubeconfig(node: str) -> KubeconfigFile:
-    """A kubelet's own identity: what the Node authorizer and NodeRestriction look at."""
-    return KubeconfigFile("kubelet.conf", f"system:node:{node}", ("system:nodes",))
-
-
 class Pair(NamedTuple):
     """A certificate and its key."""
 
@@ -169,7 +155,7 @@ class Layout:
         return self.root / file
 
     def node(self, name: str) -> "Layout":
-        """The directory of one kubelet: kubelet.conf, pki/kubelet.crt, pki/kubelet.key."""
+        """The directory of one kubelet: kubelet.conf, and in pki/ the certificates that it asked for."""
         return Layout(self.root / "nodes" / name)
 
 

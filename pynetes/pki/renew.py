@@ -7,7 +7,6 @@ authority is never replaced silently: everything it signed would stop working.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
@@ -25,8 +24,6 @@ from pynetes.pki.layout import (
     Layout,
     Leaf,
     Pair,
-    kubelet_kubeconfig,
-    kubelet_serving,
     leaves,
 )
 
@@ -75,11 +72,6 @@ def _run(work: _Work, hosts: Hosts) -> list[Done]:
         done += _leaf(work, work.layout, wanted, wanted.stem)
     for file in KUBECONFIGS:
         done += _kubeconfig(work, work.layout, file, file.file, hosts)
-    for node, addresses in hosts.nodes.items():
-        home = work.layout.node(node)
-        done += _leaf(work, home, kubelet_serving(node, addresses), f"nodes/{node}/kubelet")
-        done += _kubeconfig(work, home, kubelet_kubeconfig(node), f"nodes/{node}/kubelet.conf", hosts)
-        _trust(home.pair(CLUSTER_CA.stem).certificate, work.authorities[CLUSTER_CA])
     return done
 
 
@@ -126,6 +118,8 @@ def _leaf(work: _Work, layout: Layout, wanted: Leaf, name: str) -> Iterator[Done
 
 def _kubeconfig(work: _Work, layout: Layout, file: KubeconfigFile, name: str, hosts: Hosts) -> Iterator[Done]:
     path, issuer = layout.kubeconfig(file.file), work.authorities[CLUSTER_CA]
+    # While an authority is replaced by another there are two.
+    bundle = work.layout.pair(CLUSTER_CA.stem).certificate.read_bytes()
     wanted = Leaf(name, CLUSTER_CA, file.user, file.organizations, client=True)
     reason = "renewal asked for" if work.wants(name) else ""
     if not reason:
@@ -134,7 +128,7 @@ def _kubeconfig(work: _Work, layout: Layout, file: KubeconfigFile, name: str, ho
             reason = unfit(identity.certificate, wanted, issuer, work.now)
             if server != hosts.server:
                 reason = reason or "the server's address changed"
-            if ca != issuer.certificate_pem:
+            if ca != bundle:
                 reason = reason or "the authority changed"
         except FileNotFoundError:
             reason = "missing"
@@ -143,7 +137,7 @@ def _kubeconfig(work: _Work, layout: Layout, file: KubeconfigFile, name: str, ho
     if reason:
         identity = issue.leaf(wanted, issuer, work.now)
         content = kubeconfig.build(
-            cluster=hosts.cluster, server=hosts.server, ca=issuer.certificate_pem, user=file.user, identity=identity
+            cluster=hosts.cluster, server=hosts.server, ca=bundle, user=file.user, identity=identity
         )
         files.write(path, content)
         yield Done(name, reason)
@@ -178,12 +172,6 @@ def unfit(certificate: x509.Certificate, wanted: Leaf, issuer: issue.Issued, now
     return "" if set(extended) == set(issue.usages(wanted)) else "the usages changed"
 
 
-def _trust(path: Path, authority: issue.Issued) -> None:
-    """A kubelet keeps its own copy of the authority it asks clients to be signed by."""
-    if not path.exists() or path.read_bytes() != authority.certificate_pem:
-        files.write(path, authority.certificate_pem, mode=files.PUBLIC)
-
-
 def _save(pair: Pair, issued: issue.Issued) -> None:
     files.write(pair.key, issued.key_pem)
     files.write(pair.certificate, issued.certificate_pem, mode=files.PUBLIC)
@@ -196,7 +184,7 @@ def again(layout: Layout, *, only: frozenset[str] = frozenset(), now: datetime |
     moment = now or datetime.now(UTC)
     authorities = [_authority(layout.pair(wanted.stem)) for wanted in AUTHORITIES]
     for item in inventory.of(layout):
-        if item.authority or (only and item.name not in only):
+        if item.authority or item.requested or (only and item.name not in only):
             continue
         issuer = next((found for found in authorities if found.certificate.subject == item.certificate.issuer), None)
         if issuer is None:

@@ -124,7 +124,9 @@ class EtcdBackend:
     ) -> Any:
         started, problem, revision = perf_counter(), "", 0
         try:
-            data = await self.channel.call(lambda connection: connection.unary(method, request, timeout=timeout))
+            data = await self.channel.call(
+                lambda connection: connection.unary(method, request, timeout=timeout), repeatable=method == RANGE
+            )
             answer = answer_type.FromString(data)
             revision = answer.header.revision
             return answer

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the certificate files.
 LOOK = 1.0
+#: Seconds for which a call waits while nobody listens, and between its attempts.
+RESTART, AGAIN = 5.0, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,19 +92,30 @@ class EtcdChannel:
         #: Who we are to etcd on the connection in use.
         self.identity: Identity | None = None
 
-    async def call(self, run: Callable[[Connection], Awaitable[T]]) -> T:
-        """Make one call. Raises Unavailable when no member answers; other RpcErrors are the caller's."""
-        for attempt in range(len(self._members) + 1):
-            used = self._used
+    async def call(self, run: Callable[[Connection], Awaitable[T]], *, repeatable: bool = False) -> T:
+        """Make one call. Raises Unavailable when no member answers; other RpcErrors are the caller's.
+
+        repeatable: it only reads, so it may be made again when it broke half-way."""
+        loop = asyncio.get_running_loop()
+        attempt, until = 0, loop.time() + RESTART
+        broken: RpcError | None = None
+        while True:
+            used, attempt = self._used, attempt + 1
             try:
                 return await run(await self.connection())
             except RpcError as error:
                 if error.code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
                     raise
                 self.fail_over(used)
-                if attempt == len(self._members) or not error.unsent:
-                    raise Unavailable(f"etcd at {self._members[used]}: {error.details}") from error
-        raise AssertionError("there is at least one member")
+                # Nobody listens: an etcd that is started anew is back in a moment. A certificate stays refused.
+                waits = isinstance(error.__cause__, ConnectionRefusedError) and loop.time() < until
+                again = error.unsent or (repeatable and error.code == Code.UNAVAILABLE and broken is None)
+                if not again or (attempt > len(self._members) and not waits):
+                    told = broken or error
+                    raise Unavailable(f"etcd at {self._members[used]}: {told.details}") from told
+                broken = broken if error.unsent else error
+            if attempt > len(self._members):
+                await asyncio.sleep(AGAIN)
 
     async def connection(self) -> Connection:
         """The connection for new calls. Raises RpcError, Unavailable."""
@@ -149,7 +162,12 @@ class EtcdChannel:
             if usable:  # between two steps of a renewal
                 return
             raise Unavailable(f"etcd's TLS files {self._credentials}: {error}") from error
-        self._replace(await connect(member.host, member.port, context))
+        try:
+            self._replace(await connect(member.host, member.port, context))
+        except RpcError:
+            if usable:  # what was renewed is not accepted yet, or etcd is about to be started again
+                return
+            raise
         self._stamp, self.identity = stamp, identity
 
     def _replace(self, connection: Connection | None) -> None:

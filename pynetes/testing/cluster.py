@@ -94,9 +94,8 @@ class Cluster:
             client = self.client_as("system:kube-controller-manager", component="kube-controller-manager")
             authority = self._authority
             settings = controllers.Config(
-                root_ca=authority.certificate_pem.decode(),
-                signing_certificate=authority.certificate_pem,
-                signing_key=authority.key_pem,
+                root_ca=authority.certificate_pem.decode,
+                signing=lambda: authority,
             )
             found = controllers.load(settings)
             self.manager = Manager(client, found, clock=self._clock, client_of=self._controller_client)

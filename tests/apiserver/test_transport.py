@@ -17,7 +17,7 @@ from pynetes.pki.layout import Hosts, Layout
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     layout = Layout(tmp_path)
-    renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",), nodes={"n": ("127.0.0.1",)}))
+    renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",)))
 
     async def handle(request: Request) -> Response:
         return Response(200, b"hello")

@@ -36,7 +36,7 @@ def in_default(kind: str, name: str, api_version: str = "v1", **parts: Any) -> O
 
 def test_all_controllers_load() -> None:
     """Names are unique and every controller declares its rights."""
-    found = controllers.load(Config(root_ca="x", allocate_node_cidrs=True, cluster_cidrs=("10.0.0.0/16",)))
+    found = controllers.load(Config(root_ca=lambda: "x", allocate_node_cidrs=True, cluster_cidrs=("10.0.0.0/16",)))
     names = [each.name for each in found]
     assert len(set(names)) == len(names) > 25
     assert all(each.rules and each.watches and each.name.endswith("-controller") for each in found)
@@ -44,7 +44,9 @@ def test_all_controllers_load() -> None:
 
 async def test_every_namespace_gets_account_and_ca() -> None:
     """What is missing or wrong is put right; a dying namespace gets nothing."""
-    async with running("serviceaccount", "root-ca-certificate-publisher", config=Config(root_ca="PEM")) as world:
+    async with running(
+        "serviceaccount", "root-ca-certificate-publisher", config=Config(root_ca=lambda: "PEM")
+    ) as world:
         world.api.put(obj("Namespace", "a", spec={}, status={"phase": "Active"}))
         world.api.put(
             obj(
@@ -200,7 +202,7 @@ def request(common_name: str) -> str:
 async def test_signing(name: str, signed: bool) -> None:
     """An approved request of a kubelet is signed by the CA; another is marked as failed."""
     authority = issue.authority("test", START)
-    config = Config(signing_certificate=authority.certificate_pem, signing_key=authority.key_pem)
+    config = Config(signing=lambda: authority)
     async with running("certificatesigningrequest-signing", config=config) as world:
         spec = {
             "request": request(name),

@@ -12,7 +12,7 @@ import pytest
 from pynetes.pki import files, issue, renew
 from pynetes.pki.layout import CLUSTER_CA, ETCD_CA, Hosts, Layout, Leaf, Pair, names
 
-HOSTS = Hosts(node_name="node-1", addresses=("127.0.0.1",), nodes={"node-1": ("127.0.0.1",)})
+HOSTS = Hosts(node_name="node-1", addresses=("127.0.0.1",))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from pynetes.pki import inventory, issue, kubeconfig, renew
 from pynetes.pki.layout import AUTHORITIES, Hosts, Layout
 
-HOSTS = Hosts(node_name="node-1", addresses=("10.0.0.1",), nodes={"node-1": ("10.0.0.1",), "node-2": ("10.0.0.2",)})
+HOSTS = Hosts(node_name="node-1", addresses=("10.0.0.1",))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -30,10 +30,6 @@ def test_every_file_of_kubeadm(layout: Layout) -> None:
     )
     wanted = {f"pki/{stem}.{end}" for stem in pairs.split() for end in ("crt", "key")} | {"pki/sa.key", "pki/sa.pub"}
     wanted |= {"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf", "kube-proxy.conf"}
-    for node in ("node-1", "node-2"):
-        wanted |= {
-            f"nodes/{node}/{file}" for file in ("kubelet.conf", "pki/kubelet.crt", "pki/kubelet.key", "pki/ca.crt")
-        }
     assert found == wanted
 
 
@@ -55,7 +51,7 @@ def test_expiring_leaves_are_reissued(layout: Layout) -> None:
     """A month before their end, leaves and kubeconfigs are made anew; authorities are not."""
     before = layout.pair("ca").certificate.read_bytes()
     done = renew.ensure(layout, HOSTS, now=NOW + timedelta(days=350))
-    assert {name for name, _ in done} >= {"apiserver", "etcd/server", "admin.conf", "nodes/node-2/kubelet"}
+    assert {name for name, _ in done} >= {"apiserver", "etcd/server", "admin.conf"}
     assert all(reason.startswith("expires") for _, reason in done)
     assert layout.pair("ca").certificate.read_bytes() == before
 
@@ -107,7 +103,6 @@ def test_identities(layout: Layout) -> None:
         "controller-manager.conf": "CN=system:kube-controller-manager",
         "scheduler.conf": "CN=system:kube-scheduler",
         "kube-proxy.conf": "CN=system:kube-proxy",
-        "nodes/node-2/kubelet.conf": "CN=system:node:node-2,O=system:nodes",
     }
     for file, subject in wanted.items():
         certificate = kubeconfig.certificate((layout.root / file).read_bytes())

@@ -4,12 +4,15 @@ import asyncio
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from pynetes.apis.core import endpoints
 from pynetes.apiserver.authz import bootstrap as rbac
 from pynetes.apiserver.bootstrap import flowcontrol, objects
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.stored import Stored, ensure
+from pynetes.component.files import Reread
 from pynetes.machinery import time
 from pynetes.machinery.meta import Object, key_of
 from pynetes.machinery.resource import Resource
@@ -24,6 +27,9 @@ HOOKS = (
     "start-cluster-authentication-info-controller",
     "apiservice-registration-controller",
 )
+
+#: Seconds between looks at the authorities' files.
+AUTHORITIES_LOOK = 1.0
 
 
 class Bootstrap:
@@ -64,6 +70,22 @@ class Bootstrap:
         with self._hook(HOOKS[5]):
             await self._kubernetes(port)
 
+    async def follow_authorities(self) -> None:
+        """Write extension-apiserver-authentication again whenever the files it carries have changed, for ever."""
+        api = self._stored.api
+        assert api is not None
+        config = self._config
+        named = [Path(name) for name in (config.client_ca_file, config.requestheader_client_ca_file) if name]
+        if not named:
+            return
+        carried = Reread(named, lambda: list(objects.authentication_config(config)))
+        while True:
+            for resource, wanted in carried.current():
+                found = self._stored.get(resource, key_of(wanted))
+                if found is not None and found.get("data") != wanted.get("data"):
+                    await self._stored.update(resource, key_of(wanted), partial(_with_data, wanted))
+            await api.clock.sleep(AUTHORITIES_LOOK)
+
     @contextmanager
     def _hook(self, name: str) -> Iterator[None]:
         yield
@@ -88,6 +110,10 @@ class Bootstrap:
             return obj
 
         await self._stored.update(resource, key_of(wanted), mutate)
+
+
+def _with_data(wanted: Object, obj: Object) -> Object:
+    return {**obj, "data": wanted["data"]}
 
 
 def host_address(bind: str) -> str:

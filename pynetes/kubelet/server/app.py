@@ -1,6 +1,5 @@
 """The routes of the kubelet's server."""
 
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,19 +9,14 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
-from pynetes.component import serving, tasks, tls
-from pynetes.component.clock import Clock
+from pynetes.component import files, serving, tls
 from pynetes.component.health import Checks
+from pynetes.kubelet import certificate
 from pynetes.kubelet.config import FILE_FIELDS
 from pynetes.kubelet.server import auth, containerlogs, streams, summary
 
 if TYPE_CHECKING:
     from pynetes.kubelet.kubelet import Kubelet
-
-log = logging.getLogger(__name__)
-
-#: Seconds between looks at whether the certificate's files have changed.
-RENEW = 60.0
 
 
 @asynccontextmanager
@@ -47,33 +41,32 @@ async def serve(kubelet: "Kubelet", checks: Checks) -> AsyncIterator[int]:
     containerlogs.add(application, kubelet)
     streams.add(application, kubelet)
     summary.add(application, kubelet)
-    context, renewed = _context(kubelet)
-    async with (
-        tasks.Group() as group,
-        serving.serve(application, host=config.address, port=config.port, context=context) as port,
-    ):
-        if renewed:
-            group.start(_renew(renewed, kubelet.clock))
+    async with serving.serve(application, host=config.address, port=config.port, context=_context(kubelet)) as port:
         yield port
 
 
-async def _renew(certificate: tls.Reloading, clock: Clock) -> None:
-    """Read a renewed certificate without a restart."""
-    while True:
-        await clock.sleep(RENEW)
-        if certificate.refresh():
-            log.info("serving certificate read again")
-
-
-def _context(kubelet: "Kubelet") -> tuple[ssl.SSLContext, tls.Reloading | None]:
+def _context(kubelet: "Kubelet") -> ssl.SSLContext:
+    """The certificate given, the one that was asked for (none at first), or one of its own making."""
     config = kubelet.config
-    if not config.tls_cert_file:
-        context = tls.self_signed_context((kubelet.name,))
-        if config.client_ca_file:
-            context.load_verify_locations(config.client_ca_file)
+    authorities = (Path(config.client_ca_file),) if config.client_ca_file else ()
+    if config.tls_cert_file:
+        given = Path(config.tls_cert_file), Path(config.tls_private_key_file)
+        return tls.server_context(*given, client_cas=authorities)
+    own = Path(config.cert_dir) / certificate.SERVING.current
+    alone = None if config.server_tls_bootstrap else tls.self_signed((kubelet.name,))
+
+    def make() -> ssl.SSLContext:
+        context = tls.listening()
+        for path in authorities:
+            context.load_verify_locations(path)
             context.verify_mode = ssl.CERT_OPTIONAL
-        return context, None
-    authorities = Path(config.client_ca_file) if config.client_ca_file else None
-    files = Path(config.tls_cert_file), Path(config.tls_private_key_file)
-    renewed = tls.server_context(*files, client_ca=authorities)
-    return renewed.context, renewed
+            tls.note_expiry(path)
+        if alone is not None:
+            tls.load(context, alone)
+        elif own.exists():
+            context.load_cert_chain(own)
+            tls.note_expiry(own)
+        return context
+
+    watched = (*authorities, own) if alone is None else authorities
+    return tls.serving(tls.Remade(make, lambda: files.stamp(path for path in watched if path.exists())))

@@ -36,7 +36,17 @@ class KubeletDouble:
         self.folder = folder
         self.authority = issue.authority("kubernetes", now)
         (folder / "ca.crt").write_bytes(self.authority.certificate_pem)
-        self._issue(layout.kubelet_serving("n1", ("127.0.0.1",)), "kubelet")
+        self._issue(
+            layout.Leaf(
+                "kubelet",
+                layout.CLUSTER_CA,
+                "system:node:n1",
+                ("system:nodes",),
+                server=True,
+                names=layout.names("n1", "127.0.0.1"),
+            ),
+            "kubelet",
+        )
         self._issue(layout.Leaf("client", layout.CLUSTER_CA, "kube-apiserver-kubelet-client", client=True), "client")
         self.port = 0
         #: (method, path) of every request, and the subjects that came with it.
