@@ -20,6 +20,11 @@ class Config:
     cert_dir: str = option("--cert-dir", "", "Where self-signed certificates are kept when none are given.")
     tls_cert_file: str = option("--tls-cert-file", "", "PEM file with the serving certificate and its intermediates.")
     tls_private_key_file: str = option("--tls-private-key-file", "", "PEM file with the key of --tls-cert-file.")
+    tls_sni_cert_key: tuple[str, ...] = option(
+        "--tls-sni-cert-key",
+        (),
+        "CERT,KEY or CERT,KEY:NAME,NAME: a further certificate for clients who ask for one of its names.",
+    )
     max_requests_inflight: int = option(
         "--max-requests-inflight", 400, "Reads served at once; more get 429. 0: no limit."
     )

@@ -7,13 +7,13 @@ it makes its own, under --cert-dir or --data-dir.
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from pynetes.apiserver import app
 from pynetes.apiserver.config import Config
-from pynetes.apiserver.server import TLS
+from pynetes.apiserver.server import TLS, NamedCertificate
 from pynetes.apiserver.serving import serving_certificate, with_token_key
 from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.component import config, logs, tasks
@@ -44,7 +44,19 @@ def tls_of(given: Config) -> TLS:
     cas = tuple(filter(None, (given.client_ca_file, given.requestheader_client_ca_file)))
     for path in (certificate, key, *cas):
         Path(path).open("rb").close()
-    return TLS(certificate=certificate, key=key, client_cas=cas)
+    return TLS(certificate=certificate, key=key, client_cas=cas, named=tuple(named(given.tls_sni_cert_key)))
+
+
+def named(parts: Sequence[str]) -> Iterator[NamedCertificate]:
+    """--tls-sni-cert-key, which was split at its commas: CERT, KEY[:NAME], further NAMEs."""
+    rest = list(parts)
+    while len(rest) > 1:
+        certificate, (key, _, first) = rest.pop(0), rest.pop(0).partition(":")
+        names = [first] if first else []
+        # A name is no path; a further certificate is.
+        while names and rest and not Path(rest[0]).exists():
+            names.append(rest.pop(0))
+        yield NamedCertificate(certificate, key, tuple(names))
 
 
 async def run(given: Config, tls: TLS) -> None:
