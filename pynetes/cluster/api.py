@@ -51,14 +51,6 @@ class Api:
                 gone += 1
         return gone
 
-    async def remove(self, objects: Sequence[Object]) -> None:
-        """Delete them; what is gone already is no error."""
-        for obj in objects:
-            resource = apis.by_kind(obj["apiVersion"], obj["kind"])
-            assert resource is not None
-            with contextlib.suppress(StatusError):
-                await self._client.delete(resource, key_of(obj))
-
     async def _applied(self, resource: Resource, obj: Object, deadline: float) -> None:
         while True:
             try:

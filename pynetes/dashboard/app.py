@@ -92,7 +92,7 @@ async def _sweeping(sessions: Sessions, clock: Clock) -> None:
 
 def _context(config: Config) -> ssl.SSLContext:
     if config.tls_cert_file:
-        return tls.server_context(Path(config.tls_cert_file), Path(config.tls_private_key_file)).context
+        return tls.server_context(Path(config.tls_cert_file), Path(config.tls_private_key_file))
     return tls.self_signed_context(("localhost", "dashboard", "dashboard.kube-system.svc"))
 
 

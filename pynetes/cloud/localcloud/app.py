@@ -37,7 +37,7 @@ async def serve(config: Config, plumbing: Plumbing, clock: Clock, stack: AsyncEx
     await cloud.restore()
     app = serving.application(Checks())
     api.add_routes(app, cloud, issuer)
-    context = tls.server_context(config.certificate, config.key).context
+    context = tls.server_context(config.certificate, config.key)
     port = await _site(stack, app, _listening(config.namespace, config.host, config.port), context)
     sessions = Sessions(secret, clock)
     for machine in config.instances:
