@@ -2,24 +2,9 @@
 
 from collections.abc import Sequence
 
+from pynetes.apis.core import _node_selector
 from pynetes.machinery import labels
-from pynetes.machinery.labels import Requirement, Selector
 from pynetes.machinery.meta import Object
-
-_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": "gt", "Lt": "lt"}
-
-
-def _selector(expressions: Sequence[Object]) -> Selector:
-    made = (Requirement(e["key"], _OPERATORS[e["operator"]], tuple(e.get("values") or ())) for e in expressions)
-    return Selector(tuple(made))
-
-
-def _term_matches(term: Object, node: Object) -> bool:
-    by_label, by_field = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not by_label and not by_field:
-        return False
-    fields = {"metadata.name": node["metadata"]["name"]}
-    return _selector(by_label).matches(node["metadata"].get("labels")) and _selector(by_field).matches(fields)
 
 
 def matches(spec: Object, node: Object) -> bool:
@@ -27,8 +12,7 @@ def matches(spec: Object, node: Object) -> bool:
     if not labels.from_labels(spec.get("nodeSelector")).matches(node["metadata"].get("labels")):
         return False
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return required is None or any(_term_matches(term, node) for term in required.get("nodeSelectorTerms") or ())
+    return _node_selector.matches(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"), node)
 
 
 def tolerates(toleration: Object, taint: Object) -> bool:

@@ -7,23 +7,10 @@ from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import pods
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
 from pynetes.controllers import _pods as podinfo
+from pynetes.controllers._pvs import by_claim, claims_of
 from pynetes.machinery.meta import Key, Object, is_deleting
 
 FINALIZER = "kubernetes.io/pvc-protection"
-
-
-def claims_of(pod: Object) -> Iterator[str]:
-    """The names of the claims that a pod mounts, those of its ephemeral volumes included."""
-    for volume in pod["spec"].get("volumes") or ():
-        if volume.get("persistentVolumeClaim"):
-            yield volume["persistentVolumeClaim"]["claimName"]
-        elif volume.get("ephemeral"):
-            yield f"{pod['metadata']['name']}-{volume['name']}"
-
-
-def by_claim(pod: Object) -> tuple[str, ...]:
-    """Indexes pods by ns/claim."""
-    return tuple(f"{pod['metadata']['namespace']}/{name}" for name in claims_of(pod))
 
 
 def is_using(pod: Object) -> bool:
