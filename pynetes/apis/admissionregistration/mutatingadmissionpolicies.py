@@ -1,6 +1,6 @@
 """MutatingAdmissionPolicy: changes to requests, as CEL."""
 
-from pynetes.apis.admissionregistration import _matching
+from pynetes.apis.admissionregistration import _matching, _policies
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -23,6 +23,7 @@ RESOURCE = Resource(
     categories=("api-extensions",),
     namespaced=False,
     default=default,
+    validate=_policies.mutating,
     columns=(
         Column("Mutations", cells.count(".spec.mutations"), type="integer"),
         _matching.PARAM_KIND,

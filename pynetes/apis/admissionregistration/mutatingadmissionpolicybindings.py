@@ -1,6 +1,6 @@
 """MutatingAdmissionPolicyBinding: puts a policy to work."""
 
-from pynetes.apis.admissionregistration import _matching
+from pynetes.apis.admissionregistration import _matching, _validation
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -13,5 +13,6 @@ RESOURCE = Resource(
     categories=("api-extensions",),
     namespaced=False,
     default=_matching.default_binding,
+    validate=_validation.binding,
     columns=_matching.BINDING_COLUMNS,
 )

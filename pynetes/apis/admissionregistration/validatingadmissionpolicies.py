@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicy: rules for requests, as CEL."""
 
-from pynetes.apis.admissionregistration import _matching
+from pynetes.apis.admissionregistration import _matching, _policies
 from pynetes.apis.apps import _workload
 from pynetes.machinery import cells
 from pynetes.machinery.resource import Column, Resource
@@ -14,6 +14,7 @@ RESOURCE = Resource(
     namespaced=False,
     subresources=("status",),
     default=_matching.default_policy,
+    validate=_policies.validating,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
     columns=(

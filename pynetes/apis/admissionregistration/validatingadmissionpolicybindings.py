@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicyBinding: puts a policy to work."""
 
-from pynetes.apis.admissionregistration import _matching
+from pynetes.apis.admissionregistration import _matching, _policies
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -11,5 +11,6 @@ RESOURCE = Resource(
     categories=("api-extensions",),
     namespaced=False,
     default=_matching.default_binding,
+    validate=_policies.validating_binding,
     columns=_matching.BINDING_COLUMNS,
 )

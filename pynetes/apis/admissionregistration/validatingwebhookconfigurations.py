@@ -1,6 +1,9 @@
 """ValidatingWebhookConfiguration: servers that may refuse requests."""
 
-from pynetes.apis.admissionregistration import _matching
+from collections.abc import Iterator
+
+from pynetes.apis.admissionregistration import _matching, _validation
+from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
 
@@ -8,6 +11,11 @@ from pynetes.machinery.resource import Resource
 def default(obj: Object) -> None:
     """Fill in each webhook."""
     _matching.default_webhooks(obj, mutating=False)
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Each webhook."""
+    yield from _validation.webhook_configuration(new, old, mutating=False)
 
 
 RESOURCE = Resource(
@@ -18,5 +26,6 @@ RESOURCE = Resource(
     categories=("api-extensions",),
     namespaced=False,
     default=default,
+    validate=validate,
     columns=_matching.WEBHOOK_COLUMNS,
 )
