@@ -21,6 +21,7 @@ from pynetes.machinery.cel import libraries
 from pynetes.machinery.cel.libraries import Check
 
 _CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
+_UNDECLARED = re.compile(r"(<input>:\d+:)(\d+): undeclared reference to '([\w.]+)'([^\n]*\n \| [^\n]*\n \| )\.*\^")
 _KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
 _INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
 
@@ -108,7 +109,17 @@ def compiled(env: cel.Env, source: str) -> Program:
     try:
         return Program(source, env.compile(source))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CompileError(_CODE.sub("", str(error))) from error
+        raise CompileError(_UNDECLARED.sub(_at_its_start, _CODE.sub("", str(error)))) from error
+
+
+def _at_its_start(found: re.Match[str]) -> str:
+    """An unknown a.b.c: upstream's compiler names a, and points there."""
+    first, _, rest = found[3].partition(".")
+    column = int(found[2]) - len(found[3].rpartition(".")[0])
+    if not rest or column < 1:
+        return found[0]
+    pointer = "." * (column - 1)
+    return f"{found[1]}{column}: undeclared reference to '{first}'{found[4]}{pointer}^"
 
 
 @lru_cache(maxsize=4096)

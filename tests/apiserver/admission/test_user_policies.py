@@ -56,7 +56,7 @@ async def test_policy_mutates() -> None:
 
 
 async def test_webhook_out_of_reach() -> None:
-    """A webhook that does not answer fails the request unless it says otherwise; one without side effects is asked for dry runs too."""
+    """A webhook that does not answer fails the request, a dry run too, unless it says otherwise."""
     hook: dict[str, object] = {
         "name": "h.example.com",
         "admissionReviewVersions": ["v1"],
