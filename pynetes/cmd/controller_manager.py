@@ -12,7 +12,7 @@ from typing import TypeVar
 import orjson
 
 from pynetes import controllers
-from pynetes.client import kubeconfig
+from pynetes.client import guard, kubeconfig
 from pynetes.client.controller import Controller
 from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.client.leaderelection import LeaderElector, identity
@@ -21,7 +21,7 @@ from pynetes.client.rest import Client
 from pynetes.client.serviceaccounts import ServiceAccountTransport
 from pynetes.client.transport import NetworkTransport
 from pynetes.component import config as flags
-from pynetes.component import logs, serving, tasks, tls
+from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import SystemClock
 from pynetes.component.config import option
 from pynetes.component.files import Reread
@@ -49,6 +49,13 @@ class Config:
     leader_elect: bool = option("--leader-elect", True, "Work only while holding the Lease of this name.")
     bind_address: str = option("--bind-address", "127.0.0.1", "Address of the health and metrics server.")
     secure_port: int = option("--secure-port", 10257, "Its port, with HTTPS; 0 for any free one.")
+    client_ca_file: str = option("--client-ca-file", "", "CA of client certificates that may read the metrics.")
+    authentication_kubeconfig: str = option(
+        "--authentication-kubeconfig", "", "Accepted for upstream's manifests; the own identity asks the API server."
+    )
+    authorization_kubeconfig: str = option(
+        "--authorization-kubeconfig", "", "Accepted for upstream's manifests; the own identity asks the API server."
+    )
     cluster_cidr: tuple[str, ...] = option("--cluster-cidr", (), "Pods' networks, one per IP family.")
     allocate_node_cidrs: bool = option("--allocate-node-cidrs", False, "Give each node a part of --cluster-cidr.")
     node_cidr_mask_size: int = option("--node-cidr-mask-size", 24, "Prefix length of a node's IPv4 pod network.")
@@ -161,7 +168,8 @@ async def run(given: Config, chosen: Sequence[Controller], credentials: kubeconf
             client_of = _accounts(bare, client, clock)
         manager = Manager(client, chosen, clock=clock, client_of=client_of)
         app = serving.application(checks)
-        context = tls.self_signed_context(("localhost", given.bind_address))
+        app.middlewares.append(guard.middleware(client, clock))
+        context = guard.self_signed_context(("localhost", given.bind_address), given.client_ca_file)
         await stack.enter_async_context(serving.serve_paths(given.paths_socket, COMPONENT))
         await stack.enter_async_context(
             serving.serve(app, host=given.bind_address, port=given.secure_port, context=context)

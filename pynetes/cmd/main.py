@@ -32,6 +32,7 @@ COMPONENTS = {
     "local-cloud": ("local_cloud", "a cloud for one machine, which `up --cloud local` uses"),
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
+    "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),
 }
 #: Not for people: started by other commands.
 INTERNAL = {"supervise": ("supervise", "keep a cluster's processes alive")}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pynetes.client import guard
 from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.client.leaderelection import LeaderElector, identity
 from pynetes.client.rest import Client
@@ -35,7 +36,7 @@ async def run(options: Config, client: Client) -> None:
     scheduler, checks = Scheduler(client), Checks()
     elector = LeaderElector(client, COMPONENT, clock=SystemClock(), holder=identity(options.secure_port))
     checks.ready("scheduler", lambda: scheduler.unsynced() if elector.leading or not options.leader_elect else None)
-    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks):
+    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks, client):
         try:
             await (elector.run(scheduler.run) if options.leader_elect else scheduler.run())
         finally:
@@ -43,16 +44,19 @@ async def run(options: Config, client: Client) -> None:
 
 
 @asynccontextmanager
-async def _serving(options: Config, checks: Checks) -> AsyncIterator[None]:
+async def _serving(options: Config, checks: Checks, client: Client) -> AsyncIterator[None]:
     if not options.secure_port:
         yield
         return
     app = serving.application(checks)
+    app.middlewares.append(guard.middleware(client, SystemClock()))
     async with serving.serve(app, host=options.bind_address, port=options.secure_port, context=_context(options)):
         yield
 
 
 def _context(options: Config) -> ssl.SSLContext:
     if not options.tls_cert_file:
-        return tls.self_signed_context()
-    return tls.server_context(Path(options.tls_cert_file), Path(options.tls_private_key_file))
+        return guard.self_signed_context(("localhost",), options.client_ca_file)
+    authorities = Path(options.client_ca_file) if options.client_ca_file else None
+    files = Path(options.tls_cert_file), Path(options.tls_private_key_file)
+    return tls.server_context(*files, client_ca=authorities)

@@ -38,6 +38,7 @@ _COMPONENTS = {
     f"{SERVICE_ACCOUNT_PREFIX}kube-system:kube-proxy": (12, 13, "kube-proxy"),
     f"{SERVICE_ACCOUNT_PREFIX}kube-system:coredns": (24, 24, "dns"),
     f"{SERVICE_ACCOUNT_PREFIX}kube-system:dns": (24, 24, "dns"),
+    f"{SERVICE_ACCOUNT_PREFIX}kube-system:prometheus": (28, 28, "prometheus"),
 }
 
 
