@@ -1,7 +1,7 @@
 """Keeps a component's metrics to those who may read them; health stays open to everybody.
 
-The controller manager and the scheduler serve HTTPS beside their work. As upstream, they leave the question who asks, and
-whether he may, to the API server: a client certificate of the cluster's CA or a token, then `get` on the path itself.
+The controller manager and the scheduler serve HTTPS beside their work. As upstream, they leave the question who asks,
+and whether he may, to the API server: a client certificate of the cluster's CA or a token, then `get` on the path.
 """
 
 import ssl

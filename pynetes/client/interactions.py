@@ -21,7 +21,6 @@ PATHS = {
     "kubelet": Paths(10, 11),
     "kube-proxy": Paths(12, 13),
     "dns": Paths(24, 24),
-    "prometheus": Paths(28, 28),
 }
 
 

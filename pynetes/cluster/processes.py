@@ -61,7 +61,8 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
             "--use-service-account-credentials=true",
-            "--bind-address=127.0.0.1",
+            f"--client-ca-file={ca.certificate}",
+            f"--bind-address={_metrics_address(cluster)}",
             _paths_socket(cluster, "controller-manager"),
         ),
         after=("apiserver",),
@@ -72,12 +73,18 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
         argv=_pynetes(
             "scheduler",
             f"--kubeconfig={layout.kubeconfig('scheduler.conf')}",
-            "--bind-address=127.0.0.1",
+            f"--client-ca-file={ca.certificate}",
+            f"--bind-address={_metrics_address(cluster)}",
             _paths_socket(cluster, "scheduler"),
         ),
         after=("apiserver",),
         ready=Probe(port=10259),
     )
+
+
+def _metrics_address(cluster: Cluster) -> str:
+    """Where the control plane shows its metrics: to this machine, or to a pod that scrapes them too."""
+    return "0.0.0.0" if "prometheus" in cluster.addons else "127.0.0.1"
 
 
 def _paths_socket(cluster: Cluster, component: str) -> str:
@@ -188,6 +195,7 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
         f"--proxy-mode={cluster.proxy_mode}",
         "--network-policy",
         _paths_socket(cluster, f"kube-proxy-{node.name}"),
+        *((f"--metrics-bind-address={node.address}:10249",) if "prometheus" in cluster.addons else ()),
     )
     yield Process(name=f"kube-proxy-{node.name}", argv=node.command(_pynetes("proxy", *proxy)), after=("apiserver",))
 

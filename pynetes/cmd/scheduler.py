@@ -13,6 +13,7 @@ from pynetes.client.rest import Client
 from pynetes.component import config, logs, serving, tasks, tls
 from pynetes.component.clock import SystemClock
 from pynetes.component.health import Checks
+from pynetes.scheduler import metrics
 from pynetes.scheduler.config import Config
 from pynetes.scheduler.scheduler import Scheduler
 
@@ -36,7 +37,7 @@ async def run(options: Config, client: Client) -> None:
     scheduler, checks = Scheduler(client), Checks()
     elector = LeaderElector(client, COMPONENT, clock=SystemClock(), holder=identity(options.secure_port))
     checks.ready("scheduler", lambda: scheduler.unsynced() if elector.leading or not options.leader_elect else None)
-    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks, client):
+    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks, client, scheduler):
         try:
             await (elector.run(scheduler.run) if options.leader_elect else scheduler.run())
         finally:
@@ -44,11 +45,12 @@ async def run(options: Config, client: Client) -> None:
 
 
 @asynccontextmanager
-async def _serving(options: Config, checks: Checks, client: Client) -> AsyncIterator[None]:
+async def _serving(options: Config, checks: Checks, client: Client, scheduler: Scheduler) -> AsyncIterator[None]:
     if not options.secure_port:
         yield
         return
     app = serving.application(checks)
+    metrics.add_resources(app, scheduler.cache)
     app.middlewares.append(guard.middleware(client, SystemClock()))
     async with serving.serve(app, host=options.bind_address, port=options.secure_port, context=_context(options)):
         yield

@@ -86,6 +86,10 @@ class Gauge:
         """The sample, 0 when there is none."""
         return self._values.get(labels, 0.0)
 
+    def clear(self) -> None:
+        """Forget all samples, before the present ones are set."""
+        self._values.clear()
+
     def remove(self, *labels: str) -> None:
         """Forget the sample, when what it described is gone."""
         self._values.pop(labels, None)

@@ -14,6 +14,10 @@ class Failed(Exception):
     """The path does not work; the message says what was expected and what was seen."""
 
 
+class Absent(Exception):
+    """One end of the path is not part of this cluster; the message says how it would come to be."""
+
+
 @dataclass(frozen=True)
 class Check:
     """How one or several paths are exercised. run returns the evidence, taken from the running cluster."""
@@ -39,7 +43,7 @@ class Outcome:
 
 async def run(scene: Scene, checks: Sequence[Check], wanted: Sequence[registry.Path]) -> list[Outcome]:
     """Run each check once, whichever of its paths are wanted; in the order of the paths."""
-    done: dict[Check, tuple[bool, str, float]] = {}
+    done: dict[Check, tuple[bool | None, str, float]] = {}
     outcomes = []
     for path in wanted:
         check = next((check for check in checks if path.number in check.numbers), None)
@@ -54,10 +58,13 @@ async def run(scene: Scene, checks: Sequence[Check], wanted: Sequence[registry.P
     return outcomes
 
 
-async def _run(scene: Scene, check: Check) -> tuple[bool, str, float]:
+async def _run(scene: Scene, check: Check) -> tuple[bool | None, str, float]:
     began = time.monotonic()
+    passed: bool | None
     try:
         evidence, passed = await check.run(scene), True
+    except Absent as absent:
+        evidence, passed = str(absent), None
     except (Failed, StatusError, CommandError, OSError, TimeoutError) as error:
         evidence, passed = f"{type(error).__name__}: {error}".removeprefix("Failed: "), False
     return passed, evidence, time.monotonic() - began

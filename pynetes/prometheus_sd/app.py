@@ -1,7 +1,7 @@
 """The discovery as a component: informers, and one URL per role.
 
-GET /ROLE answers with all target groups of a role as JSON. Prometheus asks every few seconds; an answer is made anew only
-after one of the objects it was made from has changed.
+GET /ROLE answers with all target groups of a role as JSON. Prometheus asks every few seconds; an answer is made anew
+only after one of the objects it was made from has changed.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class Answers:
 async def run(config: Config, *, client: Client | None = None, clock: Clock | None = None) -> None:
     """Serve until cancelled."""
     clock = clock or SystemClock()
-    client = client or Client.from_kubeconfig(config.kubeconfig, component="prometheus")
+    client = client or Client.from_kubeconfig(config.kubeconfig, component="prometheus-sd")
     checks = Checks()
     async with contextlib.AsyncExitStack() as stack:
         group = await stack.enter_async_context(tasks.Group())
@@ -85,7 +85,7 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
         informers = InformerFactory(client, clock=clock, group=group)
         answers = Answers(informers)
         checks.ready("informer-sync", lambda: ", ".join(informers.unsynced()) or None)
-        await stack.enter_async_context(serving.serve_paths(config.paths_socket, "prometheus"))
+        await stack.enter_async_context(serving.serve_paths(config.paths_socket, "prometheus-sd"))
         app = application(informers, answers, checks)
         port = await stack.enter_async_context(serving.serve(app, host=config.bind_address, port=config.port))
         _LOG.info(logs.fact("serving", port=port))

@@ -62,6 +62,15 @@ class Cache:
             if not on_node:
                 del self._by_node[node]
 
+    def placed(self) -> list[tuple[Key, tuple[str, PodInfo]]]:
+        """Every pod on a node: its key, the node's name, the pod."""
+        return list(self._placed.items())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much is known, by kind."""
+        return {"nodes": len(self.nodes), "pods": len(self._placed), "assumed_pods": len(self._assumed)}
+
     def nominate(self, info: PodInfo, node: str) -> None:
         """Room is being made for the pod on this node."""
         self._nominated[info.key] = (node, info)

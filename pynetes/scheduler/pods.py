@@ -95,17 +95,22 @@ def is_terminal(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _total(spec: Object, defaults: Amounts) -> Amounts:
+def limits_of(spec: Object) -> Amounts:
+    """What the pod is limited to: the sum over its containers, as requests are summed."""
+    return _total(spec, {}, "limits")
+
+
+def _total(spec: Object, defaults: Amounts, field: str = "requests") -> Amounts:
     """The sum of what runs together, or what the greediest init container needs, and the overhead on top.
 
     An init container with restartPolicy Always (a sidecar) runs on beside all that comes after it."""
     running: Amounts = {}
     for container in spec.get("containers") or ():
-        _add(running, _requests(container, defaults))
+        _add(running, _wanted(container, defaults, field))
     sidecars: Amounts = {}
     initial: Amounts = {}
     for container in spec.get("initContainers") or ():
-        wanted = _requests(container, defaults)
+        wanted = _wanted(container, defaults, field)
         if container.get("restartPolicy") == "Always":
             _add(sidecars, wanted)
             _raise(initial, sidecars)
@@ -114,13 +119,13 @@ def _total(spec: Object, defaults: Amounts) -> Amounts:
             _raise(initial, wanted)
     _add(running, sidecars)
     _raise(running, initial)
-    running |= _amounts((spec.get("resources") or {}).get("requests"))
+    running |= _amounts((spec.get("resources") or {}).get(field))
     _add(running, _amounts(spec.get("overhead")))
     return {**dict.fromkeys(defaults, 0), **running}
 
 
-def _requests(container: Object, defaults: Amounts) -> Amounts:
-    return {**defaults, **_amounts((container.get("resources") or {}).get("requests"))}
+def _wanted(container: Object, defaults: Amounts, field: str) -> Amounts:
+    return {**defaults, **_amounts((container.get("resources") or {}).get(field))}
 
 
 def _amounts(texts: Mapping[str, Any] | None) -> Amounts:

@@ -11,13 +11,14 @@ does not hold up the small ones.
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from pynetes.component.clock import Clock
-from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Key, Object
+from pynetes.scheduler import metrics
 from pynetes.scheduler.framework import Event, Plugin
 from pynetes.scheduler.pods import PodInfo
 
@@ -25,8 +26,6 @@ INITIAL_BACKOFF = 1.0
 MAX_BACKOFF = 10.0
 #: Seconds after which an unschedulable pod is tried again although nothing has happened.
 LONGEST_WAIT = 300.0
-
-_PENDING = REGISTRY.gauge("scheduler_pending_pods", "Number of pending pods, by the queue type.", "queue")
 
 
 @dataclass(eq=False)
@@ -61,7 +60,7 @@ class Queue:
             self._changed(known, info)
             return
         self._entries[info.key] = Queued(info, self._clock.monotonic())
-        self._activate(self._entries[info.key])
+        self._activate(self._entries[info.key], "PodAdd")
 
     def remove(self, key: Key) -> None:
         """The pod is gone, finished, or has a node."""
@@ -88,6 +87,7 @@ class Queue:
         if self._entries.get(entry.info.key) is entry:
             entry.rejected_by, entry.parked = rejected_by, self._clock.monotonic()
             self._unschedulable[entry.info.key] = entry
+            metrics.INCOMING.inc("unschedulable", "ScheduleAttemptFailure")
             self._count()
 
     def failed(self, entry: Queued) -> float:
@@ -95,6 +95,7 @@ class Queue:
         delay = min(INITIAL_BACKOFF * 2.0 ** (entry.attempts - 1), MAX_BACKOFF)
         if self._entries.setdefault(entry.info.key, entry) is entry:
             self._backoff[entry.info.key] = self._clock.monotonic() + delay
+            metrics.INCOMING.inc("backoff", "ScheduleAttemptFailure")
             self._count()
         return delay
 
@@ -108,7 +109,7 @@ class Queue:
                 plugins = [hopeful[name] for name in entry.rejected_by if name in hopeful]
                 if any(plugin.hint(entry.info, event, new, old) for plugin in plugins):
                     del waiting[key]
-                    self._activate(entry, woken=True)
+                    self._activate(entry, f"{event.resource} {event.action}", woken=True)
 
     def flush(self) -> None:
         """Once in a while: end back-offs that are over, and try what has waited longest without an event."""
@@ -117,7 +118,12 @@ class Queue:
         for key, entry in tuple(self._unschedulable.items()):
             if entry.parked < limit:
                 del self._unschedulable[key]
-                self._activate(entry, woken=True)
+                self._activate(entry, "UnschedulableTimeout", woken=True)
+
+    def rejections(self) -> Counter[str]:
+        """Plugin → how many pods wait because of it."""
+        waiting = (*self._unschedulable.values(), *self._gated.values())
+        return Counter(name for entry in waiting for name in entry.rejected_by)
 
     @property
     def places(self) -> dict[str, int]:
@@ -135,16 +141,18 @@ class Queue:
         # Our own status patch must not wake the pod.
         if parked and (info.pod["spec"] != old["spec"] or info.labels != (old["metadata"].get("labels") or {})):
             self._take_out(info.key)
-            self._activate(entry, woken=True)
+            self._activate(entry, "PodUpdate", woken=True)
 
-    def _activate(self, entry: Queued, *, woken: bool = False) -> None:
+    def _activate(self, entry: Queued, event: str, *, woken: bool = False) -> None:
         gate = next((plugin for plugin in self._plugins if plugin.pre_enqueue(entry.info) is not None), None)
         key = entry.info.key
         if gate is not None:
             entry.rejected_by = {gate.name}
             self._gated[key] = entry
+            metrics.INCOMING.inc("gated", event)
         else:
             self._ready[key] = entry
+            metrics.INCOMING.inc("active", event)
             heapq.heappush(self._active, (woken, -entry.info.priority, entry.added, next(self._order), entry))
             self._wake.set()
         self._count()
@@ -154,7 +162,7 @@ class Queue:
         for key, due in tuple(self._backoff.items()):
             if due <= now:
                 del self._backoff[key]
-                self._activate(self._entries[key])
+                self._activate(self._entries[key], "BackoffComplete")
 
     def _take_out(self, key: Key) -> None:
         for place in (self._ready, self._backoff, self._unschedulable, self._gated):
@@ -162,4 +170,4 @@ class Queue:
 
     def _count(self) -> None:
         for name, number in self.places.items():
-            _PENDING.set(number, name)
+            metrics.PENDING.set(number, name)

@@ -16,13 +16,12 @@ from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock, SystemClock
-from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.tasks import Group
 from pynetes.component.tracing import CAUSE
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import UID, Object, is_deleting, key_of
-from pynetes.scheduler import framework, plugins, preemption
+from pynetes.scheduler import framework, metrics, plugins, preemption
 from pynetes.scheduler.cache import Cache
 from pynetes.scheduler.framework import Event, Fit, Plugin
 from pynetes.scheduler.pods import PodInfo, is_terminal
@@ -34,23 +33,6 @@ NAME = "default-scheduler"
 FLUSH_PERIOD = 1.0
 
 _LOG = logging.getLogger(__name__)
-_ATTEMPTS = REGISTRY.counter(
-    "scheduler_schedule_attempts_total", "Number of attempts to schedule pods, by the result.", "result", "profile"
-)
-_ALGORITHM = REGISTRY.histogram(
-    "scheduler_scheduling_algorithm_duration_seconds",
-    "Scheduling algorithm latency in seconds",
-    buckets=exponential(0.001, 2, 15),
-)
-_SLI = REGISTRY.histogram(
-    "scheduler_pod_scheduling_sli_duration_seconds",
-    "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue.",
-    "attempts",
-    buckets=exponential(0.01, 2, 20),
-)
-_VICTIMS = REGISTRY.histogram(
-    "scheduler_preemption_victims", "Number of selected preemption victims", buckets=exponential(1, 2, 7)
-)
 
 
 class Scheduler:
@@ -137,6 +119,7 @@ class Scheduler:
         while True:
             await self._clock.sleep(FLUSH_PERIOD)
             self.queue.flush()
+            metrics.tell(self.cache, self.queue.rejections(), self._name)
 
     # One pod.
 
@@ -146,14 +129,19 @@ class Scheduler:
         CAUSE.set(int(revision) if revision.isdecimal() else 0)
         with self.cache.reserved(entry.info):
             result = framework.fit(self._plugins, entry.info, self.cache.nodes)
+            filtered = self._clock.monotonic()
+            status = "Success" if len(result.rows) else "Unschedulable"
+            metrics.POINT_SECONDS.observe(filtered - started, "Filter", status, self._name)
             node = self._choose(entry.info, result) if len(result.rows) else ""
+        if node:
+            metrics.POINT_SECONDS.observe(self._clock.monotonic() - filtered, "Score", "Success", self._name)
         if node:
             self.cache.withdraw(entry.info.key)
             self.cache.assume(entry.info, node)
-            _ALGORITHM.observe(self._clock.monotonic() - started)
-            group.start(self._bind(entry, node), name="bind")
+            metrics.ALGORITHM.observe(self._clock.monotonic() - started)
+            group.start(self._bind(entry, node, started), name="bind")
         else:
-            _ATTEMPTS.inc("unschedulable", self._name)
+            self._attempted("unschedulable", started)
             self.queue.unschedulable(entry, result.rejected_by or {plugin.name for plugin in self._plugins})
             found = self._preemption(entry.info, result)
             group.start(self._explain(entry.info, result.message, found), name="explain")
@@ -162,7 +150,11 @@ class Scheduler:
         rows = framework.best(self._plugins, info, self.cache.nodes, result.rows)
         return self.cache.nodes.name(int(rows[self._dice.randrange(len(rows))]))
 
-    async def _bind(self, entry: Queued, node: str) -> None:
+    def _attempted(self, result: str, started: float) -> None:
+        metrics.ATTEMPTS.inc(result, self._name)
+        metrics.ATTEMPT_SECONDS.observe(self._clock.monotonic() - started, result, self._name)
+
+    async def _bind(self, entry: Queued, node: str, started: float) -> None:
         info = entry.info
         binding = {
             "apiVersion": "v1",
@@ -173,17 +165,18 @@ class Scheduler:
         try:
             await self._client.create(pods.RESOURCE, binding, subresource="binding", key=info.key)
         except (StatusError, Unreachable) as error:
+            self._attempted("error", started)
             await self._not_bound(entry, node, error)
             return
         self.queue.remove(info.key)
-        _ATTEMPTS.inc("scheduled", self._name)
-        _SLI.observe(self._clock.monotonic() - entry.added, str(min(entry.attempts, 16)))
+        self._attempted("scheduled", started)
+        metrics.POD_ATTEMPTS.observe(entry.attempts)
+        metrics.SLI.observe(self._clock.monotonic() - entry.added, str(min(entry.attempts, 16)))
         _LOG.info(logs.fact("pod bound", object=info.pod, node=node))
         message = f"Successfully assigned {info.key} to {node}"
         self._recorder.event(info.pod, "Normal", "Scheduled", message, source=self._name, action="Binding")
 
     async def _not_bound(self, entry: Queued, node: str, error: StatusError | Unreachable) -> None:
-        _ATTEMPTS.inc("error", self._name)
         self.cache.forget(entry.info)
         if isinstance(error, StatusError) and error.reason == "NotFound":
             self.queue.remove(entry.info.key)
@@ -197,11 +190,12 @@ class Scheduler:
         if not result.total or self._waits_for_victims(info):
             return ""
         assert self._budgets is not None
+        metrics.PREEMPTIONS.inc()
         with self.cache.reserved(info):
             found = preemption.choose(self._plugins, info, self.cache.nodes, result, self._budgets.listed())
         if isinstance(found, Nomination):
             self.cache.nominate(info, found.node)
-            _VICTIMS.observe(len(found.victims))
+            metrics.VICTIMS.observe(len(found.victims))
         return found
 
     async def _explain(self, info: PodInfo, message: str, found: Nomination | str) -> None:

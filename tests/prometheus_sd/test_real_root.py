@@ -117,7 +117,7 @@ def _grouped(found: list[Object]) -> Targets:
 
 
 async def test_another_implementation_discovers_the_same(shop: Cluster, tmp_path: Path) -> None:
-    """Role by role, addresses and meta labels are those that an implementation of kubernetes_sd finds through our API."""
+    """Role by role, addresses and meta labels are those that another kubernetes_sd finds through our API."""
     await packages.install(["victoria-metrics"])
     credentials = kubeconfig.find(str(shop.kubeconfig))
     names = ("ca.crt", "client.crt", "client.key")

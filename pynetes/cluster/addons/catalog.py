@@ -30,6 +30,13 @@ ADDONS: tuple[Addon, ...] = (
     Addon("metrics-server", "what nodes and pods use, for `kubectl top` and autoscaling", default=True),
     Addon("network-policy", "the rights that enforcing network policies takes", default=True, required=True),
     Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
+    Addon(
+        "prometheus",
+        "metrics of every component and container, with history and queries",
+        images=("pynetes.io/prometheus:debian",),
+        packages={"prometheus": "prometheus"},
+        waits_for=("prometheus",),
+    ),
 )
 BY_NAME = {addon.name: addon for addon in ADDONS}
 DEFAULT = tuple(addon.name for addon in ADDONS if addon.default)

@@ -4,6 +4,7 @@ Authorization is on the node's own object: GET is `get`, POST `create`; the subr
 1.36, /pods, /healthz and /configz have subresources of their own, with `proxy` as what includes them.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from pynetes.client.delegation import ANONYMOUS, Delegation, User, from_certificate
 from pynetes.client.rest import Client
+from pynetes.component import tracing
 from pynetes.component.clock import Clock
 from pynetes.kubelet.config import Config
 from pynetes.machinery.meta import Object
@@ -20,6 +22,8 @@ VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH"
 SUBRESOURCES = {"stats": "stats", "metrics": "metrics", "logs": "log", "checkpoint": "checkpoint"}
 #: Finer ones, tried before proxy.
 FINE = {"pods": "pods", "healthz": "healthz", "configz": "configz", "runningpods": "pods"}
+#: How Prometheus names itself, and the path of its scrapes.
+PROMETHEUS, SCRAPES = "Prometheus/", 29
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,9 +48,28 @@ def middleware(client: Client, config: Config, node: str, clock: Clock) -> Any:
             wanted = attributes(request.method, request.path, node)[-1]
             text = "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[{}])"
             return web.Response(status=403, text=text.format(user.name, wanted["verb"], wanted["subresource"]))
+        if request.headers.get("User-Agent", "").startswith(PROMETHEUS):
+            return await _scraped(request, handler, user, node)
         return await handler(request)
 
     return check
+
+
+async def _scraped(request: web.Request, handler: Handler, user: User, node: str) -> web.StreamResponse:
+    """Prometheus tells nobody what it does, so its path is seen from here."""
+    began, error = time.perf_counter(), "no answer"
+    try:
+        answer = await handler(request)
+        error = "" if answer.status == 200 else f"status {answer.status}"
+        return answer
+    finally:
+        wanted = attributes(request.method, request.path, node)[0]
+        seen = tracing.Interaction(
+            SCRAPES, tracing.now(), "prometheus", "kubelet", f"GET {request.path}", f"nodes {node}",
+            time.perf_counter() - began, error,
+        )  # fmt: skip
+        rule = f"nodes/{wanted['subresource']} {wanted['verb']}"
+        tracing.RECORDER.record(seen, tracing.Identity(subject=user.name, rule=rule))
 
 
 class _Guard:
