@@ -2,13 +2,13 @@
 
 import ssl
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from cryptography import x509
-
 from pynetes.apiserver.config import Config
 from pynetes.component import files
+from pynetes.component.peer import Peer, described
 from pynetes.component.streaming.http1 import DialError, Exchange, Target, exchange
 from pynetes.component.tls import Remade, note_expiry
 from pynetes.component.tracing import RECORDER, Identity, Interaction, Recorder, now
@@ -27,6 +27,7 @@ class Kubelets:
         self._recorder = recorder
         self._tls: Remade | None = None
         self._identity: Identity | None = None
+        self._peer: Peer | None = None
 
     def target(self, node: Object) -> Target:
         """Where the node's kubelet is. Raises StatusError if the node has no address yet."""
@@ -72,7 +73,13 @@ class Kubelets:
             action, on = what[1], what[2] if len(what) > 2 else node["metadata"]["name"]
             seconds = perf_counter() - started
             seen = Interaction(10, now(), "kube-apiserver", "kubelet", action, on, seconds, problem)
-            self._recorder.record(seen, self._identity)
+            self._recorder.record(seen, self._shown())
+
+    def _shown(self) -> Identity | None:
+        """Who we are to kubelets, and what the one dialled last showed."""
+        if self._identity is None or self._peer is None:
+            return self._identity
+        return replace(self._identity, server=self._peer.certificate)
 
     def _context(self) -> ssl.SSLContext:
         config = self._config
@@ -87,15 +94,12 @@ class Kubelets:
             context.load_cert_chain(config.kubelet_client_certificate, config.kubelet_client_key)
             note_expiry(Path(config.kubelet_client_certificate))
             self._identity = _identity(config)
+        self._peer = Peer(context)
         return context
 
 
 def _identity(config: Config) -> Identity:
-    leaf = x509.load_pem_x509_certificate(Path(config.kubelet_client_certificate).read_bytes())
+    shown = described(Path(config.kubelet_client_certificate).read_bytes())
     authority = config.kubelet_certificate_authority
-    return Identity(
-        subject=leaf.subject.rfc4514_string(),
-        issuer=leaf.issuer.rfc4514_string(),
-        expires=leaf.not_valid_after_utc.isoformat(),
-        rule=f"client certificate; kubelet verified by {authority}" if authority else "client certificate only",
-    )
+    rule = f"client certificate; kubelet verified by {authority}" if authority else "client certificate only"
+    return Identity(shown.subject, shown.issuer, shown.expires, rule, client=shown) if shown else Identity(rule=rule)

@@ -8,16 +8,16 @@ same code without a socket.
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 import aiohttp
-from cryptography import x509
 
 from pynetes.client.kubeconfig import Credentials, KubeconfigError
 from pynetes.component import files
+from pynetes.component.peer import Peer, described
 from pynetes.component.tracing import Identity
 
 #: How long connecting, including the TLS handshake, may take, in seconds.
@@ -78,6 +78,7 @@ class _Connections:
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self.context = context
+        self.peer = Peer(context) if context else None
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=90),
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
@@ -116,6 +117,8 @@ class NetworkTransport:
 
     @property
     def identity(self) -> Identity:
+        if self._identity.server is None and self._open is not None and self._open.peer is not None:
+            self._identity = replace(self._identity, server=self._open.peer.certificate)
         return self._identity
 
     async def request(self, call: Call) -> Answer:
@@ -259,12 +262,10 @@ def _identify(credentials: Credentials) -> Identity:
         pem = Path(credentials.certificate_file).read_bytes()
     if not pem:
         return Identity(subject="bearer token" if credentials.token or credentials.token_file else "")
-    certificate = x509.load_pem_x509_certificate(pem)
-    return Identity(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        expires=certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
+    shown = described(pem)
+    if shown is None:
+        raise ValueError("the client certificate is none")
+    return Identity(subject=shown.subject, issuer=shown.issuer, expires=shown.expires, client=shown)
 
 
 def _lowered(headers: Mapping[str, str]) -> Mapping[str, str]:

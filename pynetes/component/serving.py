@@ -76,7 +76,8 @@ async def serve_paths(
 ) -> AsyncIterator[None]:
     """Show the recorder on a Unix socket while the block runs; socket "" shows it nowhere.
 
-    GET /snapshot is one JSON document; GET /stream is one interaction per line as they happen."""
+    GET /snapshot is one JSON document, with ?ring=0 without the interactions; GET /stream is one interaction per line
+    as they happen."""
     if not socket:
         yield
         return
@@ -95,12 +96,13 @@ async def serve_paths(
 
 
 def _paths_application(component: str, recorder: tracing.Recorder) -> web.Application:
-    async def snapshot(_request: web.Request) -> web.Response:
+    async def snapshot(request: web.Request) -> web.Response:
+        whole = request.query.get("ring") != "0"
         document = {
             "component": component,
             "buckets": [bound for bound in tracing.BUCKETS if bound != float("inf")],
             "counters": {str(path): asdict(counters) for path, counters in recorder.counters.items()},
-            "ring": [interaction._asdict() for interaction in recorder.ring],
+            "ring": [interaction._asdict() for interaction in recorder.ring] if whole else [],
         }
         return web.Response(body=orjson.dumps(document), content_type="application/json")
 
@@ -110,10 +112,16 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
         queue: asyncio.Queue[tracing.Interaction] = asyncio.Queue(STREAM_BUFFER)
         with recorder.listening(lambda interaction: _offer(queue, interaction)):
             while True:
-                interaction = await queue.get()
-                line = orjson.dumps({"component": component, **interaction._asdict()}, option=orjson.OPT_APPEND_NEWLINE)
+                waiting = [await queue.get()]
+                # One write for all that has come meanwhile: under load a write each would cost more than the rest.
+                while not queue.empty():
+                    waiting.append(queue.get_nowait())
+                lines = b"".join(
+                    orjson.dumps({"component": component, **each._asdict()}, option=orjson.OPT_APPEND_NEWLINE)
+                    for each in waiting
+                )
                 try:
-                    await response.write(line)
+                    await response.write(lines)
                 except ConnectionError:
                     return response
 

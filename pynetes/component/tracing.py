@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 RING = 4096
 #: Upper bounds of the latency histogram, in seconds.
@@ -20,13 +20,34 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a certificate says of itself. names are its SANs, "DNS:localhost"; times are RFC 3339."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...] = ()
+    begins: str = ""
+    expires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """Who was authenticated, how, and until when: shown, never a secret."""
+    """Who was authenticated, how, and until when: shown, never a secret.
+
+    The certificates are those of the connection, where it had any: of who dialled, and of who was dialled."""
 
     subject: str = ""
     issuer: str = ""
     expires: str = ""
     rule: str = ""
+    client: Certificate | None = None
+    server: Certificate | None = None
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Identity":
+        """From JSON, as `asdict` made it."""
+        shown = {name: Certificate(**document[name]) for name in ("client", "server") if document.get(name)}
+        return cls(**{**document, **shown})
 
 
 class Interaction(NamedTuple):

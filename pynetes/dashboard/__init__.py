@@ -8,5 +8,6 @@ security.py     the response headers, the check of origins, the refusal of forei
 relay.py        /api… for one request, and exec's WebSocket
 live.py         one WebSocket per page, on which watches, logs and the map arrive
 traffic.py      what the components have seen of the 29 paths, as it happens
+livemap.py      who may look at the map, and what is sent
 assets/         the pages: hand-written ES modules, no build step
 """

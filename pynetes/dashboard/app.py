@@ -19,7 +19,8 @@ from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.config import option
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.dashboard import credentials, live, relay, security
+from pynetes.dashboard import credentials, live, relay, security, traffic
+from pynetes.dashboard.livemap import URL, LiveMap
 from pynetes.dashboard.sessions import COOKIE, Session, Sessions
 from pynetes.dashboard.upstream import Server, Upstream
 from pynetes.machinery.errors import StatusError, failure
@@ -67,17 +68,19 @@ async def run(config: Config, *, clock: Clock | None = None, listening: Callable
     """Serve until cancelled; listening is told the port."""
     clock = clock or SystemClock()
     sessions = Sessions(clock, idle=config.session_idle, longest=config.session_longest)
-    dashboard = Dashboard(server_of(config), sessions)
+    server = server_of(config)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(sessions.close)
         group = await stack.enter_async_context(tasks.Group())
+        seen = traffic.Traffic(Path(config.paths_dir), clock, group) if config.paths_dir else None
+        dashboard = Dashboard(server, sessions, LiveMap(seen, clock))
         health = serving.application(Checks())
         await stack.enter_async_context(serving.serve(health, host=config.bind_address, port=config.health_port))
         serve = serving.serve(
             dashboard.application(), host=config.bind_address, port=config.secure_port, context=_context(config)
         )
         port = await stack.enter_async_context(serve)
-        _LOG.info(logs.fact("serving", port=port, server=dashboard.server.url))
+        _LOG.info(logs.fact("serving", port=port, server=server.url))
         if listening is not None:
             listening(port)
         group.start(_sweeping(sessions, clock), name="expired sessions")
@@ -99,9 +102,9 @@ def _context(config: Config) -> ssl.SSLContext:
 class Dashboard:
     """The routes."""
 
-    def __init__(self, server: Server, sessions: Sessions) -> None:
-        self.server, self._sessions = server, sessions
-        self._sources: dict[str, live.Source] = {}
+    def __init__(self, server: Server, sessions: Sessions, livemap: LiveMap) -> None:
+        self._server, self._sessions, self._map = server, sessions, livemap
+        self._sources: dict[str, live.Source] = {URL: livemap.stream}
 
     def application(self) -> web.Application:
         """An aiohttp application."""
@@ -113,6 +116,8 @@ class Dashboard:
         router.add_post("/session", self._login)
         router.add_delete("/session", self._logout)
         router.add_get("/live", self._logged_in(lambda s, r: live.serve(s, r, self._sources)))
+        router.add_get(f"{URL}/story", self._logged_in(self._map.story))
+        router.add_get(f"{URL}/{{label}}", self._logged_in(self._map.detail))
         router.add_route("*", "/{path:.+}", self._logged_in(_passed_on))
         return app
 
@@ -148,7 +153,7 @@ class Dashboard:
                 raise failure(415, "UnsupportedMediaType", "send JSON")
             pasted = orjson.loads(await request.read())["credential"]
             identity = credentials.read(str(pasted))
-            upstream = Upstream(self.server, identity)
+            upstream = Upstream(self._server, identity)
         except credentials.CredentialError as error:
             raise failure(400, "BadRequest", str(error)) from error
         except (ValueError, KeyError, TypeError) as error:

@@ -17,6 +17,8 @@ from yarl import URL
 
 import pynetes
 from pynetes.client import kubeconfig
+from pynetes.component.peer import Peer
+from pynetes.component.tracing import Certificate
 from pynetes.dashboard.credentials import CredentialError, Identification
 from pynetes.machinery.errors import StatusError, failure
 from pynetes.machinery.meta import Object
@@ -58,6 +60,7 @@ class Upstream:
     def __init__(self, server: Server, identity: Identification) -> None:
         self._server = server
         self._context = server.context()
+        self._peer = Peer(self._context)
         self._headers = {"User-Agent": AGENT}
         if identity.token:
             self._headers["Authorization"] = f"Bearer {identity.token}"
@@ -143,11 +146,10 @@ class Upstream:
             refused.status, reasons.get(refused.status, ""), f"the API server refused {what} with {refused.status}"
         )
 
-    def certificate(self, connection: aiohttp.ClientResponse) -> bytes:
-        """The API server's certificate (DER) on the connection of an answer whose body is not read yet."""
-        transport = connection.connection.transport if connection.connection else None
-        peer = transport.get_extra_info("ssl_object") if transport else None
-        return peer.getpeercert(binary_form=True) or b"" if peer else b""
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the API server shows us; None before the first request."""
+        return self._peer.certificate
 
     def _url(self, target: str) -> URL:
         return URL(self._server.url + target, encoded=True)

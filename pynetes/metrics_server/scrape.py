@@ -12,6 +12,7 @@ import aiohttp
 
 from pynetes.component import logs, tasks, tracing
 from pynetes.component.metrics import REGISTRY
+from pynetes.component.peer import Peer
 from pynetes.machinery.meta import Object
 from pynetes.metrics_server import points
 
@@ -53,6 +54,7 @@ class Scraper:
 
     def __init__(self, context: Callable[[], ssl.SSLContext], token: Callable[[], str], *, timeout: float) -> None:
         self._context, self._token, self._timeout = context, token, timeout
+        self._peer: Peer | None = None
         self._session: aiohttp.ClientSession | None = None
         self._close = False
 
@@ -93,7 +95,17 @@ class Scraper:
             seen = tracing.Interaction(
                 23, tracing.now(), "metrics-server", "kubelet", f"GET {PATH}", f"nodes {kubelet.node}", seconds, problem
             )
-            tracing.RECORDER.record(seen, tracing.Identity(subject="bearer token", rule="nodes/metrics get"))
+            tracing.RECORDER.record(seen, self._identity())
+
+    def _identity(self) -> tracing.Identity:
+        server = self._peer.certificate if self._peer else None
+        return tracing.Identity(subject="bearer token", rule="nodes/metrics get", server=server)
+
+    def _dialling(self) -> ssl.SSLContext:
+        context = self._context()
+        if self._peer is None or self._peer.context is not context:
+            self._peer = Peer(context)
+        return context
 
     async def _ask(self, kubelet: Kubelet) -> str:
         assert self._session is not None
@@ -102,7 +114,7 @@ class Scraper:
         if self._close:
             headers["Connection"] = "close"
         url = f"https://{host}:{kubelet.port}{PATH}"
-        async with self._session.get(url, headers=headers, ssl=self._context(), allow_redirects=False) as response:
+        async with self._session.get(url, headers=headers, ssl=self._dialling(), allow_redirects=False) as response:
             body = await response.content.read(LARGEST) if response.status == 200 else b""
             while chunk := await response.content.read(LARGEST) if body else b"":
                 body += chunk

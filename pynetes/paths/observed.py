@@ -39,17 +39,20 @@ class Row:
         return 0.0
 
 
-async def snapshots(folder: Path) -> list[Object]:
-    """What every component in the folder answers; those that are gone are left out."""
+async def snapshots(folder: Path, *, ring: bool = True) -> list[Object]:
+    """What every component in the folder answers; those that are gone are left out. Without ring, counters only.
+
+    Each has the name of its socket as `instance`: kubelets and pods of one kind are told apart by it."""
     sockets = sorted(folder.glob("*.sock"))
-    answers = await asyncio.gather(*(_snapshot(socket) for socket in sockets))
-    return [answer for answer in answers if answer]
+    path = "/snapshot" if ring else "/snapshot?ring=0"
+    answers = await asyncio.gather(*(_snapshot(socket, path) for socket in sockets))
+    return [{**answer, "instance": socket.stem} for socket, answer in zip(sockets, answers, strict=True) if answer]
 
 
-async def _snapshot(socket: Path) -> Object:
+async def _snapshot(socket: Path, path: str) -> Object:
     try:
         async with asyncio.timeout(WITHIN):
-            reader, writer = await _get(socket, "/snapshot")
+            reader, writer = await _get(socket, path)
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             body: Object = orjson.loads(await reader.readexactly(int(length.partition(b":")[2])))
@@ -69,12 +72,12 @@ def rows(documents: Iterable[Object]) -> dict[int, Row]:
     """Add the components' counters up, by path number."""
     added: dict[int, Row] = {}
     documents = list(documents)
-    told = _told_by_dialler(documents)
+    told = told_by_dialler(documents)
     for document in documents:
         for number, counters in document["counters"].items():
             row = added.setdefault(int(number), Row())
             if document["component"] == SERVER and int(number) in told:
-                row.identity = Identity(**counters["identity"])
+                row.identity = Identity.of(counters["identity"])
                 continue
             row.requests += counters["requests"]
             row.errors += counters["errors"]
@@ -82,11 +85,11 @@ def rows(documents: Iterable[Object]) -> dict[int, Row]:
             if counters["last"] >= row.last:
                 row.last = counters["last"]
             if counters["identity"]["subject"] and not row.identity.rule:
-                row.identity = Identity(**counters["identity"])
+                row.identity = Identity.of(counters["identity"])
     return added
 
 
-def _told_by_dialler(documents: Iterable[Object]) -> set[int]:
+def told_by_dialler(documents: Iterable[Object]) -> set[int]:
     """Paths that a component other than the API server counts: the API server sees the same requests once more."""
     return {int(number) for item in documents if item["component"] != SERVER for number in item["counters"]}
 
@@ -94,7 +97,7 @@ def _told_by_dialler(documents: Iterable[Object]) -> set[int]:
 def interactions(documents: Iterable[Object]) -> list[Interaction]:
     """The newest interactions of all components, in the order of time."""
     documents = list(documents)
-    told = _told_by_dialler(documents)
+    told = told_by_dialler(documents)
     found = [
         Interaction(**item)
         for document in documents
@@ -113,14 +116,14 @@ async def follow(folder: Path, shown: Callable[[Interaction], None]) -> None:
 
 async def _follow(socket: Path, shown: Callable[[Interaction], None]) -> None:
     try:
-        async for item in _stream(socket):
+        async for item in stream(socket):
             item.pop("component", None)
             shown(Interaction(**item))
     except (OSError, EOFError):
         return
 
 
-async def _stream(socket: Path) -> AsyncIterator[Object]:
+async def stream(socket: Path) -> AsyncIterator[Object]:
     """Objects of a stream of lines, which the server sends in chunks."""
     reader, writer = await _get(socket, "/stream")
     try:

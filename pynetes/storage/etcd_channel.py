@@ -7,13 +7,12 @@ was sent. A call that broke half-way is never repeated here: whether it was carr
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
+from pynetes.component.peer import Peer, described
 from pynetes.component.tracing import Identity
 from pynetes.rpc.connection import Code, Connection, RpcError, connect
 from pynetes.storage.backend import Unavailable
@@ -51,13 +50,11 @@ class Credentials:
         """Who we are to etcd."""
         if not self.certificate:
             return Identity(rule="no client certificate")
-        leaf = x509.load_pem_x509_certificate(Path(self.certificate).read_bytes())
-        return Identity(
-            subject=leaf.subject.rfc4514_string(),
-            issuer=leaf.issuer.rfc4514_string(),
-            expires=leaf.not_valid_after_utc.isoformat(),
-            rule=f"mTLS, both verified by {self.ca}",
-        )
+        shown = described(Path(self.certificate).read_bytes())
+        if shown is None:
+            raise ValueError(f"{self.certificate} holds no certificate")
+        rule = f"mTLS, both verified by {self.ca}"
+        return Identity(shown.subject, shown.issuer, shown.expires, rule, client=shown)
 
 
 @dataclass(frozen=True)
@@ -162,13 +159,14 @@ class EtcdChannel:
             if usable:  # between two steps of a renewal
                 return
             raise Unavailable(f"etcd's TLS files {self._credentials}: {error}") from error
+        peer = Peer(context) if context else None
         try:
             self._replace(await connect(member.host, member.port, context))
         except RpcError:
             if usable:  # what was renewed is not accepted yet, or etcd is about to be started again
                 return
             raise
-        self._stamp, self.identity = stamp, identity
+        self._stamp, self.identity = stamp, replace(identity, server=peer.certificate if peer else None)
 
     def _replace(self, connection: Connection | None) -> None:
         before, self._open = self._open, connection

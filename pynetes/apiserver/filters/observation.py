@@ -6,6 +6,7 @@ from functools import lru_cache
 from pynetes.apiserver.authn.user import SERVICE_ACCOUNT_PREFIX, User, node_name
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
+from pynetes.component.peer import described
 from pynetes.component.tracing import RECORDER, Identity, Interaction, now
 from pynetes.machinery.errors import StatusError
 
@@ -87,20 +88,26 @@ def _note(request: Request, code: int, error: str, seconds: float, revision: int
             error="" if error in _ORDINARY else error,
             revision=revision if info.verb in _WRITES else 0,
         ),
-        _identity(user.name, request.credential, request.rule) if request.credential else None,
+        _identity(user.name, request.credential, request.rule, request.peer_certificate or b"")
+        if request.credential
+        else None,
     )
 
 
 @lru_cache(maxsize=1024)
-def _identity(subject: str, issuer: str, rule: str) -> Identity:
-    return Identity(subject=subject, issuer=issuer, rule=rule)
+def _identity(subject: str, issuer: str, rule: str, certificate: bytes) -> Identity:
+    client = described(certificate) if certificate else None
+    return Identity(subject, issuer, client.expires if client else "", rule, client=client)
 
 
 def path_of(request: Request, user: User) -> tuple[int, str]:
     """The number of the interaction path a request belongs to, and who is at its other end.
 
-    Controllers have a ServiceAccount each; the agent only tells the manager's from others, it decides nothing else."""
+    Controllers have a ServiceAccount each; the agent only tells the manager's and the dashboard's from others, it
+    decides nothing else."""
     verb = request.info.verb
+    if request.headers.get("user-agent", "").startswith("pynetes-dashboard/"):
+        return 2, user.name
     found = _COMPONENTS.get(user.name)
     if found is not None:
         watching, other, name = found
