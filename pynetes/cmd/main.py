@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def usage() -> str:
     """What --help prints."""
     lines = ["Kubernetes in Python: the whole system, wire-compatible.", "", "A cluster on this machine:"]
-    lines += [f"  pynetes {name:<20}{text}" for name, (_, text) in CLUSTER.items()]
+    lines += [f"  pynetes {name:<26}{text}" for name, (_, text) in CLUSTER.items()]
     lines += ["", "One component alone:"]
-    lines += [f"  pynetes {name:<20}{text}" for name, (_, text) in COMPONENTS.items()]
+    lines += [f"  pynetes {name:<26}{text}" for name, (_, text) in COMPONENTS.items()]
     return "\n".join([*lines, "", "Each has --help. Start with `pynetes up`."])
 
 

@@ -59,6 +59,5 @@ async def _serving(options: Config, checks: Checks, client: Client, scheduler: S
 def _context(options: Config) -> ssl.SSLContext:
     if not options.tls_cert_file:
         return guard.self_signed_context(("localhost",), options.client_ca_file)
-    authorities = Path(options.client_ca_file) if options.client_ca_file else None
-    files = Path(options.tls_cert_file), Path(options.tls_private_key_file)
-    return tls.server_context(*files, client_ca=authorities)
+    authorities = [Path(options.client_ca_file)] if options.client_ca_file else []
+    return tls.server_context(Path(options.tls_cert_file), Path(options.tls_private_key_file), client_cas=authorities)
