@@ -3,6 +3,9 @@
     pre_enqueue   may keep a pod out of the queue altogether
     filter_nodes  rejects nodes, all in one vector operation
     score_nodes   prefers some of those left, 0 to 100 each
+    reserve, unreserve   keep what a placed pod will need, and give it back when it is not bound after all
+    pre_bind      does what has to be done before the pod is bound; may take long, and may fail
+    follow        names what else of the cluster it has to know
     wakes_on, hint   say which events may make a pod schedulable that this plugin rejected
 
 Order and weights are the visible list in plugins/__init__.py.
@@ -15,6 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pynetes.client.informer import InformerFactory
+from pynetes.client.rest import Client
 from pynetes.machinery.meta import Object
 from pynetes.scheduler.columns import Mask, NodeColumns
 from pynetes.scheduler.pods import PodInfo
@@ -61,6 +66,18 @@ class Plugin:
 
     def score_nodes(self, pod: PodInfo, nodes: NodeColumns, rows: NDArray[np.int64]) -> Scores | None:
         """How well each of these rows suits, 0 to 100; None if all are alike."""
+
+    def follow(self, informers: InformerFactory) -> None:
+        """Follow what the plugin has to know besides nodes and pods."""
+
+    def reserve(self, pod: PodInfo, node: Object) -> None:
+        """The pod will go to this node. Must not fail."""
+
+    def unreserve(self, pod: PodInfo) -> None:
+        """The pod has been bound, or will not be: nothing is kept for it any more. Must not fail."""
+
+    async def pre_bind(self, pod: PodInfo, client: Client) -> None:
+        """Do what has to come before the binding. An exception means that the pod is not bound."""
 
     def hint(self, pod: PodInfo, event: Event, new: Object, old: Object | None) -> bool:
         """Whether an event of wakes_on may let the pod through; ask only what is cheap to know."""

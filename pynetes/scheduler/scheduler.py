@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pynetes.apis.core import namespaces, nodes, pods
 from pynetes.apis.policy import poddisruptionbudgets
 from pynetes.client.events import Recorder
-from pynetes.client.informer import Informer, InformerFactory
+from pynetes.client.informer import Handler, Informer, InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
@@ -27,6 +27,7 @@ from pynetes.scheduler.framework import Event, Fit, Plugin
 from pynetes.scheduler.pods import PodInfo, is_terminal
 from pynetes.scheduler.preemption import Nomination
 from pynetes.scheduler.queue import Queue, Queued
+from pynetes.scheduler.volumes import NotBound
 
 NAME = "default-scheduler"
 #: Seconds between looks at pods that have waited long.
@@ -67,9 +68,14 @@ class Scheduler:
             )
             self._budgets = self._informers.informer(poddisruptionbudgets.RESOURCE)
             known_namespaces = self._informers.informer(namespaces.RESOURCE)
+            for plugin in self._plugins:
+                plugin.follow(self._informers)
+            followed = [self._informers.informer(resource) for resource in plugins.FOLLOWED]
             await self._informers.wait_synced()
             known_namespaces.handle(self._namespace_changed)
             known_nodes.handle(self._node_changed)
+            for informer in followed:
+                informer.handle(self._waker(informer.resource.plural))
             known_pods.handle(self._pod_changed)
             group.start(self._flush(), name="flush")
             while True:
@@ -115,6 +121,12 @@ class Scheduler:
         else:
             self.queue.remove(key)
 
+    def _waker(self, plural: str) -> Handler:
+        def changed(new: Object, old: Object | None, gone: bool) -> None:
+            self.queue.happened(Event(plural, "delete" if gone else "update" if old else "add"), new, old)
+
+        return changed
+
     async def _flush(self) -> None:
         while True:
             await self._clock.sleep(FLUSH_PERIOD)
@@ -138,6 +150,7 @@ class Scheduler:
         if node:
             self.cache.withdraw(entry.info.key)
             self.cache.assume(entry.info, node)
+            self._reserve(entry.info, node)
             metrics.ALGORITHM.observe(self._clock.monotonic() - started)
             group.start(self._bind(entry, node, started), name="bind")
         else:
@@ -154,6 +167,11 @@ class Scheduler:
         metrics.ATTEMPTS.inc(result, self._name)
         metrics.ATTEMPT_SECONDS.observe(self._clock.monotonic() - started, result, self._name)
 
+    def _reserve(self, info: PodInfo, node: str) -> None:
+        chosen = self.cache.nodes.node(self.cache.nodes.rows[node])
+        for plugin in self._plugins:
+            plugin.reserve(info, chosen)
+
     async def _bind(self, entry: Queued, node: str, started: float) -> None:
         info = entry.info
         binding = {
@@ -163,11 +181,16 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         try:
+            for plugin in self._plugins:
+                await plugin.pre_bind(info, self._client)
             await self._client.create(pods.RESOURCE, binding, subresource="binding", key=info.key)
-        except (StatusError, Unreachable) as error:
+        except (StatusError, Unreachable, NotBound) as error:
             self._attempted("error", started)
             await self._not_bound(entry, node, error)
             return
+        finally:
+            for plugin in self._plugins:
+                plugin.unreserve(info)
         self.queue.remove(info.key)
         self._attempted("scheduled", started)
         metrics.POD_ATTEMPTS.observe(entry.attempts)
@@ -176,7 +199,7 @@ class Scheduler:
         message = f"Successfully assigned {info.key} to {node}"
         self._recorder.event(info.pod, "Normal", "Scheduled", message, source=self._name, action="Binding")
 
-    async def _not_bound(self, entry: Queued, node: str, error: StatusError | Unreachable) -> None:
+    async def _not_bound(self, entry: Queued, node: str, error: StatusError | Unreachable | NotBound) -> None:
         self.cache.forget(entry.info)
         if isinstance(error, StatusError) and error.reason == "NotFound":
             self.queue.remove(entry.info.key)

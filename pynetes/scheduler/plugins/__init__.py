@@ -9,14 +9,23 @@ from pynetes.scheduler.plugins import (
     node_ports,
     node_resources,
     node_unschedulable,
+    node_volume_limits,
     pod_topology_spread,
     scheduling_gates,
     taint_toleration,
+    volume_binding,
+    volume_restrictions,
+    volume_zone,
 )
+from pynetes.scheduler.volumes import RESOURCES, Volumes
+
+#: What plugins follow besides nodes and pods, whose events wake pods too.
+FOLLOWED = RESOURCES
 
 
 def default() -> tuple[Plugin, ...]:
     """Upstream's default profile, as far as it is here; the cheap and the decisive come first."""
+    volumes = Volumes()
     return (
         scheduling_gates.SchedulingGates(),
         node_unschedulable.NodeUnschedulable(),
@@ -25,6 +34,10 @@ def default() -> tuple[Plugin, ...]:
         node_affinity.NodeAffinity(),
         node_ports.NodePorts(),
         node_resources.NodeResourcesFit(),
+        volume_restrictions.VolumeRestrictions(volumes),
+        node_volume_limits.NodeVolumeLimits(volumes),
+        volume_binding.VolumeBinding(volumes),
+        volume_zone.VolumeZone(volumes),
         pod_topology_spread.PodTopologySpread(),
         inter_pod_affinity.InterPodAffinity(),
         node_resources.NodeResourcesBalancedAllocation(),
