@@ -1,7 +1,10 @@
 """IPAddress: an address that is taken, named by itself."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from ipaddress import ip_address
 
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -12,6 +15,32 @@ def _parent(obj: Object, _: datetime) -> str:
     return "/".join(part for part in (resource, found.get("namespace", ""), found.get("name", "")) if part)
 
 
+def name_problem(name: str) -> str | None:
+    """The name is the address, in the one way in which it is written."""
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return f"ParseAddr({field.quote(name)}): unable to parse IP"
+    return None if str(address) == name else "must be a canonical format IP address"
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """It belongs to somebody, for good."""
+    ref, path = (new.get("spec") or {}).get("parentRef"), "spec.parentRef"
+    if ref is None:
+        yield field.required(path)
+    else:
+        if group := ref.get("group"):
+            yield from validation.checked(group, f"{path}.group", names.dns_subdomain)
+        for name in ("resource", "name", "namespace"):
+            if value := ref.get(name):
+                yield from validation.checked(value, f"{path}.{name}", names.path_segment)
+            elif name != "namespace":
+                yield field.required(f"{path}.{name}")
+    if old is not None and ref != old["spec"].get("parentRef"):
+        yield field.invalid(path, ref, "field is immutable")
+
+
 RESOURCE = Resource(
     group="networking.k8s.io",
     versions=("v1",),
@@ -20,5 +49,7 @@ RESOURCE = Resource(
     short_names=("ip",),
     namespaced=False,
     generation=False,
+    name_rule=name_problem,
+    validate=validate,
     columns=(Column("ParentRef", _parent), Column("Age", ".metadata.creationTimestamp", declared=False)),
 )

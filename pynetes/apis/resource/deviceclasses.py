@@ -1,5 +1,6 @@
 """DeviceClass: a named set of devices to request from."""
 
+from pynetes.apis.resource import _validation
 from pynetes.machinery.resource import Column, Resource
 
 RESOURCE = Resource(
@@ -8,5 +9,6 @@ RESOURCE = Resource(
     kind="DeviceClass",
     plural="deviceclasses",
     namespaced=False,
+    validate=_validation.device_class,
     columns=(Column.AGE,),
 )

@@ -1,9 +1,11 @@
 """ResourceClaim: a request for devices."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.resource import _requests
+from pynetes.apis.resource import _requests, _validation
+from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -27,6 +29,12 @@ def _state(obj: Object, _: datetime) -> str:
     return ",".join(states) if status.get("allocation") or states else "pending"
 
 
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """The spec, once: it never changes."""
+    if old is None:
+        yield from _validation.claim_spec(new.get("spec") or {}, "spec")
+
+
 RESOURCE = Resource(
     group="resource.k8s.io",
     versions=("v1",),
@@ -35,6 +43,7 @@ RESOURCE = Resource(
     subresources=("status",),
     generation=False,
     default=default,
+    validate=validate,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
     immutable=("spec",),

@@ -1,5 +1,6 @@
 """ResourceSlice: devices that a driver offers."""
 
+from pynetes.apis.resource import _validation
 from pynetes.machinery import cells
 from pynetes.machinery.resource import Column, Resource
 
@@ -9,6 +10,7 @@ RESOURCE = Resource(
     kind="ResourceSlice",
     plural="resourceslices",
     namespaced=False,
+    validate=_validation.resource_slice,
     fields={"spec.nodeName": ".spec.nodeName", "spec.driver": ".spec.driver"},
     columns=(
         Column("Node", cells.path(".spec.nodeName", "<none>")),
