@@ -30,6 +30,7 @@ COMPONENTS = {
     "dns": ("dns", "the cluster's DNS server"),
     "cloud-controller-manager": ("cloud_controller_manager", "what needs a cloud: nodes, load balancers, routes"),
     "local-cloud": ("local_cloud", "a cloud for one machine, which `up --cloud local` uses"),
+    "device-plugin": ("device_plugin", "hand out device files of a node to containers"),
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
     "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),

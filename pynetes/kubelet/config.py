@@ -64,6 +64,18 @@ class Config:
     sync_frequency: float = option(
         "--sync-frequency", 60.0, "Seconds after which a pod is looked at again although nothing happened."
     )
+    cpu_manager_policy: str = option(
+        "--cpu-manager-policy", "none", "none, or static: containers that ask for whole CPUs have them for themselves."
+    )
+    reserved_cpus: str = option(
+        "--reserved-cpus", "", "CPUs kept for the system, as 0-1,4; else counted from reserves."
+    )
+    kube_reserved: tuple[str, ...] = option(
+        "--kube-reserved", (), "What Kubernetes itself needs: cpu=200m,memory=500Mi,ephemeral-storage=1Gi,pid=1000."
+    )
+    system_reserved: tuple[str, ...] = option(
+        "--system-reserved", (), "What the rest of the system needs, written as --kube-reserved."
+    )
     csi_timeout: float = option("--csi-timeout", 120.0, "Seconds that a CSI driver may take to answer a call.")
     paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
     v: int = option("-v", 0, "Verbosity of the log, 0 to 10.")

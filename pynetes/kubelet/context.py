@@ -10,8 +10,10 @@ from pynetes.component.clock import Clock
 from pynetes.kubelet import hosts, podspec
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm.cgroups import Cgroups
+from pynetes.kubelet.cm.cpus import Cpus
 from pynetes.kubelet.cri.pleg import Pleg
 from pynetes.kubelet.cri.runtime import Runtime
+from pynetes.kubelet.devices.manager import Devices
 from pynetes.kubelet.downward import NodeFacts
 from pynetes.kubelet.images import Images
 from pynetes.kubelet.probes.prober import Prober
@@ -44,6 +46,8 @@ class Context:
     tokens: Tokens
     references: References
     cgroups: Cgroups
+    devices: Devices
+    cpus: Cpus
     prober: Prober
     statuses: StatusManager
     events: Events
@@ -59,6 +63,7 @@ class Context:
     #: What the runtime can do: make mounts below a read-only one read-only, mount images.
     recursive: bool = False
     image_volumes: bool = False
+    cdi: bool = False
 
     def facts(self, pod_ips: Sequence[str] = ()) -> NodeFacts:
         """What the downward API shows of this node."""

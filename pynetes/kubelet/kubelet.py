@@ -17,15 +17,18 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans, storage
+from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans, podresources, storage
 from pynetes.kubelet.backoff import Backoff
+from pynetes.kubelet.cm import cpus, reserves
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.pleg import Pleg
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
+from pynetes.kubelet.devices.manager import Devices, Inadmissible
 from pynetes.kubelet.images import Images
-from pynetes.kubelet.plugins.registry import Plugins
+from pynetes.kubelet.plugins.registry import Handler, Plugins
+from pynetes.kubelet.podresources import PodResources
 from pynetes.kubelet.probes.prober import Prober
 from pynetes.kubelet.references import References
 from pynetes.kubelet.server import app
@@ -35,6 +38,7 @@ from pynetes.kubelet.worker import Stage, Worker
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
+from pynetes.rpc.cri import runtime_v1_pb2 as cri
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,12 @@ class Kubelet:
         self._cgroups = cgroups or Cgroups(config.cgroup_root)
         self.clock = clock or SystemClock()
         self.name = config.hostname_override or socket.gethostname().lower()
+        self._cpus = cpus.Cpus.make(
+            config.cpu_manager_policy,
+            Path(config.root_dir) / cpus.STATE,
+            reserved_cpus=config.reserved_cpus,
+            reserved_milli=reserves.total(config).get("cpu", 0),
+        )
         self.workers: dict[str, Worker] = {}
         #: Set once every pod bound to the node, and everything that runs, is known.
         self.started = asyncio.Event()
@@ -101,7 +111,7 @@ class Kubelet:
         await ctx.pleg.relist()
         self.node = await node.register(client, facts, self.clock)
         group.start(node.heartbeat(client, self.name, self.node["metadata"]["uid"], self.clock), name="lease")
-        await self._start_storage(group)
+        await self._start_plugins(group)
         async with self._serve(ctx) as port:
             self.facts = facts = replace(facts, port=port)
             self._services = Informer(client, services.RESOURCE, clock=self.clock)
@@ -117,12 +127,15 @@ class Kubelet:
             await bound.wait_synced()
             group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
             group.start(garbage.rotate_logs(ctx), name="logs")
+            ctx.devices.keep_only(set(self.workers))
             await orphans.stop_all(ctx, self.workers, group)
+            lister = PodResources(self._active, ctx.devices.pool, ctx.cpus, lambda pod, container: [])
+            group.start(podresources.serve(Path(self.config.root_dir) / "pod-resources" / "kubelet.sock", lister))
             self.started.set()
             await tasks.forever()
 
-    async def _start_storage(self, group: tasks.Group) -> None:
-        """Learn what is mounted, then let drivers register: before the first pod is looked at."""
+    async def _start_plugins(self, group: tasks.Group) -> None:
+        """Learn what is mounted and given away, then let plugins register: before the first pod is looked at."""
         storage, root = self.storage, Path(self.config.root_dir)
         group.start(storage.csi_drivers.run(), name="csidrivers")
         await storage.csi_drivers.wait_synced()
@@ -130,7 +143,11 @@ class Kubelet:
         kept = await asyncio.to_thread(storage.volumes.csi.reconstruct)
         if kept:
             log.info(logs.fact("volumes of drivers found mounted", volumes=kept))
-        plugins = Plugins(root / "plugins_registry", {"CSIPlugin": storage.drivers}, self.clock)
+        devices = self.ctx.devices
+        devices.restore()
+        group.start(devices.serve(), name="device plugins")
+        handlers: dict[str, Handler] = {"CSIPlugin": storage.drivers, "DevicePlugin": devices}
+        plugins = Plugins(root / "plugins_registry", handlers, self.clock)
         (root / "plugins").mkdir(parents=True, exist_ok=True)
         group.start(plugins.run(), name="plugins")
 
@@ -196,6 +213,8 @@ class Kubelet:
             tokens=tokens,
             references=references,
             cgroups=self._cgroups,
+            cpus=self._cpus,
+            devices=Devices(root / "device-plugins", group, self._status_due.set),
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),
             statuses=StatusManager(client, clock, group, self._object_gone),
             events=events,
@@ -260,7 +279,7 @@ class Kubelet:
             return
         others = [other.pod for uid, other in self.workers.items() if uid != worker.uid and _active(other)]
         try:
-            refusal = admission.admit(pod, others, self.node, node.allocatable(self.facts))
+            refusal = admission.admit(pod, others, self.node, self._allocatable())
         except (LookupError, ValueError, TypeError) as error:
             # A pod that cannot even be judged must not stop the others.
             refusal = admission.Refusal("UnexpectedAdmissionError", f"pod cannot be judged: {error!r}")
@@ -268,8 +287,37 @@ class Kubelet:
             self.ctx.events.event(pod, "Warning", refusal.reason, refusal.message)
             worker.fail(refusal.reason, f"Pod was rejected: {refusal.message}")
 
+    async def _allocate(self, worker: Worker) -> None:
+        """Give a new pod its devices; it fails where there are none."""
+        pod = worker.pod
+        if worker.failed or pod["metadata"].get("deletionTimestamp") or self.ctx.pleg.get(worker.uid).sandbox:
+            return
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return
+        try:
+            if self.ctx.cpus.allocate(pod):
+                await self._repin()
+            await self.ctx.devices.allocate(pod)
+        except (Inadmissible, cpus.Unavailable) as failure:
+            self.ctx.events.event(pod, "Warning", "UnexpectedAdmissionError", str(failure))
+            worker.fail("UnexpectedAdmissionError", f"Pod was rejected: {failure}")
+
+    async def _repin(self) -> None:
+        """Confine what runs without processors of its own to those that are left."""
+        for uid, runtime in self.ctx.pleg.pods.items():
+            for one in runtime.running:
+                if not self.ctx.cpus.of_container(uid, one.name):
+                    wanted = cri.LinuxContainerResources(cpuset_cpus=self.ctx.cpus.cpuset(uid, one.name))
+                    try:
+                        await self.ctx.runtime.update_container(one.id, wanted)
+                    except RuntimeFailure as failure:
+                        log.warning(logs.fact("container not confined", container=one.name, error=failure))
+
     async def _work(self, worker: Worker) -> None:
+        await self._allocate(worker)
         await worker.run()
+        if self.ctx.cpus.release(worker.uid):
+            await self._repin()
         if self.workers.get(worker.uid) is worker:
             del self.workers[worker.uid]
             RUNNING.set(len(self.workers))
@@ -287,7 +335,8 @@ class Kubelet:
                 images = await self._images(ctx)
                 trouble = await self._trouble(ctx)
                 in_use = sorted(self.storage.in_use.wanted)
-                fresh = node.status(facts, images, trouble, old, time.rfc3339(self.clock.now()), in_use=in_use)
+                now = time.rfc3339(self.clock.now())
+                fresh = node.status(facts, images, trouble, old, now, in_use=in_use, extended=self._extended())
                 due = self.clock.monotonic() - at >= self.config.node_status_report_frequency
                 if due or node.differs(written, fresh):
                     patch = {"status": fresh}
@@ -303,6 +352,21 @@ class Kubelet:
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in written.get("conditions") or ())
             pause = self.config.node_status_update_frequency if ready else 0.2
             await tasks.first(self._status_due.wait(), self.clock.sleep(pause))
+
+    def _extended(self) -> node.Extended:
+        pool = self.ctx.devices.pool
+        capacity, free = pool.capacity(), pool.allocatable()
+        return node.Extended({k: str(v) for k, v in capacity.items()}, {k: str(v) for k, v in free.items()})
+
+    def _allocatable(self) -> dict[str, str]:
+        """What pods may take: the machine's, extended resources that others have told, and those of devices."""
+        told = (self.node.get("status") or {}).get("allocatable") or {}
+        others = {name: amount for name, amount in told.items() if "/" in name}
+        return {**others, **self._extended().allocatable, **node.allocatable(self.facts)}
+
+    def _active(self) -> list[Object]:
+        """The pods that run here, or are about to."""
+        return [worker.pod for worker in self.workers.values() if _active(worker)]
 
     async def _images(self, ctx: Context) -> list[Object]:
         try:

@@ -7,7 +7,7 @@ neither a slow runtime nor a full queue can make the node look dead.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynetes import GIT_VERSION
 from pynetes.apis.coordination import leases
@@ -48,6 +48,13 @@ class Facts:
     labels: dict[str, str]
     taints: Sequence[Object]
     provider_id: str = ""
+
+
+class Extended(NamedTuple):
+    """Amounts of the resources of device plugins, as quantities."""
+
+    capacity: dict[str, str]
+    allocatable: dict[str, str]
 
 
 def initial(facts: Facts) -> Object:
@@ -98,7 +105,14 @@ def allocatable(facts: Facts) -> Object:
 
 
 def status(
-    facts: Facts, images: Sequence[Object], trouble: str, old: Object, now: str, *, in_use: Sequence[str] = ()
+    facts: Facts,
+    images: Sequence[Object],
+    trouble: str,
+    old: Object,
+    now: str,
+    *,
+    in_use: Sequence[str] = (),
+    extended: Extended | None = None,
 ) -> Object:
     """The status; trouble says why the node is not ready, "" when it is. Extended resources of others are kept."""
     kept = {name: amount for name, amount in (old.get("capacity") or {}).items() if "/" in name}
@@ -111,8 +125,8 @@ def status(
     )
     wanted = [(kind, "False", reason, message) for kind, reason, message in PRESSURES] + [ready]
     return {
-        "capacity": {**kept, **capacity(facts)},
-        "allocatable": {**kept_free, **allocatable(facts)},
+        "capacity": {**kept, **(extended.capacity if extended else {}), **capacity(facts)},
+        "allocatable": {**kept_free, **(extended.allocatable if extended else {}), **allocatable(facts)},
         "addresses": [{"type": "InternalIP", "address": ip} for ip in facts.ips]
         + [{"type": "Hostname", "address": facts.name}],
         "conditions": conditions(wanted, old.get("conditions") or [], now),

@@ -6,6 +6,7 @@ from pathlib import Path
 from pynetes.kubelet import env, hosts, logs, podspec, security
 from pynetes.kubelet.cm import resources
 from pynetes.kubelet.cri import state
+from pynetes.kubelet.devices.manager import ForContainer
 from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 
@@ -71,13 +72,16 @@ def container(
     environment: Mapping[str, str],
     mounts: Sequence[pb.Mount],
     devices: Sequence[pb.Device] = (),
+    extras: ForContainer | None = None,
     memory_capacity: int,
+    cpuset: str = "",
     target: str = "",
 ) -> pb.ContainerConfig:
     """A container of a pod."""
     command = [env.expand(word, environment) for word in spec.get("command") or ()]
     args = [env.expand(word, environment) for word in spec.get("args") or ()]
     name = spec["name"]
+    extras = extras or ForContainer()
     return pb.ContainerConfig(
         metadata=pb.ContainerMetadata(name=name, attempt=attempt),
         image=pb.ImageSpec(image=image.id, user_specified_image=spec.get("image", "")),
@@ -85,10 +89,12 @@ def container(
         args=args,
         working_dir=spec.get("workingDir", ""),
         envs=[pb.KeyValue(key=key, value=value.encode(errors="surrogateescape")) for key, value in environment.items()],
-        mounts=list(mounts),
-        devices=list(devices),
+        mounts=[*mounts, *extras.mounts],
+        devices=[*devices, *extras.devices],
+        CDI_devices=[pb.CDIDevice(name=one) for one in extras.cdi],
         labels={**_labels(pod), state.CONTAINER_NAME: name},
         annotations={
+            **extras.annotations,
             state.CONTAINER_HASH: podspec.container_hash(spec),
             state.RESTART_COUNT: str(attempt),
             state.MESSAGE_PATH: spec.get("terminationMessagePath") or MESSAGE_PATH,
@@ -100,7 +106,7 @@ def container(
         stdin_once=bool(spec.get("stdinOnce")),
         tty=bool(spec.get("tty")),
         linux=pb.LinuxContainerConfig(
-            resources=resources.of_container(pod, spec, memory_capacity),
+            resources=resources.of_container(pod, spec, memory_capacity, cpuset=cpuset),
             security_context=security.of_container(pod, spec, image, target=target),
         ),
     )

@@ -6,6 +6,8 @@ from pynetes.kubelet import env, handlers, hosts, logs, podspec, specs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
+from pynetes.kubelet.devices import cdi
+from pynetes.kubelet.devices.endpoint import PluginFailure
 from pynetes.kubelet.images import ImageFailure
 from pynetes.kubelet.volumes import container as container_volumes
 from pynetes.kubelet.volumes.sources import Inputs
@@ -153,7 +155,11 @@ async def _config(
     of: pb.PodSandboxConfig,
 ) -> pb.ContainerConfig:
     try:
-        environment = await _environment(ctx, pod, spec, runtime)
+        extras = await ctx.devices.for_container(pod, spec)
+        if extras.cdi and not ctx.cdi:
+            extras.take(cdi.resolve(extras.cdi))
+        # The pod's own variables come before those of its devices.
+        environment = {**extras.environment, **await _environment(ctx, pod, spec, runtime)}
         mounts = container_volumes.mounts(
             ctx.volumes,
             pod,
@@ -172,10 +178,12 @@ async def _config(
             environment=environment,
             mounts=mounts,
             devices=container_volumes.devices(ctx.volumes, pod, spec),
+            extras=extras,
+            cpuset=ctx.cpus.cpuset(pod["metadata"]["uid"], spec["name"]),
             memory_capacity=ctx.memory,
             target=aimed.id if aimed else "",
         )
-    except (env.BadConfig, ValueError, OSError) as error:
+    except (env.BadConfig, PluginFailure, cdi.Unresolved, ValueError, OSError) as error:
         ctx.container_event(pod, spec["name"], "Warning", "Failed", f"Error: {error}")
         raise StartFailure("CreateContainerConfigError", str(error)) from error
 

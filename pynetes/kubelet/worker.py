@@ -321,6 +321,7 @@ class Worker:
         await ctx.volumes.unmount(self.uid)
         await asyncio.to_thread(ctx.cgroups.remove, self.uid)
         ctx.references.release(self.uid)
+        ctx.devices.release(self.uid)
         ctx.tokens.forget(self.uid)
         ctx.crashes.forget(f"{self.uid}/")
         return self._move(Signal.CLEANED)

@@ -39,8 +39,10 @@ def whole(amounts: Object, name: str) -> int:
     return quantity.parse(amounts[name]).value() if name in amounts else 0
 
 
-def of_container(pod: Object, container: Object, memory_capacity: int) -> pb.LinuxContainerResources:
-    """A container's resources as CRI takes them."""
+def of_container(
+    pod: Object, container: Object, memory_capacity: int, *, cpuset: str = ""
+) -> pb.LinuxContainerResources:
+    """A container's resources as CRI takes them; cpuset names the processors it may run on, "" for all."""
     resources = container.get("resources") or {}
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     asked = milli(requests, "cpu") if "cpu" in requests else milli(limits, "cpu")
@@ -51,6 +53,7 @@ def of_container(pod: Object, container: Object, memory_capacity: int) -> pb.Lin
         cpu_quota=quota(limit),
         memory_limit_in_bytes=whole(limits, "memory"),
         oom_score_adj=oom_score(pod, container, memory_capacity),
+        cpuset_cpus=cpuset,
     )
 
 

@@ -143,6 +143,11 @@ class Runtime:
         """Remove a container that does not run; an absent one is no error."""
         await self._tolerant(self._runtime.RemoveContainer, pb.RemoveContainerRequest(container_id=container_id))
 
+    async def update_container(self, container_id: str, resources: pb.LinuxContainerResources) -> None:
+        """Change a running container's resources; fields that are 0 stay as they are."""
+        request = pb.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await self._call(self._runtime.UpdateContainerResources, request)
+
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout: int) -> tuple[int, bytes]:
         """Run a command: exit code and output (stdout, then stderr). RuntimeFailure DEADLINE_EXCEEDED on a timeout."""
         request = pb.ExecSyncRequest(container_id=container_id, cmd=list(command), timeout=timeout)

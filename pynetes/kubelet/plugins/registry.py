@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pynetes.component import logs
+from pynetes.component import inotify, logs
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.tasks import Group
-from pynetes.kubelet.plugins import watcher
 from pynetes.rpc import channel
 from pynetes.rpc.pluginregistration import api_pb2 as pb
 from pynetes.rpc.pluginregistration import api_pb2_grpc as stubs
@@ -66,7 +65,7 @@ class Plugins:
     async def run(self) -> None:
         """Follow the folder until cancelled."""
         async with Group() as group:
-            async for change in watcher.changes(self._folder):
+            async for change in inotify.changes(self._folder):
                 path = self._folder / change.name
                 await self._forget(path)
                 if change.present and _is_socket(path):

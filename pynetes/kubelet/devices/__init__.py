@@ -1,0 +1,1 @@
+"""Devices of device plugins: what there is, who has it, and what a container needs to use it."""

@@ -1,0 +1,1 @@
+"""Device plugins over gRPC, v1beta1."""

@@ -1,0 +1,1 @@
+"""Drivers of dynamic resource allocation over gRPC."""
