@@ -37,6 +37,7 @@ from pynetes.apiserver.filters.impersonation import Impersonate
 from pynetes.apiserver.filters.inflight import InFlight
 from pynetes.apiserver.filters.timeout import Timeout
 from pynetes.apiserver.flowcontrol.dangling import Dangling
+from pynetes.apiserver.nonresource import Exposition, own_metrics
 from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.openapi import OpenAPI
 from pynetes.apiserver.served import Served
@@ -51,7 +52,7 @@ from pynetes.storage.cache import Cacher
 class APIServer(Server):
     """The server and what it stands on."""
 
-    def __init__(self, config: Config, backend: Backend, clock: Clock) -> None:
+    def __init__(self, config: Config, backend: Backend, clock: Clock, exposition: Exposition) -> None:
         served = Served(apis.load())
         cacher = Cacher(backend, clock, [resource for resource in served if resource.stored])
         stored = Stored(backend, cacher)
@@ -90,7 +91,7 @@ class APIServer(Server):
         self.dangling = Dangling(stored, clock)
         address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
         discovery = Discovery(served, address, self.aggregator)
-        others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication)
+        others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication, exposition)
         self.audit = audit_of(config, clock)
         filters = chain.order(
             Authenticate(authentication),
@@ -111,9 +112,11 @@ class APIServer(Server):
             await asyncio.get_running_loop().create_future()
 
 
-def build(config: Config, backend: Backend, clock: Clock | None = None) -> APIServer:
+def build(
+    config: Config, backend: Backend, clock: Clock | None = None, *, exposition: Exposition = own_metrics
+) -> APIServer:
     """Put one together. Raises OSError or ValueError for a file or value that is wrong."""
-    return APIServer(config, backend, clock or SystemClock())
+    return APIServer(config, backend, clock or SystemClock(), exposition)
 
 
 @asynccontextmanager
@@ -131,7 +134,7 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             tasks.append(group.create_task(compact_regularly(server.api.backend, server.clock, interval)))
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
-                await server.listen(group, host=host, port=port, tls=tls)
+                await server.listen(group, host=host, port=port, tls=tls, shared=server.config.workers > 1)
             await server.bootstrap.run(server.port)
             server.cacher.settle()
             tasks.append(group.create_task(server.bootstrap.follow_authorities()))

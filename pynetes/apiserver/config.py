@@ -12,6 +12,9 @@ class Config:
     # Serving
     bind_address: str = option("--bind-address", "0.0.0.0", "The IP address to listen on; :: for all of both families.")
     secure_port: int = option("--secure-port", 6443, "The TCP port that serves HTTPS; 0 takes a free one.")
+    workers: int = option(
+        "--workers", 1, "Processes that share the port, each on a processor; more than one needs --etcd-servers."
+    )
     advertise_address: str = option(
         "--advertise-address",
         "",

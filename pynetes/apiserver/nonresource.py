@@ -1,6 +1,7 @@
 """Everything that is no resource: discovery, health, version, metrics, OpenAPI, token issuer discovery."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from pynetes.apiserver.authn.service_account import discovery as issuer_discovery
 from pynetes.apiserver.authn.service_account import jwks
@@ -15,6 +16,8 @@ from pynetes.component import metrics, processmetrics  # noqa: F401 (the second 
 from pynetes.component.health import Checks
 
 HEALTH = ("healthz", "livez", "readyz")
+#: Writes the metrics out: this process's, or those of all that share its port.
+Exposition: TypeAlias = Callable[[], Awaitable[str]]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
 
@@ -25,6 +28,7 @@ def build(
     discovery: Discovery,
     openapi: OpenAPI,
     authentication: Authentication,
+    exposition: Exposition,
 ) -> Handler:
     """One handler over all of these paths."""
 
@@ -40,7 +44,6 @@ def build(
 
     exact: dict[str, Callable[[Request], Response]] = {
         "/version": lambda request: json_response(version()),
-        "/metrics": lambda request: Response(200, metrics.REGISTRY.text().encode(), METRICS_TYPE),
         "/metrics/slis": lambda request: Response(200, b"", METRICS_TYPE),
         "/.well-known/openid-configuration": issuer,
         "/openid/v1/jwks": keys,
@@ -51,13 +54,15 @@ def build(
         path = request.path.rstrip("/") or "/"
         root = path.split("/", 2)[1]
         if request.method not in ("GET", "HEAD"):
-            if path in exact or root in ("api", "apis"):
+            if path in exact or root in ("api", "apis", "metrics"):
                 raise not_allowed()
             return not_found()
         if root in HEALTH:
             return _health(checks, request, root, path)
         if found := exact.get(path):
             return found(request)
+        if path == "/metrics":
+            return Response(200, (await exposition()).encode(), METRICS_TYPE)
         if root == "openapi":
             return openapi.answer(request) or not_found()
         if root in ("api", "apis"):
@@ -65,6 +70,11 @@ def build(
         return not_found()
 
     return handle
+
+
+async def own_metrics() -> str:
+    """This process's metrics."""
+    return metrics.REGISTRY.text()
 
 
 def paths(served: Served) -> list[str]:

@@ -59,8 +59,12 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._date = (0.0, b"")
 
-    async def listen(self, group: asyncio.TaskGroup, *, host: str, port: int, tls: TLS | None = None) -> None:
-        """Begin to serve; connections are tasks of `group`. Raises OSError when the address is taken."""
+    async def listen(
+        self, group: asyncio.TaskGroup, *, host: str, port: int, tls: TLS | None = None, shared: bool = False
+    ) -> None:
+        """Begin to serve; connections are tasks of `group`. Raises OSError when the address is taken.
+
+        shared lets other processes listen at the same address, each getting a part of the connections."""
         self._group = group
         loop = asyncio.get_running_loop()
 
@@ -75,6 +79,7 @@ class Server:
             ssl=tls.context() if tls else None,
             ssl_handshake_timeout=HANDSHAKE if tls else None,
             backlog=1024,
+            reuse_port=shared or None,
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 

@@ -9,15 +9,19 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from pynetes.apiserver import app
+from pynetes.apiserver import app, workers
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.nonresource import own_metrics
 from pynetes.apiserver.server import TLS, NamedCertificate
 from pynetes.apiserver.serving import serving_certificate, with_token_key
+from pynetes.apiserver.workers import Worker
 from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.component import config, logs, tasks
 from pynetes.component.clock import SystemClock
+from pynetes.component.metrics import REGISTRY
 from pynetes.component.remedy import RemedyError
 from pynetes.storage.backends import open_backend
 
@@ -33,6 +37,10 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    if given.workers > 1:
+        # Of certificates and keys that are made here, all workers need the same.
+        made = with_token_key(replace(given, tls_cert_file=tls.certificate, tls_private_key_file=tls.key))
+        return workers.run(made, lambda config, worker: tasks.run(lambda: run(config, tls, worker)))
     return tasks.run(lambda: run(given, tls))
 
 
@@ -59,7 +67,7 @@ def named(parts: Sequence[str]) -> Iterator[NamedCertificate]:
         yield NamedCertificate(certificate, key, tuple(names))
 
 
-async def run(given: Config, tls: TLS) -> None:
+async def run(given: Config, tls: TLS, worker: Worker | None = None) -> None:
     """Serve until cancelled."""
     if given.data_dir:
         Path(given.data_dir).mkdir(parents=True, exist_ok=True)
@@ -68,10 +76,13 @@ async def run(given: Config, tls: TLS) -> None:
         try:
             backend = open_backend(given)
             stack.push_async_callback(backend.close)
-            server = app.build(given, backend, SystemClock())
+            exposition = worker.metrics if worker else own_metrics
+            server = app.build(given, backend, SystemClock(), exposition=exposition)
         except (OSError, ValueError, KubeconfigError) as error:
             # All that is read here are flags and the files that they name.
             raise RemedyError(str(error), "correct the flag or the file that it names") from error
+        if worker:
+            await stack.enter_async_context(worker.telling(REGISTRY.text))
         async with app.running(server, tls=tls):
             if given.paths_socket:
                 # Its HTTP library takes longer to import than all the rest: not before the API answers.

@@ -5,6 +5,7 @@ group, and with it the component, down loudly (the supervisor restarts it); leav
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,6 +25,11 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run a component until it ends or SIGTERM or SIGINT asks it to; the exit status. RemedyError is raised.
 
     A signal cancels `main`, whose `finally` blocks and context managers are its orderly shutdown."""
+    # Modules stay for ever: no need to look through them again and again. Of what requests leave behind hardly anything
+    # is a cycle, so looking seldom costs no memory; at 700 objects, the default, it was 7 % of a create.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     try:
         uvloop.run(_until_signal(main))
     except RemedyError:
