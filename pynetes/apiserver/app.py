@@ -47,6 +47,7 @@ from pynetes.component.clock import Clock, SystemClock
 from pynetes.storage.backend import Backend
 from pynetes.storage.backends import compact_regularly
 from pynetes.storage.cache import Cacher
+from pynetes.storage.encryption.backend import EncryptedBackend
 
 
 class APIServer(Server):
@@ -87,6 +88,8 @@ class APIServer(Server):
             loaded=lambda: self.definitions.loaded,
             stopping=lambda: self.draining,
         )
+        if isinstance(backend, EncryptedBackend):
+            self.checks.ready("kms-providers", backend.problem)
         self.aggregator = Aggregator(stored, config, clock)
         self.dangling = Dangling(stored, clock)
         address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
@@ -125,6 +128,8 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(server.cacher.run())]
         try:
+            if isinstance(server.api.backend, EncryptedBackend):
+                tasks.append(group.create_task(server.api.backend.run(server.clock)))
             await server.cacher.ready()
             await server.definitions.load()
             tasks.append(group.create_task(server.definitions.follow()))

@@ -139,6 +139,9 @@ class Config:
     encryption_provider_config: str = option(
         "--encryption-provider-config", "", "EncryptionConfiguration file: which resources the store keeps encrypted."
     )
+    encryption_provider_config_automatic_reload: bool = option(
+        "--encryption-provider-config-automatic-reload", False, "Take a change of that file up without a restart."
+    )
     data_dir: str = option("--data-dir", "", "Directory of the embedded store and generated files; memory if empty.")
     # Cluster
     service_cluster_ip_range: tuple[str, ...] = option(

@@ -23,6 +23,7 @@ def flags(cluster: Cluster) -> tuple[str, ...]:
     return (
         f"--authentication-config={home / AUTHENTICATION}",
         f"--encryption-provider-config={home / ENCRYPTION}",
+        "--encryption-provider-config-automatic-reload=true",
     )
 
 

@@ -1,4 +1,8 @@
-"""`pynetes reset`: stop the cluster and remove all of it, its data included."""
+"""`pynetes reset`: stop the cluster and remove all of it, its data included.
+
+Gone with it is the key of the Secrets in etcd (STATE/apiserver/encryption.yaml): backups of etcd that were made without
+a copy of it show no Secrets afterwards.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +15,7 @@ from pynetes.cmd import common
 
 def main(argv: Sequence[str]) -> int:
     """Remove everything, after asking."""
-    parser = common.parser("reset", __doc__)
+    parser = common.parser("reset", __doc__ or "")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     given = parser.parse_args(argv)
 
@@ -42,4 +46,5 @@ def _agreed(cluster: Cluster) -> bool:
         print(f"error: this removes the cluster {cluster.name} and all its data", file=sys.stderr)
         print("remedy: say so with --yes", file=sys.stderr)
         return False
+    print(f"The key of the Secrets in its backups goes too: {cluster.state / 'apiserver' / 'encryption.yaml'}")
     return input(f"Remove the cluster {cluster.name} and all its data? [y/N] ").strip().lower() in ("y", "yes")

@@ -46,14 +46,14 @@ def _add(parser: argparse.ArgumentParser, item: "dataclasses.Field[Any]", hint: 
         parser.add_argument(flag, dest=item.name, action=_Extend, help=text, metavar="LIST")
     else:
         plain = next((t for t in typing.get_args(hint) if t is not types.NoneType), hint)
-        read = _number if plain is float else plain
+        read = seconds if plain is float else plain
         parser.add_argument(flag, dest=item.name, type=read, help=text, metavar=plain.__name__.upper())
 
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
-def _number(text: str) -> float:
+def seconds(text: str) -> float:
     """A number, or a Go duration such as 1m30s in seconds, as upstream's flags have them."""
     parts = re.findall(r"([0-9.]+)(h|ms|m|s|us|µs|ns)", text)
     if parts and "".join(number + unit for number, unit in parts) == text:

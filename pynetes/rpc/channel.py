@@ -51,7 +51,9 @@ class Tracing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> grpc.aio.Channel:
-    """A channel to a Unix socket (a path, or upstream's unix:///path), used inside a running event loop."""
+    """A channel to a Unix socket (a path, or upstream's unix:///path), used inside a running event loop.
+
+    path 0: what is none of the interaction paths, as a key management service, is not recorded."""
     address = str(socket).removeprefix("unix://")
     return grpc.aio.insecure_channel(
         f"unix:{address}",
@@ -64,7 +66,7 @@ def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> 
             # Without an authority the socket's path becomes one, which some servers refuse.
             ("grpc.default_authority", "localhost"),
         ),
-        interceptors=(Tracing(path=path, source=source, target=target),),
+        interceptors=(Tracing(path=path, source=source, target=target),) if path else (),
     )
 
 

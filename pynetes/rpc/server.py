@@ -73,7 +73,8 @@ def _unary(rpc: str, function: Callable[[Any], Awaitable[Any]], path: int, targe
             await context.abort(grpc.StatusCode.INTERNAL, f"{type(failure).__name__}: {failure}")
         finally:
             seconds = time.monotonic() - started
-            RECORDER.record(Interaction(path, now(), "client", target, rpc, seconds=seconds, error=error))
+            if path:
+                RECORDER.record(Interaction(path, now(), "client", target, rpc, seconds=seconds, error=error))
 
     return answer
 

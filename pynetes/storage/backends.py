@@ -1,11 +1,15 @@
 """Opens the store that the configuration names, and keeps its history short."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pynetes import apis
-from pynetes.component.clock import Clock
+from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.files import Reread
 from pynetes.storage.backend import Backend, Compacted, Unavailable
+
+if TYPE_CHECKING:
+    from pynetes.storage.encryption.config import Rules
 
 
 class Config(Protocol):
@@ -35,16 +39,46 @@ class Config(Protocol):
     def encryption_provider_config(self) -> str:
         """File of the EncryptionConfiguration; empty for a store in plain text."""
 
+    @property
+    def encryption_provider_config_automatic_reload(self) -> bool:
+        """Whether a change of that file counts without a restart."""
 
-def open_backend(config: Config) -> Backend:
+
+def open_backend(config: Config, clock: Clock | None = None) -> Backend:
     """The store; nothing is dialled yet. Raises OSError or ValueError for a wrong EncryptionConfiguration."""
     backend = _plain(config)
-    if not config.encryption_provider_config:
+    path = config.encryption_provider_config
+    if not path:
         return backend
     from pynetes.storage.encryption.backend import EncryptedBackend
+    from pynetes.storage.encryption.ciphers import Provider
     from pynetes.storage.encryption.config import load
 
-    return EncryptedBackend(backend, load(config.encryption_provider_config, apis.load()))
+    kept: dict[tuple[str, str, float], Provider] = {}
+
+    def service(name: str, endpoint: str, timeout: float) -> Provider:
+        """A provider keeps its seeds for as long as it is configured."""
+        # gRPC is loaded for those who use it.
+        from pynetes.rpc.kms.plugin import KeyManagementService
+        from pynetes.storage.encryption.kms import KMS
+
+        made = kept.get((name, endpoint, timeout))
+        if made is None:
+            plugin = KeyManagementService(endpoint)
+            made = kept[name, endpoint, timeout] = KMS(name, plugin, clock or SystemClock(), timeout=timeout)
+        return made
+
+    problems: list[Exception] = []
+    file = Reread((Path(path),), lambda: load(path, apis.load(), service), failed=problems.append)
+
+    def reread() -> "Rules":
+        found = file.current()
+        if problems:
+            raise problems.pop()
+        return found
+
+    again = reread if config.encryption_provider_config_automatic_reload else None
+    return EncryptedBackend(backend, file.value, reread=again)
 
 
 def _plain(config: Config) -> Backend:

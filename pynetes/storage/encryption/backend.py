@@ -4,24 +4,111 @@ What a later provider or an old key wrote is `stale`: the next write of that obj
 nothing, so that `kubectl get secrets -A -o json | kubectl replace -f -` re-encrypts all after a change of keys.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from pynetes.component import logs
+from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Revision
 from pynetes.storage.backend import Backend, Change, KeyValue, LeaseID, Page, RevisionMismatch, Unavailable
 from pynetes.storage.encryption.ciphers import MARK, Plain, Provider, Undecryptable
 from pynetes.storage.encryption.config import Rules
+
+log = logging.getLogger(__name__)
+#: Seconds between looks at the configuration.
+LOOK = 1.0
+#: Values read at once when all are looked at after a change of keys.
+PAGE = 500
+_RELOADS = REGISTRY.counter(
+    "apiserver_encryption_config_controller_automatic_reloads_total",
+    "Total number of reload successes and failures of encryption configuration split by apiserver identity.",
+    "status",
+)
+_AT = REGISTRY.gauge(
+    "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds",
+    "Timestamp of the last successful or failed automatic reload of encryption configuration.",
+    "status",
+)
+_IN_FORCE = REGISTRY.gauge(
+    "apiserver_encryption_config_controller_last_config_info",
+    "Information about the last applied encryption configuration with hash as label.",
+    "hash",
+)
 
 
 class EncryptedBackend:
     """A Backend around another. Raises Unavailable, naming the key alone, for what it cannot decrypt or encrypt:
     a Secret that seems not to exist would be worse than one that cannot be read."""
 
-    def __init__(self, backend: Backend, rules: Rules) -> None:
+    def __init__(self, backend: Backend, rules: Rules, *, reread: Callable[[], Rules] | None = None) -> None:
         self._backend = backend
         self._rules = rules
+        self._reread = reread
         #: Keys whose value is not encrypted as a write today would do it.
         self.stale: set[str] = set()
+        self._keys_changed = asyncio.Event()
+        _IN_FORCE.set(1, rules.digest)
+
+    async def run(self, clock: Clock) -> None:
+        """Watch key management services, and take a changed configuration up, for ever."""
+        async with asyncio.TaskGroup() as group:
+            watchers: dict[object, asyncio.Task[None]] = {}
+            while True:
+                present = set(self._rules.watched.values())
+                for gone in watchers.keys() - present:
+                    watchers.pop(gone).cancel()
+                for service in self._rules.watched.values():
+                    if service not in watchers:
+                        service.changed = self._keys_changed.set
+                        watchers[service] = group.create_task(service.watch())
+                await clock.sleep(LOOK)
+                self._reload(clock)
+                if self._keys_changed.is_set():
+                    self._keys_changed.clear()
+                    await self._look_at_all()
+
+    def problem(self) -> str | None:
+        """What is wrong with key management services: a health check's answer."""
+        found = {name: service.problem() for name, service in self._rules.watched.items()}
+        return "; ".join(f"{name}: {problem}" for name, problem in found.items() if problem) or None
+
+    def _reload(self, clock: Clock) -> None:
+        """Put a changed configuration in force; one that is wrong is told, and the one before stays."""
+        if self._reread is None:
+            return
+        try:
+            rules = self._reread()
+        except (OSError, ValueError) as error:
+            _RELOADS.inc("failure")
+            _AT.set(clock.now().timestamp(), "failure")
+            log.error(logs.fact("encryption configuration not taken up", error=error))
+            return
+        if rules is self._rules:
+            return
+        _IN_FORCE.remove(self._rules.digest)
+        self._rules = rules
+        _IN_FORCE.set(1, rules.digest)
+        _RELOADS.inc("success")
+        _AT.set(clock.now().timestamp(), "success")
+        log.info(logs.fact("encryption configuration taken up", hash=rules.digest))
+        self._keys_changed.set()
+
+    async def _look_at_all(self) -> None:
+        """Which values are stale now; the next write of each of them goes through even if it changes nothing."""
+        for prefix in self._rules.prefixes():
+            start, more = "", True
+            while more:
+                page = await self._backend.list(prefix, start=start, limit=PAGE)
+                for item in page.items:
+                    try:
+                        await self._plain(item.key, item.value)
+                    except Unavailable as error:
+                        log.error(logs.fact("a value cannot be read", error=error))
+                more = page.remaining > 0 and bool(page.items)
+                start = f"{page.items[-1].key}\0" if page.items else ""
 
     async def get(self, key: str) -> KeyValue | None:
         """Decrypted."""
@@ -99,8 +186,10 @@ class EncryptedBackend:
         providers = self._rules.of(key)
         if not providers:
             return value
-        payload = await providers[0].encrypt(value, key)
-        return providers[0].prefix + payload
+        try:
+            return providers[0].prefix + await providers[0].encrypt(value, key)
+        except Undecryptable as error:
+            raise Unavailable(f"cannot encrypt {key}: {error}") from None
 
     async def _plain(self, key: str, value: bytes) -> bytes:
         providers = self._rules.of(key)

@@ -5,16 +5,36 @@ The first provider of a resource writes; all of them read. Errors name the place
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import yaml
 
+from pynetes.component.config import seconds
 from pynetes.machinery.resource import Resource
 from pynetes.storage.encryption.ciphers import Identity, Local, Provider
 
 API_VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1")
+
+
+#: Makes the provider of (name, endpoint, timeout in seconds).
+Services: TypeAlias = Callable[[str, str, float], Provider]
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A provider that is somewhere else, and may be unwell."""
+
+    name: str
+    changed: Callable[[], None]
+
+    async def watch(self) -> None:
+        """For ever."""
+
+    def problem(self) -> str | None:
+        """What is wrong with it."""
 
 
 class Rule(NamedTuple):
@@ -32,8 +52,12 @@ class Rule(NamedTuple):
 class Rules:
     """Finds the providers of a key of the store. The first entry that covers a resource counts, as upstream has it."""
 
-    def __init__(self, rules: Sequence[Rule], resources: Sequence[Resource]) -> None:
+    def __init__(self, rules: Sequence[Rule], resources: Sequence[Resource], *, digest: str = "") -> None:
         self._rules = rules
+        #: Of the file, as the metrics show it.
+        self.digest = digest
+        #: Providers that somebody has to watch.
+        self.watched = {one.name: one for rule in rules for one in rule.providers if isinstance(one, Watched)}
         self._known = {resource.prefix: resource for resource in resources}
         self._found: dict[str, Sequence[Provider]] = {}
 
@@ -47,6 +71,10 @@ class Rules:
             found = self._found[prefix] = self._providers(prefix)
         return found
 
+    def prefixes(self) -> Iterator[str]:
+        """Where in the store the built-in resources lie that are encrypted, or were."""
+        yield from (prefix for prefix in self._known if self.of(f"{prefix}x"))
+
     def _providers(self, prefix: str) -> Sequence[Provider]:
         resource = self._known.get(prefix)
         if resource is not None:
@@ -57,21 +85,22 @@ class Rules:
         return next((rule.providers for rule in self._rules if rule.covers(group, plural)), ())
 
 
-def load(path: str, resources: Sequence[Resource]) -> Rules:
-    """Raises OSError, or ValueError naming file and place."""
+def load(path: str, resources: Sequence[Resource], services: Services | None = None) -> Rules:
+    """Raises OSError, or ValueError naming file and place. services: makes providers of kms."""
+    content = Path(path).read_bytes()
     try:
-        document = yaml.safe_load(Path(path).read_bytes())
+        document = yaml.safe_load(content)
     except yaml.YAMLError as error:
         # The parser's own text quotes the lines around, keys among them.
         mark = getattr(error, "problem_mark", None)
         raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: not YAML") from None
     try:
-        return Rules(list(_rules(document)), resources)
+        return Rules(list(_rules(document, services)), resources, digest=f"sha256:{sha256(content).hexdigest()}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _rules(document: Any) -> Iterator[Rule]:
+def _rules(document: Any, services: Services | None) -> Iterator[Rule]:
     if not isinstance(document, dict) or document.get("kind") != "EncryptionConfiguration":
         raise ValueError("kind: must be EncryptionConfiguration")
     if document.get("apiVersion") not in API_VERSIONS:
@@ -86,7 +115,9 @@ def _rules(document: Any) -> Iterator[Rule]:
         providers = entry.get("providers")
         if not isinstance(providers, list) or not providers:
             raise ValueError(f"{at}.providers: must list providers")
-        made = [one for index, item in enumerate(providers) for one in _made(f"{at}.providers[{index}]", item)]
+        made = [
+            one for index, item in enumerate(providers) for one in _made(f"{at}.providers[{index}]", item, services)
+        ]
         if len({provider.prefix for provider in made}) != len(made):
             raise ValueError(f"{at}.providers: two of them have the same name")
         yield Rule(frozenset(entry["resources"]), made)
@@ -96,9 +127,9 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
 
 
-def _made(at: str, item: Any) -> Iterator[Provider]:
+def _made(at: str, item: Any, services: Services | None) -> Iterator[Provider]:
     if not isinstance(item, dict) or len(item) != 1:
-        raise ValueError(f"{at}: must have exactly one of aesgcm, aescbc, secretbox, identity")
+        raise ValueError(f"{at}: must have exactly one of aesgcm, aescbc, secretbox, kms, identity")
     [(kind, options)] = item.items()
     if kind == "identity":
         yield Identity()
@@ -108,8 +139,29 @@ def _made(at: str, item: Any) -> Iterator[Provider]:
             raise ValueError(f"{at}.{kind}.keys: required")
         for number, key in enumerate(keys):
             yield _local(f"{at}.{kind}.keys[{number}]", kind, key)
+    elif kind == "kms":
+        yield _service(f"{at}.kms", options, services)
     else:
         raise ValueError(f"{at}: unknown provider")
+
+
+def _service(at: str, options: Any, services: Services | None) -> Provider:
+    if not isinstance(options, dict) or options.get("apiVersion") != "v2":
+        raise ValueError(f"{at}.apiVersion: must be v2; v1 is not served")
+    name, endpoint = options.get("name"), options.get("endpoint")
+    if not isinstance(name, str) or not name or ":" in name:
+        raise ValueError(f"{at}.name: required, without a colon")
+    if not isinstance(endpoint, str) or not endpoint.startswith("unix://"):
+        raise ValueError(f"{at}.endpoint: must be unix:///PATH or unix://@NAME")
+    if "cachesize" in options:
+        raise ValueError(f"{at}.cachesize: is not allowed for v2")
+    try:
+        timeout = seconds(str(options.get("timeout") or "3s"))
+    except ValueError:
+        raise ValueError(f"{at}.timeout: must be a duration such as 3s") from None
+    if timeout <= 0 or services is None:
+        raise ValueError(f"{at}.timeout: must be more than nothing")
+    return services(name, endpoint, timeout)
 
 
 def _local(at: str, kind: str, key: Any) -> Local:

@@ -1,0 +1,1 @@
+"""Key management service, v2: api.proto and its stubs."""
