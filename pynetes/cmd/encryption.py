@@ -1,9 +1,9 @@
 """`pynetes encryption`: other keys for the Secrets in etcd, while the cluster runs.
 
 `rotate-key` makes a new key, writes everything again with it, and forgets the old one. `reencrypt` writes everything
-again with what STATE/apiserver/encryption.yaml says now: after you changed it by hand, or after a key management service
-has another key. That file is read again by itself when it changes. Keep a copy of it with every backup of etcd: a backup
-without it shows no Secrets, to nobody.
+again with what STATE/apiserver/encryption.yaml says now: after you changed it by hand, or after a key management
+service has another key. That file is read again by itself when it changes. Keep a copy of it with every backup of
+etcd: a backup without it shows no Secrets, to nobody.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
 One seed per key of the plugin's, made when the API server starts and whenever the plugin says that its key is another
 one; every write derives a key of its own from it (HKDF-SHA256 over 32 random bytes), so a seed may encrypt any number
-of values. Stored is upstream's EncryptedObject. The plugin is asked how it is once a minute, every ten seconds when it is
-unwell. Reading back needs the plugin once per seed; its answers are remembered.
+of values. Stored is upstream's EncryptedObject. The plugin is asked how it is once a minute, every ten seconds when
+it is unwell. Reading back needs the plugin once per seed; its answers are remembered.
 """
 
 import asyncio
