@@ -9,7 +9,10 @@ declares them. A process is one component, so REGISTRY is its registry; tests ma
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import accumulate
+from time import perf_counter
 from typing import Protocol
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -108,6 +111,16 @@ class Histogram:
         self.name, self.help, self._labels, self._bounds = name, text, labels, buckets
         self._counts: dict[tuple[str, ...], list[int]] = {}
         self._sums: dict[tuple[str, ...], float] = {}
+        self._shown = [f'le="{bound}"}}' for bound in (*map(number_text, buckets), "+Inf")]
+
+    @contextmanager
+    def timing(self, *labels: str) -> Iterator[None]:
+        """Observe how many seconds the block takes."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(perf_counter() - began, *labels)
 
     def observe(self, value: float, *labels: str) -> None:
         """Add one observation."""
@@ -124,12 +137,12 @@ class Histogram:
 
     def lines(self) -> Iterator[str]:
         for labels, counts in tuple(self._counts.items()):
-            bounds = [*(number_text(bound) for bound in self._bounds), "+Inf"]
-            for bound, total in zip(bounds, accumulate(counts), strict=True):
-                yield f"{self.name}_bucket{labels_text((*self._labels, 'le'), (*labels, bound))} {total}"
             suffix = labels_text(self._labels, labels)
+            before, total = f"{self.name}_bucket{suffix[:-1]}," if suffix else f"{self.name}_bucket{{", 0
+            for shown, total in zip(self._shown, accumulate(counts), strict=True):
+                yield f"{before}{shown} {total}"
             yield f"{self.name}_sum{suffix} {number_text(self._sums[labels])}"
-            yield f"{self.name}_count{suffix} {sum(counts)}"
+            yield f"{self.name}_count{suffix} {total}"
 
 
 class Registry:
@@ -168,16 +181,18 @@ class Registry:
             raise ValueError(f"the metric {metric.name} is declared twice")
         self._metrics[metric.name] = metric
 
-    def text(self) -> str:
-        """The exposition."""
+    def text(self, *others: "Registry") -> str:
+        """The exposition, with other registries' metrics among its own."""
         out: list[str] = []
-        for name, metric in sorted(self._metrics.items()):
+        together = {name: metric for each in (self, *others) for name, metric in each._metrics.items()}
+        for name, metric in sorted(together.items()):
             out += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.type}", *metric.lines()]
         return "\n".join([*out, ""])
 
 
+@lru_cache(maxsize=1 << 14)
 def labels_text(names: tuple[str, ...], values: tuple[str, ...]) -> str:
-    """The label set of a sample."""
+    """The label set of a sample. Most are written again at every scrape."""
     if not names:
         return ""
     return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)) + "}"

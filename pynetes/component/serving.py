@@ -5,7 +5,7 @@ The API server has its own HTTP protocol; whatever else serves HTTP does it with
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,9 @@ from pynetes.component.health import Checks
 STREAM_BUFFER = 1000
 
 
-def application(checks: Checks, registry: metrics.Registry = metrics.REGISTRY) -> web.Application:
+def application(
+    checks: Checks, registry: metrics.Registry = metrics.REGISTRY, *, more: Sequence[metrics.Registry] = ()
+) -> web.Application:
     """/healthz, /livez, /readyz (each with ?verbose, ?exclude= and /NAME) and /metrics; add routes as you like."""
     app = web.Application()
 
@@ -38,7 +40,7 @@ def application(checks: Checks, registry: metrics.Registry = metrics.REGISTRY) -
         app.router.add_get(f"/{endpoint}/{{name}}", answer)
 
     async def expose(_request: web.Request) -> web.Response:
-        return web.Response(body=registry.text().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=registry.text(*more).encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     for endpoint in ("healthz", "livez", "readyz"):
         health(endpoint)

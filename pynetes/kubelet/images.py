@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pynetes.component.clock import Clock
+from pynetes.kubelet import metrics
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 from pynetes.machinery.meta import Object
@@ -66,6 +67,8 @@ class Images:
         #: When a pull last failed, from which its back-off counts.
         self._tried: dict[str, datetime] = {}
         self._slots = asyncio.Semaphore(parallel)
+        #: Seconds that pods which do not run yet have spent on pulls, by UID.
+        self.pulling: dict[str, float] = {}
 
     async def ensure(
         self, container: Object, sandbox: pb.PodSandboxConfig, secrets: list[Object], report: Report
@@ -112,6 +115,9 @@ class Images:
         if image is None:
             raise ImageFailure("ErrImagePull", f'image "{name}" is gone right after its pull')
         took = self._clock.monotonic() - started
+        uid = sandbox.metadata.uid
+        self.pulling[uid] = self.pulling.get(uid, 0.0) + took
+        metrics.PULL_SECONDS.observe(took, metrics.size_class(image.size))
         report(
             "Normal", "Pulled", f'Successfully pulled image "{name}" in {took:.3f}s. Image size: {image.size} bytes.'
         )

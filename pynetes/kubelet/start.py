@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pynetes.kubelet import env, handlers, hosts, logs, podspec, specs
+from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, specs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
@@ -78,10 +78,14 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     config = sandbox_config(ctx, pod, attempt)
     folder = logs.directory(ctx.log_root, config.metadata.namespace, config.metadata.name, config.metadata.uid)
     folder.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(ctx.cgroups.create, pod)
+    with metrics.CGROUP_SECONDS.timing("create"):
+        await asyncio.to_thread(ctx.cgroups.create, pod)
     try:
-        return await ctx.runtime.run_sandbox(config)
+        made = await ctx.runtime.run_sandbox(config)
+        metrics.STARTED_PODS.inc()
+        return made
     except RuntimeFailure as failure:
+        metrics.STARTED_PODS_ERRORS.inc()
         message = f"Failed to create pod sandbox: {failure}"
         ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", message)
         raise SandboxFailure(str(failure)) from failure
@@ -94,6 +98,7 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
         return
     latest = runtime.latest(name)
     attempt = latest.attempt + 1 if latest else 0
+    kind = "container" if spec in podspec.regulars(pod) else "init_container"
     of = sandbox_config(ctx, pod, runtime.sandbox.attempt)
     image = await _image(ctx, pod, spec, of)
     config = await _config(ctx, pod, spec, runtime, image, attempt, of)
@@ -101,13 +106,16 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
         container_id = await ctx.runtime.create_container(runtime.sandbox.id, config, of)
     except RuntimeFailure as failure:
         ctx.container_event(pod, name, "Warning", "Failed", f"Error: {failure}")
+        metrics.STARTED_CONTAINERS_ERRORS.inc(kind, "CreateContainerError")
         raise StartFailure("CreateContainerError", str(failure)) from failure
     ctx.container_event(pod, name, "Normal", "Created", "Container created")
     try:
         await ctx.runtime.start_container(container_id)
     except RuntimeFailure as failure:
         ctx.container_event(pod, name, "Warning", "Failed", f"Error: {failure}")
+        metrics.STARTED_CONTAINERS_ERRORS.inc(kind, "RunContainerError")
         raise StartFailure("RunContainerError", str(failure)) from failure
+    metrics.STARTED_CONTAINERS.inc(kind)
     ctx.container_event(pod, name, "Normal", "Started", "Container started")
     await _post_start(ctx, pod, spec, container_id, ctx.pod_ips(pod, runtime.ips))
 

@@ -18,7 +18,7 @@ from pynetes.apis.core import pods
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.tasks import Group, leaves
-from pynetes.kubelet import garbage, lifecycle, podspec, start, status, stop
+from pynetes.kubelet import garbage, lifecycle, metrics, podspec, start, status, stop
 from pynetes.kubelet import logs as podlogs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
@@ -85,6 +85,8 @@ class Worker:
         self._not_before: dict[str, float] = {}
         self._awake, self._interrupt = asyncio.Event(), asyncio.Event()
         self._delay = 0.0
+        #: On the monotonic clock; and whether its containers have been seen running, which counts once.
+        self._seen, self._ran = ctx.clock.monotonic(), bool(ctx.pleg.get(self.uid).sandbox)
 
     def update(self, pod: Object) -> None:
         """The object has changed."""
@@ -120,11 +122,14 @@ class Worker:
             Stage.TERMINATED: self._clean,
             Stage.DONE: self._finish,
         }
+        metrics.WORKER_START.observe(self._ctx.clock.monotonic() - self._seen)
         while self.stage != Stage.GONE:
             self._awake.clear()
             self._interrupt.clear()
             stage = self.stage
+            began = self._ctx.clock.monotonic()
             pause = await self._interruptible(steps[stage]())
+            metrics.WORKER_SECONDS.observe(self._ctx.clock.monotonic() - began, str(stage))
             if self.stage == stage and pause > 0 and not self._interrupt.is_set():
                 await self._wait(pause)
 
@@ -174,6 +179,13 @@ class Worker:
         actions = lifecycle.decide(pod, runtime, self._probed())
         allowed, pause = self._held_back(actions, runtime)
         made = self._report(runtime)
+        if made["phase"] == "Running" and not self._ran and not self._waiting:
+            self._ran = all(self._runs(runtime, one["name"]) for one in podspec.regulars(pod))
+            if self._ran:
+                now = ctx.clock.monotonic()
+                metrics.pod_runs(
+                    pod, self._seen, now, ctx.clock.now().timestamp(), ctx.images.pulling.pop(self.uid, 0.0)
+                )
         if made["phase"] in ("Succeeded", "Failed"):
             return self._move(Signal.END)
         left = self._deadline()
@@ -319,10 +331,12 @@ class Worker:
     async def _clean(self) -> float:
         ctx = self._ctx
         await ctx.volumes.unmount(self.uid)
-        await asyncio.to_thread(ctx.cgroups.remove, self.uid)
+        with metrics.CGROUP_SECONDS.timing("destroy"):
+            await asyncio.to_thread(ctx.cgroups.remove, self.uid)
         ctx.references.release(self.uid)
         ctx.devices.release(self.uid)
         ctx.tokens.forget(self.uid)
+        ctx.images.pulling.pop(self.uid, None)
         ctx.crashes.forget(f"{self.uid}/")
         return self._move(Signal.CLEANED)
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pynetes.component.clock import Clock
+from pynetes.kubelet import metrics
 from pynetes.kubelet.cri import events, messages, state
 from pynetes.kubelet.cri.runtime import STATES, Runtime, RuntimeFailure
 from pynetes.kubelet.cri.state import Container, PodRuntime, Sandbox, State
@@ -60,6 +61,9 @@ class Pleg:
 
     async def relist(self) -> None:
         """Look at everything once."""
+        began = self._clock.monotonic()
+        if self.relisted:
+            metrics.PLEG_INTERVAL.observe(began - self.relisted)
         found = await self._runtime.pods()
         for uid in {*self.pods, *found}:
             before = self.pods.get(uid)
@@ -67,6 +71,8 @@ class Pleg:
                 await self.refresh(uid)
                 self._on_change(uid)
         self.relisted = self._clock.monotonic()
+        metrics.PLEG_SECONDS.observe(self.relisted - began)
+        metrics.PLEG_SEEN.set(self._clock.now().timestamp())
 
     async def refresh(self, uid: str) -> PodRuntime:
         """Look at one pod now."""

@@ -11,8 +11,9 @@ from aiohttp import web
 
 from pynetes.component import files, serving, tls
 from pynetes.component.health import Checks
-from pynetes.kubelet import certificate
+from pynetes.kubelet import certificate, metrics
 from pynetes.kubelet.config import FILE_FIELDS
+from pynetes.kubelet.metrics import Stateful
 from pynetes.kubelet.server import auth, containerlogs, streams, summary
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 async def serve(kubelet: "Kubelet", checks: Checks) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port."""
     config = kubelet.config
-    application = serving.application(checks)
+    application = serving.application(checks, more=(Stateful(kubelet).registry,))
+    application.middlewares.append(metrics.count)
     application.middlewares.append(auth.middleware(kubelet.ctx.client, config, kubelet.name, kubelet.clock))
 
     async def listed(_request: web.Request) -> web.Response:

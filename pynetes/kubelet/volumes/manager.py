@@ -17,8 +17,8 @@ from pynetes.apis.core import persistentvolumeclaims
 from pynetes.client.rest import Client
 from pynetes.component import logs
 from pynetes.component.clock import Clock
-from pynetes.kubelet import podspec
-from pynetes.kubelet.csi.volumes import CsiVolumes
+from pynetes.kubelet import metrics, podspec
+from pynetes.kubelet.csi.volumes import OPERATIONS, CsiVolumes
 from pynetes.kubelet.volumes import atomic, kinds, mounts, sources, spec
 from pynetes.kubelet.volumes.sources import Inputs
 from pynetes.kubelet.volumes.spec import Spec, VolumeFailure
@@ -128,12 +128,19 @@ class Volumes:
         if action == Action.KEEP:
             return
         fresh = known.spec if known and action == Action.REFRESH else await self._resolve(pod, volume)
+        began, status = self._clock.monotonic(), "fail-unknown"
         try:
             await self._make(pod, volume, fresh, inputs)
+            status = "success"
             if action != Action.REFRESH:
                 await self._grow(pod, fresh)
         except (VolumeFailure, StatusError, OSError) as failure:
             raise _named(fresh, failure) from failure
+        finally:
+            # Those of drivers are counted step by step where they happen.
+            if fresh.kind != "csi":
+                took = self._clock.monotonic() - began
+                OPERATIONS.observe(took, metrics.plugin(fresh.kind), "volume_mount", status)
         looked = known.looked if known and action == Action.REFRESH else now
         self._mounted.setdefault(uid, {})[name] = Mounted(spec=fresh, looked=looked)
 
