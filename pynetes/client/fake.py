@@ -108,6 +108,10 @@ class FakeAPI:
     # The Transport.
 
     @property
+    def host(self) -> str:
+        return "fake"
+
+    @property
     def identity(self) -> Identity:
         return Identity(subject="fake")
 

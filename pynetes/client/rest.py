@@ -40,9 +40,10 @@ _REQUESTS = REGISTRY.counter(
     "Number of HTTP requests, partitioned by status code, method, and host.",
     "code",
     "method",
+    "host",
 )
 _SECONDS = REGISTRY.histogram(
-    "rest_client_request_duration_seconds", "Request latency in seconds. Broken down by verb.", "verb"
+    "rest_client_request_duration_seconds", "Request latency in seconds. Broken down by verb, and host.", "verb", "host"
 )
 #: Answers that are part of the protocol's normal course, and no error of the path they came by.
 _ORDINARY = frozenset({"NotFound", "AlreadyExists", "Conflict"})
@@ -248,10 +249,10 @@ class Client:
         try:
             answer = await self.transport.request(call)
         except Unreachable:
-            _REQUESTS.inc("<error>", call.method)
+            _REQUESTS.inc("<error>", call.method, self.transport.host)
             raise
-        _REQUESTS.inc(str(answer.status), call.method)
-        _SECONDS.observe(self._clock.monotonic() - started, call.method)
+        _REQUESTS.inc(str(answer.status), call.method, self.transport.host)
+        _SECONDS.observe(self._clock.monotonic() - started, call.method, self.transport.host)
         return answer
 
     async def _send(

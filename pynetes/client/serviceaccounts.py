@@ -33,6 +33,10 @@ class ServiceAccountTransport:
         self._lock = asyncio.Lock()
 
     @property
+    def host(self) -> str:
+        return self._bare.host
+
+    @property
     def identity(self) -> Identity:
         return self._bare.identity
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -58,6 +59,10 @@ class Stream(NamedTuple):
 
 class Transport(Protocol):
     """A way to the API server."""
+
+    @property
+    def host(self) -> str:
+        """Name and port of the server, for metrics."""
 
     @property
     def identity(self) -> Identity:
@@ -114,6 +119,11 @@ class NetworkTransport:
         self._open: _Connections | None = None
         self._stamps: Hashable = None
         self._identity = Identity()
+        self._host = urlsplit(credentials.server).netloc
+
+    @property
+    def host(self) -> str:
+        return self._host
 
     @property
     def identity(self) -> Identity:
@@ -206,6 +216,10 @@ class InProcessTransport:
     def __init__(self, handle: Callable[[Call], Awaitable[Stream]], *, identity: Identity | None = None) -> None:
         self._handle = handle
         self._identity = identity or Identity()
+
+    @property
+    def host(self) -> str:
+        return "in-process"
 
     @property
     def identity(self) -> Identity:

@@ -7,9 +7,10 @@ and later: 5 ms, 10 ms, … up to 1000 s, per key.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY, exponential
@@ -38,6 +39,34 @@ _WORKED = REGISTRY.histogram(
 )
 
 
+_QUEUES: "WeakSet[WorkQueue[Any]]" = WeakSet()
+Samples = Iterator[tuple[tuple[str, ...], float]]
+
+
+def _unfinished() -> Samples:
+    for queue in sorted(_QUEUES, key=lambda queue: queue.name):
+        yield (queue.name,), sum(queue.unfinished())
+
+
+def _longest() -> Samples:
+    for queue in sorted(_QUEUES, key=lambda queue: queue.name):
+        yield (queue.name,), max(queue.unfinished(), default=0.0)
+
+
+REGISTRY.gauge(
+    "workqueue_unfinished_work_seconds",
+    "How many seconds of work has done that is in progress and hasn't been observed by work_duration.",
+    "name",
+    read=_unfinished,
+)
+REGISTRY.gauge(
+    "workqueue_longest_running_processor_seconds",
+    "How many seconds has the longest running processor for workqueue been running.",
+    "name",
+    read=_longest,
+)
+
+
 class WorkQueue(Generic[K]):
     """Keys to work on. Delays run as tasks of `group`, and end with it."""
 
@@ -49,10 +78,12 @@ class WorkQueue(Generic[K]):
         self._ready: deque[K] = deque()
         self._dirty: dict[K, int] = {}
         self._added: dict[K, float] = {}
-        self._processing: set[K] = set()
+        #: Keys that are being worked on, since when.
+        self._processing: dict[K, float] = {}
         self._due: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._wake = asyncio.Semaphore(0)
+        _QUEUES.add(self)
 
     def add(self, key: K, *, cause: int = 0) -> None:
         """Work on key soon. cause is the revision that made it necessary, for tracing."""
@@ -104,8 +135,7 @@ class WorkQueue(Generic[K]):
     def working(self, key: K) -> Iterator[int]:
         """Mark key as being worked on; gives its cause. Changes that come meanwhile queue it again afterwards."""
         cause = self._dirty.pop(key, 0)
-        self._processing.add(key)
-        started = self._clock.monotonic()
+        started = self._processing[key] = self._clock.monotonic()
         _WAITED.observe(started - self._added.pop(key, started), self.name)
         token = CAUSE.set(cause)
         try:
@@ -114,11 +144,16 @@ class WorkQueue(Generic[K]):
             CAUSE.reset(token)
             seconds = self._clock.monotonic() - started
             _WORKED.observe(seconds, self.name)
-            self._processing.discard(key)
+            del self._processing[key]
             if key in self._dirty:
                 self._push(key)
             if self._observer is not None:
                 self._observer(key, cause, seconds)
+
+    def unfinished(self) -> Sequence[float]:
+        """For how many seconds each key that is being worked on has been."""
+        now = self._clock.monotonic()
+        return [now - since for since in self._processing.values()]
 
     @property
     def idle(self) -> bool:

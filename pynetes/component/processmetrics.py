@@ -35,9 +35,14 @@ def _statm(field: int) -> float:
     return float(int(Path("/proc/self/statm").read_text().split()[field]) * _PAGE)
 
 
+#: Upstream's labels, but for the commit and its date: a Python package is its version.
+_BUILD = ("major", "minor", "git_version", "go_version", "compiler", "platform")
+
+
 def _build() -> Iterator[tuple[tuple[str, ...], float]]:
     major, minor, _ = pynetes.KUBERNETES_VERSION.removeprefix("v").split(".")
-    yield (major, minor, pynetes.GIT_VERSION, f"python{platform.python_version()}"), 1
+    language, machine = f"python{platform.python_version()}", f"linux/{platform.machine()}"
+    yield (major, minor, pynetes.GIT_VERSION, language, platform.python_implementation().lower(), machine), 1
 
 
 class _Read:
@@ -100,7 +105,7 @@ def _declare() -> None:
     ):
         REGISTRY.gauge(name, text, read=_one(read))
     text = "A metric with a constant '1' value labeled by major, minor, git version and the version of the language."
-    REGISTRY.gauge("kubernetes_build_info", text, "major", "minor", "git_version", "go_version", read=_build)
+    REGISTRY.gauge("kubernetes_build_info", text, *_BUILD, read=_build)
     text = "Interactions between components by path (1 to 29; 0 is what belongs to none)."
     REGISTRY.add(_Read("pynetes_path_requests_total", text, ("path",), _paths(lambda seen: seen.requests)))
     text = "Failed interactions between components by path."

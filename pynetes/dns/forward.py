@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pynetes.component.clock import Clock
-from pynetes.component.metrics import REGISTRY
-from pynetes.dns import wire
+from pynetes.dns import metrics, wire
 from pynetes.dns.wire import Query
 
 #: Seconds that an answer is remembered at most, and an absence.
 LONGEST, LONGEST_NEGATIVE = 30, 5
 MEMORY = 10000
-HITS = REGISTRY.counter("coredns_cache_hits_total", "The count of cache hits.")
-MISSES = REGISTRY.counter("coredns_cache_misses_total", "The count of cache misses.")
-FAILURES = REGISTRY.counter("coredns_forward_failures_total", "Questions that no name server outside answered.")
 
 
 class Unanswered(Exception):
@@ -84,7 +80,7 @@ class Forwarder:
         now = self._clock.monotonic()
         if entry is None or entry.until <= now:
             return None
-        HITS.inc()
+        metrics.cached(hit=True, denial=bool(entry.message[3] & 0x0F))
         answer, age = bytearray(entry.message), int(now - entry.since)
         for record in entry.ttls:
             struct.pack_into("!I", answer, record.ttl_at, max(0, record.ttl - age))
@@ -95,12 +91,12 @@ class Forwarder:
         key = _key(query, udp=udp)
         if (pending := self._pending.get(key)) is not None:
             return _addressed(bytearray(await asyncio.shield(pending)), query)
-        MISSES.inc()
+        metrics.cached(hit=False)
         pending = self._pending[key] = asyncio.get_running_loop().create_future()
         try:
             message = await self._exchange(query, udp=udp)
         except BaseException as error:
-            FAILURES.inc()
+            metrics.FORWARD_FAILURES.inc()
             pending.set_exception(error if isinstance(error, Unanswered) else Unanswered("cancelled"))
             pending.exception()  # seen: there may be nobody else waiting
             raise
@@ -143,6 +139,7 @@ class Forwarder:
         while len(self._memory) >= MEMORY:
             del self._memory[next(iter(self._memory))]
         self._memory[key] = _Remembered(message, found, now, now + min(ttl, longest))
+        metrics.remembered(len(self._memory))
 
 
 def _key(query: Query, *, udp: bool) -> bytes:

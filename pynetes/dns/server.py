@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.tasks import Group
 from pynetes.component.tracing import RECORDER, Interaction, now
-from pynetes.dns import wire
+from pynetes.dns import metrics, wire
 from pynetes.dns.answers import Answer, Answers
 from pynetes.dns.forward import Forwarder, Unanswered
 from pynetes.dns.wire import Body, Query
@@ -22,19 +21,10 @@ PATH = 21
 WAITING = 1000
 #: Whole answers that are kept; with more the memory begins anew.
 PACKED = 20000
+#: Bytes before the question.
+HEADER = 12
 #: Seconds that a TCP connection may say nothing.
 IDLE = 10.0
-REQUESTS = REGISTRY.counter(
-    "coredns_dns_requests_total", "Counter of DNS requests made per zone, protocol and family.", "proto", "type"
-)
-RESPONSES = REGISTRY.counter("coredns_dns_responses_total", "Counter of response status codes.", "rcode")
-SECONDS = REGISTRY.histogram(
-    "coredns_dns_request_duration_seconds",
-    "Histogram of the time (in seconds) each request took.",
-    "proto",
-    buckets=exponential(0.00025, 2, 16),
-)
-FORWARDED = REGISTRY.counter("coredns_forward_requests_total", "Counter of requests made per upstream.")
 
 
 class Server:
@@ -77,7 +67,7 @@ class Server:
         if self.waiting >= WAITING:
             return wire.refuse(query, wire.SERVFAIL)
         self.waiting += 1
-        FORWARDED.inc()
+        metrics.FORWARDED.inc()
         try:
             if answer is not None:
                 return wire.respond(query, await self._with_outside(query, answer), udp=udp)
@@ -103,15 +93,15 @@ class Server:
     def note(self, query: Query, answer: bytes, *, proto: str, peer: str, started: float) -> None:
         """Count and record one exchange."""
         kind = wire.TYPE_NAMES.get(query.type, "other")
-        note(kind, f"{kind} {query.name if query.question else ''}", answer[3] & 0x0F, proto, peer, started)
+        text = f"{kind} {query.name if query.question else ''}"
+        sizes = HEADER + len(query.question), len(answer)
+        note(kind, text, answer[3] & 0x0F, proto, peer, started, sizes)
 
 
-def note(kind: str, text: str, code: int, proto: str, peer: str, started: float) -> None:
-    """Count and record one exchange."""
+def note(kind: str, text: str, code: int, proto: str, peer: str, started: float, sizes: tuple[int, int]) -> None:
+    """Count and record one exchange; sizes are those of question and answer."""
     seconds, rcode = time.perf_counter() - started, wire.RCODE_NAMES.get(code, str(code))
-    REQUESTS.inc(proto, kind)
-    RESPONSES.inc(rcode)
-    SECONDS.observe(seconds, proto)
+    metrics.count(kind, rcode, proto, peer, seconds, asked=sizes[0], answered=sizes[1])
     error = "" if code in (wire.NOERROR, wire.NXDOMAIN) else rcode
     RECORDER.record(Interaction(PATH, now(), f"pod {peer}", "dns", text, "", seconds, error))
 
@@ -147,8 +137,10 @@ class _Udp(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         started = time.perf_counter()
         if (packed := self._server.again(data)) is not None and self._transport is not None:
-            self._transport.sendto(data[:2] + packed.next(), addr)
-            note(packed.kind, packed.answer.text, packed.answer.code, "udp", addr[0], started)
+            tail = packed.next()
+            self._transport.sendto(data[:2] + tail, addr)
+            sizes = len(data), len(tail) + 2
+            note(packed.kind, packed.answer.text, packed.answer.code, "udp", addr[0], started, sizes)
             return
         try:
             query = wire.parse(data)

@@ -64,4 +64,4 @@ async def test_names_health_and_metrics() -> None:
             while (await udp(port, question("first.default.svc.cluster.local"))).rr:
                 await asyncio.sleep(0.01)
         text = (await asyncio.to_thread(fetch, metrics, "/metrics"))[1]
-        assert 'coredns_dns_responses_total{rcode="NXDOMAIN"}' in text
+        assert 'coredns_dns_responses_total{server="dns://:53",zone=".",view="",rcode="NXDOMAIN",plugin=""}' in text
