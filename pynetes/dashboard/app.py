@@ -143,7 +143,8 @@ class Dashboard:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(_told(self._require(request)))
+        session = self._sessions.find(request.cookies.get(COOKIE, ""))
+        return web.json_response(_told(session) if session else {"user": None})
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         security.refuse_foreign(request)

@@ -119,7 +119,7 @@ class Traffic:
         return {
             "paths": [path._asdict() for path in (*registry.PATHS, registry.MTLS)],
             "components": self.components,
-            "edges": {number: edge.told(KEPT) for number, edge in self.edges.items()},
+            "edges": {str(number): edge.told(KEPT) for number, edge in self.edges.items()},
         }
 
     async def detail(self, number: int) -> Object:
@@ -146,11 +146,13 @@ class Traffic:
             while True:
                 await self._clock.sleep(TICK)
                 changed = {
-                    number: edge.told(min(len(edge.fresh), TOLD)) for number, edge in self.edges.items() if edge.fresh
+                    str(number): edge.told(min(len(edge.fresh), TOLD))
+                    for number, edge in self.edges.items()
+                    if edge.fresh
                 }
                 for edge in self.edges.values():
                     edge.tick()
-                quiet = {n: edge.told(0) for n, edge in self.edges.items() if n not in changed and _settling(edge)}
+                quiet = {str(n): edge.told(0) for n, edge in self.edges.items() if _settling(edge)}
                 self._tell({"edges": {**quiet, **changed}, "components": self.components})
                 await self._look(following, group)
 

@@ -154,9 +154,19 @@ def story(found: Sequence[Interaction], name: str) -> list[Interaction]:
 
 
 def _names(shown: str, wanted: str) -> bool:
-    """Whether "pods default/web" is meant by web, default/web, pod/web, pods/web or pods default/web."""
+    """Whether "pods default/web" is meant by web, default/web, pod/web, pods/web or pods default/web.
+
+    Components differ in whether they write the group: "deployments.apps shop/front" is "deployments shop/front"."""
     resource, _, key = shown.partition(" ")
+    kind, blank, rest = wanted.partition(" ")
+    if blank:
+        return rest == key and _plain(kind) == _plain(resource)
     kind, slash, rest = wanted.partition("/")
-    if wanted in (shown, key, key.rpartition("/")[2]):
+    if wanted in (key, key.rpartition("/")[2]):
         return True
-    return bool(slash) and resource.rstrip("s") == kind.rstrip("s") and rest in (key, key.rpartition("/")[2])
+    return bool(slash) and _plain(kind) == _plain(resource) and rest in (key, key.rpartition("/")[2])
+
+
+def _plain(resource: str) -> str:
+    """ "deployment" for "deployments.apps"."""
+    return resource.partition(".")[0].rstrip("s")

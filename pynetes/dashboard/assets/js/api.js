@@ -38,6 +38,7 @@ export const get = (target, options) => request("GET", target, options);
 
 export async function resume() {
   Object.assign(session, await get("/session"));
+  return Boolean(session.user);
 }
 
 export async function login(credential) {

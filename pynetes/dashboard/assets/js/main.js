@@ -32,9 +32,8 @@ export function titleOf(kind) {
 
 async function start() {
   try {
-    await resume();
+    if (!(await resume())) return showLogin();
   } catch (error) {
-    if (error.code === 401) return showLogin();
     return replace(app, h("div", { class: "login" }, problem(error, { retry: start })));
   }
   await enter();

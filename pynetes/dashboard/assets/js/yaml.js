@@ -40,6 +40,12 @@ export function editable(object) {
   const { apiVersion, kind, metadata, ...rest } = object;
   const { managedFields, uid, creationTimestamp, generation, resourceVersion, selfLink, deletionTimestamp, deletionGracePeriodSeconds, ...kept } = metadata;
   delete rest.status;
+  // kubectl's own note of what it applied last: long, and nobody edits it.
+  if (kept.annotations) {
+    const { "kubectl.kubernetes.io/last-applied-configuration": _note, ...annotations } = kept.annotations;
+    kept.annotations = annotations;
+    if (!Object.keys(annotations).length) delete kept.annotations;
+  }
   return { apiVersion, kind, metadata: kept, ...rest };
 }
 
