@@ -66,6 +66,8 @@ class ClusterNetwork:
     node_cidr: str
     mtu: int
     nodes: tuple[NodeNetwork, ...]
+    #: The addresses that the local cloud gives to load balancers; "" without one.
+    cloud_cidr: str = ""
 
     @property
     def tag(self) -> str:
@@ -105,16 +107,19 @@ async def plan(
     service_cidr: str = "10.96.0.0/16",
     node_cidr: str = "",
     node_pod_bits: int = 24,
+    cloud: bool = False,
 ) -> ClusterNetwork:
     """Decide addresses. The same machine gets the same answer each time, so that `up` can be repeated.
 
     node_cidr "" picks a /24 nobody uses. Nodes get pod networks of node_pod_bits in the order of their names."""
     pods = ipaddress.IPv4Network(pod_cidr).subnets(new_prefix=node_pod_bits)
     machine = await asyncio.to_thread(netns.default_address)
-    ours = {f"pyn-{_tag(cluster)}", f"pyc-{_tag(cluster)}"}
+    ours = {f"{kind}-{_tag(cluster)}" for kind in ("pyn", "pyc", "pyl")}
     taken = await asyncio.to_thread(netns.taken_networks, except_interfaces=ours)
     check_free("pod", pod_cidr, taken)
     check_free("service", service_cidr, taken)
+    pool = _choose_pool(taken) if cloud else ""
+    taken += [ipaddress.IPv4Network(pool)] if pool else []
     if len(names) > 1:
         node_cidr = node_cidr or choose_network(cluster, taken)
         check_free("node", node_cidr, taken)
@@ -137,7 +142,17 @@ async def plan(
         node_cidr=node_cidr,
         mtu=await asyncio.to_thread(netns.default_mtu),
         nodes=nodes,
+        cloud_cidr=pool,
     )
+
+
+def _choose_pool(taken: Iterable[ipaddress.IPv4Network]) -> str:
+    """The last free /24: nodes' networks are looked for from other places on."""
+    others = [other for other in taken if other.prefixlen]
+    for candidate in reversed(list(NODE_NETWORKS.subnets(new_prefix=24))):
+        if not any(candidate.overlaps(other) for other in others):
+            return str(candidate)
+    raise ClusterError(f"no free network for load balancers in {NODE_NETWORKS}", "free one of its /24")
 
 
 def choose_network(cluster: str, taken: Iterable[ipaddress.IPv4Network]) -> str:
@@ -195,6 +210,7 @@ def _create(network: ClusterNetwork, node: NodeNetwork) -> None:
 async def delete(cluster: str, number: int) -> None:
     """Remove what `create` made for a node in a namespace; the machine's part goes with `cleanup`. Repeatable."""
     await asyncio.to_thread(netns.delete_links, {f"pyv{_tag(cluster)}-{number}"})
+    await run(["ip", "-n", f"pynetes-{cluster}-cloud", "link", "del", f"md{number}"], check=False)
     await asyncio.to_thread(netns.delete_namespace, f"pynetes-{cluster}-{number}")
 
 
@@ -264,7 +280,9 @@ def write_cni_conf(network: ClusterNetwork, node: NodeNetwork, *, conf_dir: Path
 
 async def _masquerade(network: ClusterNetwork) -> None:
     """Give what leaves the cluster the machine's address: one table, replaced in one transaction."""
-    inside = ", ".join(cidr for cidr in (network.pod_cidr, network.service_cidr, network.node_cidr) if cidr)
+    inside = ", ".join(
+        cidr for cidr in (network.pod_cidr, network.service_cidr, network.node_cidr, network.cloud_cidr) if cidr
+    )
     sources = ", ".join(cidr for cidr in (network.pod_cidr, network.node_cidr) if cidr)
     table = f"ip {network.label}"
     rules = (
@@ -297,16 +315,17 @@ async def cleanup(cluster: str) -> list[str]:
     tag, label = _tag(cluster), f"pynetes-{cluster}"
     # First those of pods: their ends of veth pairs take the machine's along.
     pods = await asyncio.to_thread(_delete_pods, label)
-    ours = re.compile(rf"(pyn-{tag}|pyc-{tag}|pyv{tag}-\d+)$")
+    ours = re.compile(rf"(py[ncl]-{tag}|py[vm]{tag}-\d+)$")
     links = {name for name in await asyncio.to_thread(netns.links) if ours.match(name)}
     await asyncio.to_thread(netns.delete_links, links)
-    spaces = [name for name in netns.namespaces() if re.fullmatch(rf"{re.escape(label)}-\d+", name)]
+    spaces = [name for name in netns.namespaces() if re.fullmatch(rf"{re.escape(label)}-(\d+|cloud)", name)]
     for name in spaces:
         await asyncio.to_thread(netns.delete_namespace, name)
     done = [f"{pods} pod networks"] if pods else []
     done += [f"interface {name}" for name in sorted(links)] + [f"namespace {name}" for name in spaces]
-    if not (await run(["nft", f"delete table ip {label}"], check=False)).code:
-        done.append(f"table {label}")
+    for table in (label, f"{label}-metadata"):
+        if not (await run(["nft", f"delete table ip {table}"], check=False)).code:
+            done.append(f"table {table}")
     done += await _cleanup_iptables(tag, label)
     await _drop_empty_tables()
     return done

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pynetes.cluster import hardening, joining
+from pynetes.cluster import cloud, hardening, joining
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.images.archive import architecture
 from pynetes.cluster.network import ClusterNetwork, NodeNetwork
@@ -22,10 +22,11 @@ READ_AT_START = (".toml", ".pub")
 
 def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
     """All processes, in the order of their dependencies."""
+    clouds = cloud.processes(cluster, network) if network.cloud_cidr else ()
     nodes = (process for node in network.nodes for process in _node(cluster, node))
     return [
         dataclasses.replace(process, stamp=_stamp(process.argv))
-        for process in (*_control_plane(cluster, network), *nodes)
+        for process in (*_control_plane(cluster, network), *nodes, *clouds)
     ]
 
 
@@ -60,6 +61,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             f"--kubelet-serving-nodes={joining.names_file(cluster)}",
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
+            *(("--cloud-provider=external",) if network.cloud_cidr else ()),
             "--use-service-account-credentials=true",
             f"--client-ca-file={ca.certificate}",
             f"--bind-address={_metrics_address(cluster)}",
@@ -185,7 +187,7 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
     yield Process(
         name=f"kubelet-{node.name}",
         argv=node.command(_pynetes("kubelet", *_kubelet_flags(cluster, node))),
-        after=("apiserver", f"containerd-{node.name}"),
+        after=("apiserver", f"containerd-{node.name}", *(("local-cloud",) if cluster.cloud == "local" else ())),
         ready=Probe(host=node.address, port=KUBELET_PORT),
     )
     proxy = (
@@ -209,7 +211,12 @@ def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
         "--rotate-certificates=true",
         "--rotate-server-certificates=true",
         f"--hostname-override={node.name}",
-        f"--node-ip={node.address}",
+        # In a cloud, the metadata service says which addresses the node has, and which instance it is.
+        *(
+            ("--cloud-provider=external", f"--cloud-metadata=http://{cloud.METADATA}")
+            if cluster.cloud == "local"
+            else (f"--node-ip={node.address}",)
+        ),
         f"--container-runtime-endpoint={cluster.containerd(node.name).endpoint}",
         f"--root-dir={cluster.node_state(node.name) / 'kubelet'}",
         f"--cluster-dns={cluster.dns_service}",
@@ -231,6 +238,7 @@ def folders(cluster: Cluster) -> Iterator[Path]:
     """What must exist before the processes start."""
     yield cluster.logs
     yield cluster.paths_dir
+    yield cluster.run / "cloud"
     for node in cluster.node_names():
         yield cluster.node_state(node) / "kubelet"
         yield cluster.node_run(node)

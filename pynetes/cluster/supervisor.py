@@ -54,6 +54,7 @@ class Supervisor:
         self.states = {spec.name: State(spec) for spec in specs}
         self.run_dir, self.log_dir = run_dir, log_dir
         self.done = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
 
     async def run(self, socket: Path) -> None:
         """Serve the socket and keep every process until told to stop."""
@@ -64,9 +65,10 @@ class Supervisor:
         server = await asyncio.start_unix_server(self._serve, socket)
         socket.chmod(0o600)
         async with asyncio.TaskGroup() as group:
-            keepers = [group.create_task(self._keep(state)) for state in self.states.values()]
+            self._group = group
+            self._keepers = [group.create_task(self._keep(state)) for state in self.states.values()]
             await self.done.wait()
-            for keeper in keepers:
+            for keeper in self._keepers:
                 keeper.cancel()
         server.close()
         socket.unlink(missing_ok=True)
@@ -148,6 +150,12 @@ class Supervisor:
                 return {}
             case "halt":
                 await self._halt(self._named(request.get("name", "")))
+                return {}
+            case "start":
+                for state in self._named(request.get("name", "")):
+                    if state.halted and self._keepers:
+                        state.halted = False
+                        self._keepers.append(self._group.create_task(self._keep(state)))
                 return {}
             case "stop":
                 await self._halt(list(self.states.values()))

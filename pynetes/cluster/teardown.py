@@ -66,12 +66,23 @@ def surplus(cluster: Cluster) -> list[str]:
     return [name for name in nodes(cluster) if pattern.fullmatch(name) and name not in cluster.node_names()]
 
 
-async def remove_node(cluster: Cluster, node: str) -> None:
-    """Undo one node in a network namespace; its API object is not touched."""
+async def stop_node(cluster: Cluster, node: str) -> None:
+    """End everything that runs on a node, as pulling its plug would; its files stay."""
     for component in ("kubelet", "kube-proxy"):
         await _halt(cluster, f"{component}-{node}")
     await _remove_pods(cluster, node)
     await _halt(cluster, f"containerd-{node}")
+
+
+async def start_node(cluster: Cluster, node: str) -> None:
+    """Start a stopped node again."""
+    for component in ("containerd", "kubelet", "kube-proxy"):
+        await _ask(cluster, do="start", name=f"{component}-{node}")
+
+
+async def remove_node(cluster: Cluster, node: str) -> None:
+    """Undo one node in a network namespace; its API object is not touched."""
+    await stop_node(cluster, node)
     home, run, group = cluster.node_state(node), cluster.node_run(node), f"{processes.cgroup(cluster)}/{node}"
     await asyncio.to_thread(_kill_shims, run)
     await asyncio.to_thread(_kill_contained, group)

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from pynetes.cluster import (
+    cloud,
     hardening,
     joining,
     network,
@@ -198,7 +199,11 @@ async def _network(bringup: Bringup) -> str:
     mode = await preflight.proxy_mode(cluster.proxy_mode)
     bringup.cluster = cluster = dataclasses.replace(cluster, proxy_mode=mode)
     plan = await network.plan(
-        cluster.name, cluster.node_names(), pod_cidr=cluster.pod_cidr, service_cidr=cluster.service_cidr
+        cluster.name,
+        cluster.node_names(),
+        pod_cidr=cluster.pod_cidr,
+        service_cidr=cluster.service_cidr,
+        cloud=cluster.cloud == "local",
     )
     bringup.planned = plan
     # Before anything is made, so that `down` and `reset` find it whatever happens next.
@@ -210,8 +215,12 @@ async def _network(bringup: Bringup) -> str:
     for place in plan.nodes:
         await network.create(plan, place)
     await network.trim(plan)
-    return f"pods {cluster.pod_cidr}, services {cluster.service_cidr}" + (
-        f", nodes {plan.node_cidr}" if plan.node_cidr else ""
+    if plan.cloud_cidr:
+        await cloud.create(plan)
+    return (
+        f"pods {cluster.pod_cidr}, services {cluster.service_cidr}"
+        + (f", nodes {plan.node_cidr}" if plan.node_cidr else "")
+        + (f", load balancers {plan.cloud_cidr}" if plan.cloud_cidr else "")
     )
 
 
@@ -247,6 +256,8 @@ async def _processes(bringup: Bringup) -> str:
     for folder in processes.folders(cluster):
         folder.mkdir(parents=True, exist_ok=True)
     hardening.write(cluster)
+    if bringup.plan.cloud_cidr:
+        cloud.write(cluster, bringup.plan)
     for node in cluster.node_names():
         await asyncio.to_thread(cluster.containerd(node).write)
     # Once their files are written, which are a part of how they are started.

@@ -80,6 +80,9 @@ class Config:
     terminated_pod_gc_threshold: int = option(
         "--terminated-pod-gc-threshold", 12500, "How many terminated pods stay before the oldest are removed."
     )
+    cloud_provider: str = option(
+        "--cloud-provider", "", "external: a cloud controller manager runs; empty: there is no cloud."
+    )
     paths_socket: str = option("--paths-socket", "", "Unix socket on which interactions are shown.")
     verbosity: int = option("-v", 0, "Log level; from 4 on details are logged.")
 
@@ -117,6 +120,7 @@ def settings(given: Config) -> controllers.Config:
         ),
         kubelet_names=_reread("--kubelet-serving-nodes", orjson.loads, given.kubelet_serving_nodes),
         node_monitor_grace_period=_duration("--node-monitor-grace-period", given.node_monitor_grace_period),
+        cloud_provider=given.cloud_provider,
         terminated_pod_threshold=given.terminated_pod_gc_threshold,
     )
 

@@ -37,7 +37,10 @@ COMPONENTS = {
     "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),
 }
 #: Not for people: started by other commands.
-INTERNAL = {"supervise": ("supervise", "keep a cluster's processes alive")}
+INTERNAL = {
+    "instance": ("instance", "what the local cloud does to a node"),
+    "supervise": ("supervise", "keep a cluster's processes alive"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,4 +27,6 @@ class Config:
     #: How long a node may be silent before its conditions become Unknown. Upstream's 50 s.
     node_monitor_grace_period: timedelta = timedelta(seconds=50)
     #: Terminated pods kept before the oldest are removed; 0 or less keeps all.
+    #: external where a cloud controller manager runs, "" without a cloud.
+    cloud_provider: str = ""
     terminated_pod_threshold: int = 12500

@@ -53,6 +53,12 @@ class Config:
         "--register-with-taints", (), "Taints KEY=VALUE:EFFECT for the node when it registers."
     )
     provider_id: str = option("--provider-id", "", "The node's ID at a cloud provider.")
+    cloud_provider: str = option(
+        "--cloud-provider", "", "external: a cloud controller manager looks after this node's addresses and labels."
+    )
+    cloud_metadata: str = option(
+        "--cloud-metadata", "", "URL of the instance metadata service to take --provider-id and --node-ip from."
+    )
     max_pods: int = option("--max-pods", 110, "How many pods may run here.")
     cgroup_root: str = option("--cgroup-root", "", "The cgroup below which pods' groups are made.")
     node_status_report_frequency: float = option(

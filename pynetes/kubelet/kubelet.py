@@ -17,7 +17,7 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.kubelet import admission, certificate, garbage, hosts, machine, node, orphans, podresources, storage
+from pynetes.kubelet import admission, certificate, cloud, garbage, hosts, machine, node, orphans, podresources, storage
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm import cpus, reserves
 from pynetes.kubelet.cm.cgroups import Cgroups
@@ -94,6 +94,7 @@ class Kubelet:
 
     async def _run(self, client: Client, runtime: Runtime, group: tasks.Group) -> None:
         version = await self._runtime_version(runtime)
+        self.config = await cloud.learnt(self.config, self.clock)
         facts = self._facts(f"{version[0]}://{version[1]}")
         recorder = Recorder(client, clock=self.clock, host=self.name)
         ctx = self._context(client, runtime, group, facts, recorder, version[0])
@@ -172,6 +173,7 @@ class Kubelet:
             labels=dict(label.partition("=")[::2] for label in config.node_labels),
             taints=[taint(text) for text in config.register_with_taints],
             provider_id=config.provider_id,
+            external=cloud.is_external(config),
         )
 
     def _context(

@@ -16,6 +16,7 @@ from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
+from pynetes.kubelet import cloud
 from pynetes.kubelet.machine import Machine
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
@@ -48,6 +49,8 @@ class Facts:
     labels: dict[str, str]
     taints: Sequence[Object]
     provider_id: str = ""
+    #: Whether a cloud controller manager says which addresses and labels the node has.
+    external: bool = False
 
 
 class Extended(NamedTuple):
@@ -66,7 +69,8 @@ def initial(facts: Facts) -> Object:
         "beta.kubernetes.io/os": "linux",
         "beta.kubernetes.io/arch": facts.machine.architecture,
     }
-    spec: Object = {"taints": list(facts.taints)} if facts.taints else {}
+    taints = [*facts.taints, *([cloud.UNINITIALIZED] if facts.external else [])]
+    spec: Object = {"taints": taints} if taints else {}
     if facts.provider_id:
         spec["providerID"] = facts.provider_id
     return {
@@ -75,7 +79,10 @@ def initial(facts: Facts) -> Object:
         "metadata": {
             "name": facts.name,
             "labels": {**system, **facts.labels},
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            "annotations": {
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+                **({cloud.PROVIDED_NODE_IP: ",".join(facts.ips)} if facts.external else {}),
+            },
         },
         "spec": spec,
     }
@@ -118,6 +125,7 @@ def status(
     kept = {name: amount for name, amount in (old.get("capacity") or {}).items() if "/" in name}
     kept_free = {name: amount for name, amount in (old.get("allocatable") or {}).items() if "/" in name}
     machine = facts.machine
+    own = [{"type": "InternalIP", "address": ip} for ip in facts.ips] + [{"type": "Hostname", "address": facts.name}]
     ready = (
         ("Ready", "False", "KubeletNotReady", trouble)
         if trouble
@@ -127,8 +135,7 @@ def status(
     return {
         "capacity": {**kept, **(extended.capacity if extended else {}), **capacity(facts)},
         "allocatable": {**kept_free, **(extended.allocatable if extended else {}), **allocatable(facts)},
-        "addresses": [{"type": "InternalIP", "address": ip} for ip in facts.ips]
-        + [{"type": "Hostname", "address": facts.name}],
+        "addresses": (facts.external and old.get("addresses")) or own,
         "conditions": conditions(wanted, old.get("conditions") or [], now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": {

@@ -90,6 +90,7 @@ KUBECONFIGS = (
     KubeconfigFile("controller-manager.conf", "system:kube-controller-manager"),
     KubeconfigFile("scheduler.conf", "system:kube-scheduler"),
     KubeconfigFile("kube-proxy.conf", "system:kube-proxy"),
+    KubeconfigFile("cloud-controller-manager.conf", "system:cloud-controller-manager"),
 )
 
 

@@ -30,6 +30,7 @@ def test_every_file_of_kubeadm(layout: Layout) -> None:
     )
     wanted = {f"pki/{stem}.{end}" for stem in pairs.split() for end in ("crt", "key")} | {"pki/sa.key", "pki/sa.pub"}
     wanted |= {"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf", "kube-proxy.conf"}
+    wanted |= {"cloud-controller-manager.conf"}
     assert found == wanted
 
 

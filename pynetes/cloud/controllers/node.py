@@ -65,10 +65,13 @@ def initialized(node: Object, instance: Instance) -> Object:
 
 
 def relabelled(node: Object, instance: Instance) -> Object | None:
-    """The patch for labels that differ from what the cloud says now; None when none does."""
+    """The patch for labels that differ from what the cloud says now, and for a provider ID that is missing."""
     labels = node["metadata"].get("labels") or {}
     wanted = {name: value for name, value in labels_of(instance).items() if labels.get(name) != value}
-    return {"metadata": {"labels": wanted}} if wanted else None
+    patch: Object = {"metadata": {"labels": wanted}} if wanted else {}
+    if not node["spec"].get("providerID"):
+        patch["spec"] = {"providerID": instance.provider_id}
+    return patch or None
 
 
 async def reconcile(config: Config, ctx: Context, key: Key) -> timedelta | None:

@@ -50,7 +50,7 @@ class ServiceBalancers:
         try:
             wanted = balancing.balancer(service, balancing.targets(ctx.listed(nodes.RESOURCE)))
             before = self._made.get(uid_of(service))
-            if before == wanted and balancing.ingress_of(service):
+            if before == wanted and await _is_told(ctx, service):
                 return None
             if not wanted.targets:
                 text = "There are no available nodes for LoadBalancer"
@@ -70,8 +70,8 @@ class ServiceBalancers:
         except CloudError as error:
             _failed(ctx, service, error)
             raise
-        self._made[uid_of(service)] = wanted
         await self._tell(ctx, service, ensured, only_nodes=only_nodes)
+        self._made[uid_of(service)] = wanted
         return None
 
     async def _tell(self, ctx: Context, service: Object, ensured: Ensured, *, only_nodes: bool) -> None:
@@ -113,6 +113,14 @@ class ServiceBalancers:
             await self._balancers.delete(name)
             _LOG.warning(logs.fact("removed a balancer that no Service wants", name=name, service=key))
         return timedelta(seconds=self._config.orphan_period)
+
+
+async def _is_told(ctx: Context, service: Object) -> bool:
+    """Whether the Service has its address; the cache may be behind what was just written."""
+    if balancing.ingress_of(service):
+        return True
+    live = await ctx.live(services.RESOURCE, key_of(service))
+    return live is not None and bool(balancing.ingress_of(live))
 
 
 def _same_but_targets(one: Balancer, other: Balancer) -> bool:

@@ -52,7 +52,7 @@ class Config:
     region: str = "local"
     pool: str = "172.31.255.0/24"
     #: The first addresses of the pool that are not for balancers: the machine's end, and the API.
-    reserved: int = 3
+    reserved: int = 4
     #: Run with stop, start or terminate and an instance's name to do that to it.
     hook: tuple[str, ...] = ()
     haproxy_config: str = ""

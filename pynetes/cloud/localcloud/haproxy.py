@@ -13,7 +13,6 @@ global
     stats socket {stats} mode 600 level admin expose-fd listeners
     server-state-file {state}
     hard-stop-after 30s
-    maxconn 20000
     nosplice
 
 defaults

@@ -66,6 +66,8 @@ class Host:
         await run(["haproxy", "-c", "-q", "-f", str(fresh)])
         same = path.exists() and path.read_text() == text
         fresh.replace(path)
+        states = path.with_name("servers.state")
+        states.touch()
         if not same:
             await self._keep_server_states()
             await self._ask(self._config.haproxy_master, "reload")

@@ -57,7 +57,7 @@ def tree(facts: Facts, issue: Callable[[], Credentials], now: datetime) -> dict[
         "local-hostname": facts.name,
         "local-ipv4": facts.address,
         "placement": placement,
-        "services": {"domain": "amazonaws.com", "partition": "aws"},
+        "services": {"domain": "localhost", "partition": "local"},
         "tags": {"instance": dict(facts.tags)},
         "iam": {"security-credentials": role},
     }

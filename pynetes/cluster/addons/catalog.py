@@ -22,6 +22,8 @@ class Addon(NamedTuple):
     packages: Mapping[str, str] = {}
     #: Deployments of kube-system that `up` waits for, once they were asked for by name.
     waits_for: tuple[str, ...] = ()
+    #: The cloud it belongs to: a cluster has it when it has that cloud, and nobody asks for it by name.
+    cloud: str = ""
 
 
 #: Applied in this order.
@@ -37,7 +39,13 @@ ADDONS: tuple[Addon, ...] = (
         packages={"prometheus": "prometheus"},
         waits_for=("prometheus",),
     ),
+    Addon(
+        "cloud-controller-manager",
+        "the rights of the cloud controller manager",
+        packages={"haproxy": "haproxy", "losetup": "mount", "sysctl": "procps"},
+        cloud="local",
+    ),
 )
 BY_NAME = {addon.name: addon for addon in ADDONS}
 DEFAULT = tuple(addon.name for addon in ADDONS if addon.default)
-OPTIONAL = tuple(addon.name for addon in ADDONS if not addon.default)
+OPTIONAL = tuple(addon.name for addon in ADDONS if not addon.default and not addon.cloud)

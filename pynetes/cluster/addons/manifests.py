@@ -19,12 +19,13 @@ from pynetes.machinery.meta import Object
 
 def chosen(cluster: Cluster) -> list[Addon]:
     """Those that the cluster has."""
-    return [addon for addon in ADDONS if addon.name in cluster.addons]
+    return [addon for addon in ADDONS if addon.name in cluster.addons or addon.cloud == cluster.cloud]
 
 
 def others(cluster: Cluster) -> list[Addon]:
     """Those that it has not, or not any more."""
-    return [addon for addon in ADDONS if addon.name not in cluster.addons]
+    kept = {addon.name for addon in chosen(cluster)}
+    return [addon for addon in ADDONS if addon.name not in kept]
 
 
 def packages(cluster: Cluster) -> dict[str, str]:
