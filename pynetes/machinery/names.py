@@ -179,6 +179,14 @@ def port_number(number: int) -> list[str]:
     return [] if 1 <= number <= 65535 else ["must be between 1 and 65535, inclusive"]
 
 
+def http_header(text: str) -> list[str]:
+    """The name of an HTTP header."""
+    pattern = "[-A-Za-z0-9]+"
+    if re.fullmatch(pattern, text):
+        return []
+    return [regex_error("a valid HTTP header must consist of alphanumeric characters or '-'", pattern, "X-Header-Name")]
+
+
 def percent(text: str) -> list[str]:
     """A number with % behind it."""
     if _percent(text):

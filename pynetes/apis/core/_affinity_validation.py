@@ -91,10 +91,26 @@ def _pod_term(term: Object, path: str) -> Errors:
     yield from validation.label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
     for name in term.get("namespaces") or ():
         yield from validation.checked(name, f"{path}.namespace", names.dns_label)
+    yield from _label_keys(term, path)
     key = term.get("topologyKey", "")
     if not key:
         yield field.required(f"{path}.topologyKey", "can not be empty")
     yield from validation.checked(key, f"{path}.topologyKey", names.qualified_name)
+
+
+def _label_keys(term: Object, path: str) -> Errors:
+    kinds = ("matchLabelKeys", "mismatchLabelKeys")
+    given = [name for name in kinds if term.get(name)]
+    if given and term.get("labelSelector") is None:
+        for name in given:
+            yield field.forbidden(f"{path}.{name}", "must not be specified when labelSelector is not set")
+        return
+    for name in given:
+        for index, key in enumerate(term[name]):
+            yield from validation.checked(key, f"{path}.{name}[{index}]", names.qualified_name)
+            if name == "matchLabelKeys" and key in (term.get("mismatchLabelKeys") or ()):
+                detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+                yield field.invalid(f"{path}.{name}[{index}]", key, detail)
 
 
 def validate_dns(config: Any, path: str) -> Errors:

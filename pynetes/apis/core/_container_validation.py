@@ -1,10 +1,9 @@
 """What containers may not be."""
 
-import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from pynetes.apis.core import _security_validation
+from pynetes.apis.core import _references, _security_validation, _volume_validation
 from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
@@ -12,37 +11,30 @@ Errors = Iterator[field.Error]
 
 STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
-_FIELD_PATHS = (
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "metadata.labels",
-    "metadata.annotations",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-)
-_RESOURCE_FIELDS = tuple(
-    f"{kind}.{name}" for kind in ("limits", "requests") for name in ("cpu", "ephemeral-storage", "memory")
-)
+_RESTARTS, _SCHEMES = ("Always", "Never", "OnFailure"), ("HTTP", "HTTPS")
+_PROPAGATIONS, _RECURSIVE = ("Bidirectional", "HostToContainer", "None"), ("Disabled", "Enabled", "IfPossible")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 
 
-def validate_containers(spec: Object, path: str) -> Errors:
-    """Mistakes of all containers of a pod spec."""
+def validate_containers(spec: Object, path: str, volumes: set[str]) -> Errors:
+    """Mistakes of all containers of a pod spec, whose volumes have these names."""
     if not spec.get("containers"):
         yield field.required(f"{path}.containers")
-    volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
+    blocks = {each.get("name"): each.get("persistentVolumeClaim") is not None for each in spec.get("volumes") or ()}
+    around = _Around(
+        volumes=volumes,
+        claims=[claim.get("name") or "" for claim in spec.get("resourceClaims") or ()],
+        blocks={name: blocks[name] for name in volumes if name in blocks},
+        grace=spec.get("terminationGracePeriodSeconds"),
+        host_users=spec.get("hostUsers") is not False,
+    )
     seen: set[str] = set()
     for list_name in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(list_name) or ()):
             place = f"{path}.{list_name}[{index}]"
             init = list_name == "initContainers"
-            yield from _validate(container, place, volumes, init=init, host_users=spec.get("hostUsers") is not False)
+            yield from _validate(container, place, around, init=init)
             name = container.get("name", "")
             if name and name in seen:
                 yield field.duplicate(f"{place}.name", name)
@@ -50,7 +42,18 @@ def validate_containers(spec: Object, path: str) -> Errors:
     yield from _host_ports(spec, path)
 
 
-def _validate(container: Object, path: str, volumes: set[Any], *, init: bool, host_users: bool) -> Errors:
+class _Around(NamedTuple):
+    """What a container's own rules need to know of the pod."""
+
+    volumes: set[str]
+    claims: list[str]
+    #: Volume → whether it may be used as a block device.
+    blocks: dict[str, bool]
+    grace: int | None
+    host_users: bool
+
+
+def _validate(container: Object, path: str, around: _Around, *, init: bool) -> Errors:
     name = container.get("name", "")
     if not name:
         yield field.required(f"{path}.name")
@@ -69,14 +72,19 @@ def _validate(container: Object, path: str, volumes: set[Any], *, init: bool, ho
     yield from _environment(container.get("env"), f"{path}.env")
     for index, source in enumerate(container.get("envFrom") or ()):
         yield from _environment_source(source, f"{path}.envFrom[{index}]")
-    yield from _mounts(container.get("volumeMounts"), f"{path}.volumeMounts", volumes)
+    yield from _mounts(container, f"{path}.volumeMounts", around.volumes)
+    yield from _devices(container, f"{path}.volumeDevices", around.blocks)
     yield from validation.one_of(
         container.get("imagePullPolicy"), f"{path}.imagePullPolicy", ("Always", "IfNotPresent", "Never")
     )
     yield from validate_resources(container.get("resources") or {}, f"{path}.resources")
+    yield from _claims((container.get("resources") or {}).get("claims"), f"{path}.resources.claims", around.claims)
     yield from _resize(container.get("resizePolicy"), f"{path}.resizePolicy")
-    security = container.get("securityContext")
-    yield from _security_validation.validate_container(security, f"{path}.securityContext", host_users=host_users)
+    security, users = container.get("securityContext"), around.host_users
+    yield from _security_validation.validate_container(security, f"{path}.securityContext", host_users=users)
+    policy = container.get("restartPolicy")
+    if policy is not None and policy not in _RESTARTS:
+        yield field.not_supported(f"{path}.restartPolicy", policy, _RESTARTS)
     plain_init = init and container.get("restartPolicy") != "Always"
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(probe) is not None:
@@ -90,7 +98,9 @@ def _validate(container: Object, path: str, volumes: set[Any], *, init: bool, ho
         yield field.forbidden(f"{path}.lifecycle", "may not be set for init containers without restartPolicy=Always")
     for handler in ("postStart", "preStop"):
         if lifecycle.get(handler) is not None:
-            yield from _handler(lifecycle[handler], f"{path}.lifecycle.{handler}", (*_HANDLERS[:3], "sleep"))
+            place = f"{path}.lifecycle.{handler}"
+            yield from _handler(lifecycle[handler], place, (*_HANDLERS[:3], "sleep"))
+            yield from _sleep(lifecycle[handler].get("sleep"), f"{place}.sleep", around.grace)
 
 
 def _ports(ports: Any, path: str) -> Errors:
@@ -148,16 +158,9 @@ def _value_from(variable: Object, path: str) -> Errors:
     elif len(given) > 1:
         yield field.invalid(path, "", "may not have more than one field specified at a time")
     if (reference := source.get("fieldRef")) is not None:
-        field_path = reference.get("fieldPath", "")
-        if not field_path:
-            yield field.required(f"{path}.fieldRef.fieldPath")
-        elif re.sub(r"\['.*'\]$", "", field_path) not in _FIELD_PATHS:
-            detail = f"error converting fieldPath: field label not supported: {field_path}"
-            yield field.invalid(f"{path}.fieldRef.fieldPath", field_path, detail)
+        yield from _references.field_ref(reference, f"{path}.fieldRef", _references.ENVIRONMENT_FIELDS)
     if (reference := source.get("resourceFieldRef")) is not None:
-        wanted = reference.get("resource", "")
-        if wanted not in _RESOURCE_FIELDS and not wanted.startswith(("limits.hugepages-", "requests.hugepages-")):
-            yield field.not_supported(f"{path}.resourceFieldRef.resource", wanted, _RESOURCE_FIELDS)
+        yield from _references.resource_ref(reference, f"{path}.resourceFieldRef", volume=False)
     for name in ("configMapKeyRef", "secretKeyRef"):
         if (reference := source.get(name)) is not None:
             if not reference.get("key"):
@@ -175,35 +178,117 @@ def _environment_source(source: Object, path: str) -> Errors:
     for name in given:
         if not source[name].get("name"):
             yield field.required(f"{path}.{name}.name")
+    if prefix := source.get("prefix"):
+        yield from validation.checked(prefix, f"{path}.prefix", names.env_var_name)
 
 
-def _mounts(mounts: Any, path: str, volumes: set[Any]) -> Errors:
+def _mounts(container: Object, path: str, volumes: set[str]) -> Errors:
     seen: set[str] = set()
-    for index, mount in enumerate(mounts or ()):
-        place = f"{path}[{index}]"
-        if not mount.get("name"):
+    devices = container.get("volumeDevices") or ()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        place, name = f"{path}[{index}]", mount.get("name") or ""
+        if not name:
             yield field.required(f"{place}.name")
-        elif mount["name"] not in volumes:
-            yield field.not_found(f"{place}.name", mount["name"])
+        if name not in volumes:
+            yield field.not_found(f"{place}.name", name)
         target = mount.get("mountPath", "")
         if not target:
             yield field.required(f"{place}.mountPath")
         elif target in seen:
             yield field.invalid(f"{place}.mountPath", target, "must be unique")
         seen.add(target)
-        for name in ("subPath", "subPathExpr"):
-            if mount.get(name):
-                yield from _local_path(mount[name], f"{path}.{name}")
+        if any(device.get("name") == name for device in devices):
+            yield field.invalid(f"{place}.name", name, "must not already exist in volumeDevices")
+        if any(device.get("devicePath") == target for device in devices):
+            yield field.invalid(f"{place}.mountPath", target, "must not already exist as a path in volumeDevices")
+        for member in ("subPath", "subPathExpr"):
+            if mount.get(member):
+                yield from _volume_validation.local_path(mount[member], f"{path}.{member}")
         if mount.get("subPath") and mount.get("subPathExpr"):
             detail = "subPathExpr and subPath are mutually exclusive"
             yield field.invalid(f"{place}.subPathExpr", mount["subPathExpr"], detail)
+        yield from _propagation(mount, container, path)
+        yield from _recursive(mount, f"{place}.recursiveReadOnly")
 
 
-def _local_path(text: str, path: str) -> Errors:
-    if text.startswith("/"):
-        yield field.invalid(path, text, "must be a relative path")
-    if ".." in text.split("/"):
-        yield field.invalid(path, text, "must not contain '..'")
+def _propagation(mount: Object, container: Object, path: str) -> Errors:
+    mode = mount.get("mountPropagation")
+    if mode is None:
+        return
+    if mode not in _PROPAGATIONS:
+        yield field.not_supported(f"{path}.mountPropagation", mode, _PROPAGATIONS)
+    if mode == "Bidirectional" and not (container.get("securityContext") or {}).get("privileged"):
+        detail = "Bidirectional mount propagation is available only to privileged containers"
+        yield field.forbidden(f"{path}.mountPropagation", detail)
+
+
+def _recursive(mount: Object, path: str) -> Errors:
+    mode = mount.get("recursiveReadOnly")
+    if mode is None or mode == "Disabled":
+        return
+    if mode not in _RECURSIVE:
+        yield field.not_supported(path, mode, _RECURSIVE)
+        return
+    if not mount.get("readOnly"):
+        yield field.forbidden(path, "may only be specified when readOnly is true")
+    if mount.get("mountPropagation") not in (None, "None"):
+        yield field.forbidden(path, "may only be specified when mountPropagation is None or not specified")
+
+
+def _devices(container: Object, path: str, blocks: dict[str, bool]) -> Errors:
+    names_seen: set[str] = set()
+    paths_seen: set[str] = set()
+    mounts = container.get("volumeMounts") or ()
+    for index, device in enumerate(container.get("volumeDevices") or ()):
+        place, name, target = f"{path}[{index}]", device.get("name") or "", device.get("devicePath") or ""
+        if not name:
+            yield field.required(f"{place}.name")
+        if name in names_seen:
+            yield field.invalid(f"{place}.name", name, "must be unique")
+        if name not in blocks:
+            yield field.not_found(f"{place}.name", name)
+        elif not blocks[name]:
+            detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            yield field.invalid(f"{place}.name", name, detail)
+        if not target:
+            yield field.required(f"{place}.devicePath")
+        if target in paths_seen:
+            yield field.invalid(f"{place}.devicePath", target, "must be unique")
+        if ".." in target.split("/"):
+            yield field.invalid(f"{place}.devicePath", target, "can not contain backsteps ('..')")
+        else:
+            paths_seen.add(target)
+        if any(mount.get("name") == name for mount in mounts):
+            yield field.invalid(f"{place}.name", name, "must not already exist in volumeMounts")
+        if any(mount.get("mountPath") == target for mount in mounts):
+            yield field.invalid(f"{place}.devicePath", target, "must not already exist as a path in volumeMounts")
+        if name:
+            names_seen.add(name)
+
+
+def _claims(claims: Any, path: str, known: list[str]) -> Errors:
+    seen: set[str] = set()
+    for index, claim in enumerate(claims or ()):
+        place, name = f"{path}[{index}]", claim.get("name") or ""
+        if not name:
+            yield field.required(place)
+            continue
+        if name in seen:
+            yield field.duplicate(place, name)
+        seen.add(name)
+        if name not in known:
+            named = f": {', '.join(sorted(known))}" if known else " which is empty"
+            missing = field.not_found(place, name)
+            detail = f"must be one of the names in pod.spec.resourceClaims{named}"
+            yield missing._replace(message=f"{missing.message}: {detail}")
+
+
+def _sleep(sleep: Object | None, path: str, grace: int | None) -> Errors:
+    if sleep is None or grace is None:
+        return
+    if not 0 <= (seconds := sleep.get("seconds") or 0) <= grace:
+        detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+        yield field.invalid(path, seconds, detail)
 
 
 def validate_resources(resources: Object, path: str) -> Errors:
@@ -262,6 +347,11 @@ def _probe(probe: Object, path: str, *, readiness: bool) -> Errors:
     yield from _handler(probe, path, _HANDLERS)
     for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
         yield from validation.non_negative(probe.get(name), f"{path}.{name}")
+    grace = probe.get("terminationGracePeriodSeconds")
+    if grace is not None and grace <= 0:
+        yield field.invalid(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than 0")
+    if readiness and grace is not None:
+        yield field.invalid(f"{path}.terminationGracePeriodSeconds", grace, "must not be set for readinessProbes")
     if not readiness and probe.get("successThreshold", 1) != 1:
         yield field.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
 
@@ -275,4 +365,12 @@ def _handler(handler: Object, path: str, kinds: tuple[str, ...]) -> Errors:
     for name in given[1:]:
         yield field.forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
     if given and given[0] in ("httpGet", "tcpSocket", "grpc"):
-        yield from validation.port(handler[given[0]].get("port", 0), f"{path}.{given[0]}.port")
+        action, place = handler[given[0]], f"{path}.{given[0]}"
+        if given[0] == "httpGet" and not action.get("path"):
+            yield field.required(f"{place}.path")
+        yield from validation.port(action.get("port", 0), f"{place}.port")
+        if given[0] == "httpGet":
+            if action.get("scheme") not in _SCHEMES:
+                yield field.not_supported(f"{place}.scheme", action.get("scheme") or "", _SCHEMES)
+            for header in action.get("httpHeaders") or ():
+                yield from validation.checked(header.get("name") or "", f"{place}.httpHeaders", names.http_header)

@@ -11,6 +11,7 @@ from pynetes.machinery.schema import gotext, types
 Errors = Iterator[field.Error]
 
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_UNSATISFIABLE, _INCLUSION = ("DoNotSchedule", "ScheduleAnyway"), ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _MUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -28,6 +29,8 @@ def validate_pod(new: Object, old: Object | None) -> Errors:
     yield from validate_spec(spec, "spec")
     if spec.get("ephemeralContainers"):
         yield field.forbidden("spec.ephemeralContainers", "cannot be set on create")
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        yield field.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
 def validate_template(template: Object | None, path: str) -> Errors:
@@ -45,9 +48,10 @@ def validate_template(template: Object | None, path: str) -> Errors:
 
 def validate_spec(spec: Object, path: str) -> Errors:
     """Mistakes of a pod spec."""
-    volumes = spec.get("volumes") or []
-    yield from _volume_validation.validate_volumes(volumes, f"{path}.volumes")
-    yield from _container_validation.validate_containers(spec, path)
+    volumes: set[str] = set()
+    yield from _volume_validation.validate_volumes(spec.get("volumes"), f"{path}.volumes", volumes)
+    yield from _claims(spec.get("resourceClaims"), f"{path}.resourceClaims")
+    yield from _container_validation.validate_containers(spec, path, volumes)
     yield from validation.one_of(spec.get("restartPolicy"), f"{path}.restartPolicy", ("Always", "OnFailure", "Never"))
     yield from validation.one_of(spec.get("dnsPolicy"), f"{path}.dnsPolicy", _DNS_POLICIES)
     if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
@@ -124,17 +128,72 @@ def validate_tolerations(tolerations: Any, path: str) -> Errors:
             yield from validation.one_of(effect, f"{place}.effect", _EFFECTS)
 
 
+def _claims(claims: Any, path: str) -> Errors:
+    seen: set[str] = set()
+    for index, claim in enumerate(claims or ()):
+        place, name = f"{path}[{index}]", claim.get("name") or ""
+        if not name:
+            yield field.required(f"{place}.name")
+        elif name in seen:
+            yield field.duplicate(f"{place}.name", name)
+        else:
+            yield from validation.checked(name, f"{place}.name", names.dns_label)
+        seen.add(name)
+        given = [key for key in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(key) is not None]
+        shown = {
+            "Name": name,
+            "ResourceClaimName": claim.get("resourceClaimName"),
+            "ResourceClaimTemplateName": claim.get("resourceClaimTemplateName"),
+        }
+        if len(given) > 1:
+            detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            yield field.invalid(place, shown, detail)
+        if not given:
+            detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+            yield field.invalid(place, shown, detail)
+        for key in given:
+            yield from validation.checked(claim[key], f"{place}.{key}", names.dns_subdomain)
+
+
 def _spread(constraints: Any, path: str) -> Errors:
-    for index, item in enumerate(constraints or ()):
+    constraints = constraints or ()
+    for index, item in enumerate(constraints):
         place = f"{path}[{index}]"
+        key, action = item.get("topologyKey") or "", item.get("whenUnsatisfiable") or ""
         if item.get("maxSkew", 0) <= 0:
             yield field.invalid(f"{place}.maxSkew", item.get("maxSkew", 0), "must be greater than zero")
-        if not item.get("topologyKey"):
+        if not key:
             yield field.required(f"{place}.topologyKey", "can not be empty")
-        allowed = ("DoNotSchedule", "ScheduleAnyway")
-        if item.get("whenUnsatisfiable", "") not in allowed:
-            yield field.not_supported(f"{place}.whenUnsatisfiable", item.get("whenUnsatisfiable", ""), allowed)
+        if action not in _UNSATISFIABLE:
+            yield field.not_supported(f"{place}.whenUnsatisfiable", action, _UNSATISFIABLE)
+        later = ((each.get("topologyKey"), each.get("whenUnsatisfiable")) for each in constraints[index + 1 :])
+        if (key, action) in later:
+            yield field.duplicate(f"{place}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}")
+        least = item.get("minDomains")
+        if least is not None and least <= 0:
+            yield field.invalid(f"{place}.minDomains", least, "must be greater than zero")
+        if least is not None and action != "DoNotSchedule":
+            detail = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+            yield field.invalid(f"{place}.minDomains", least, detail)
+        for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+            if item.get(name) is not None and item[name] not in _INCLUSION:
+                yield field.not_supported(f"{place}.{name}", item[name], _INCLUSION)
+        yield from _label_keys(item, f"{place}.matchLabelKeys")
         yield from validation.label_selector(item.get("labelSelector"), f"{place}.labelSelector")
+
+
+def _label_keys(constraint: Object, path: str) -> Errors:
+    keys, selector = constraint.get("matchLabelKeys") or (), constraint.get("labelSelector")
+    if keys and selector is None:
+        yield field.forbidden(path, "must not be specified when labelSelector is not set")
+        return
+    selector = selector or {}
+    named = {*(selector.get("matchLabels") or ())}
+    named |= {each.get("key") for each in selector.get("matchExpressions") or ()}
+    for index, key in enumerate(keys):
+        yield from validation.checked(key, f"{path}[{index}]", names.qualified_name)
+        if key in named:
+            yield field.invalid(f"{path}[{index}]", key, "exists in both matchLabelKeys and labelSelector")
 
 
 def _gates(gates: Any, path: str) -> Errors:

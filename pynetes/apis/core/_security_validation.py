@@ -62,6 +62,9 @@ def validate_pod(spec: Object, path: str) -> Errors:
     groups = context.get("supplementalGroupsPolicy")
     if groups is not None:
         yield from validation.one_of(groups, f"{place}.supplementalGroupsPolicy", ("Merge", "Strict"))
+    labels = context.get("seLinuxChangePolicy")
+    if labels is not None:
+        yield from validation.one_of(labels, f"{place}.seLinuxChangePolicy", ("MountOption", "Recursive"))
 
 
 def validate_container(context: Object | None, path: str, *, host_users: bool) -> Errors:

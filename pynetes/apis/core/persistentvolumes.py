@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.core import _pod_defaults, _volumes
+from pynetes.apis.core import _pod_defaults, _volume_validation, _volumes
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -75,10 +75,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     if policy == "Recycle" and (spec.get("hostPath") or {}).get("path") == "/":
         detail = "may not be 'recycle' for a hostPath mount of '/'"
         yield field.forbidden("spec.persistentVolumeReclaimPolicy", detail)
-    if (csi := spec.get("csi")) is not None:
-        for name in ("driver", "volumeHandle"):
-            if not csi.get(name):
-                yield field.required(f"spec.csi.{name}")
+    yield from _source(sources, spec)
     if "local" in sources and not spec.get("nodeAffinity"):
         yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
     if old is not None and any(
@@ -88,6 +85,33 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         type_ = types.named("api.core.v1.PersistentVolumeSpec")
         texts = [gotext.persistent_volume_source(type_, obj["spec"]) for obj in (old, new)]
         yield field.forbidden("spec.persistentvolumesource", f"{detail}\n{gotext.diff(*texts)}")
+
+
+def _source(sources: list[str], spec: Object) -> Iterator[field.Error]:
+    if sources and sources[0] != "csi":
+        yield from _volume_validation.source(sources[0], spec[sources[0]], "spec")
+    if (csi := spec.get("csi")) is not None:
+        yield from _csi(csi)
+    if (local := spec.get("local")) is not None:
+        yield from _local(local)
+
+
+def _local(local: Object) -> Iterator[field.Error]:
+    if not local.get("path"):
+        yield field.required("spec.local.path")
+    elif ".." in local["path"].split("/"):
+        yield field.invalid("spec.local.path", local["path"], "must not contain '..'")
+
+
+def _csi(csi: Object) -> Iterator[field.Error]:
+    yield from validation.csi_driver_name(csi.get("driver") or "", "spec.csi.driver")
+    if not csi.get("volumeHandle"):
+        yield field.required("spec.csi.volumeHandle")
+    for name in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef"):
+        if (secret := csi.get(name)) is not None:
+            for member in ("name", "namespace"):
+                if not secret.get(member):
+                    yield field.required(f"spec.csi.{name}.{member}")
 
 
 RESOURCE = Resource(
