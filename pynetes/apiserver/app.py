@@ -21,8 +21,9 @@ from pynetes.apiserver.audit import policy
 from pynetes.apiserver.audit.log import LogFile
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
-from pynetes.apiserver.authn.webhook import AccessWebhook, poster
+from pynetes.apiserver.authn.webhook import poster
 from pynetes.apiserver.authz import union as authz
+from pynetes.apiserver.authz.webhook import AccessWebhook
 from pynetes.apiserver.bootstrap import Bootstrap, host_address
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.crd.definitions import Definitions
@@ -58,7 +59,7 @@ class APIServer(Server):
         cacher = Cacher(backend, clock, [resource for resource in served if resource.stored])
         stored = Stored(backend, cacher)
         authentication = authn.build(config, stored, clock)
-        authorizer = authz.Modes(config.authorization_mode or ("AlwaysAllow",), stored, access_of(config, clock))
+        authorizer = modes_of(config, stored, clock)
         context = Context(
             objects=stored,
             clock=clock,
@@ -66,7 +67,7 @@ class APIServer(Server):
             settings=settings_of(config),
             authentication=authentication,
             issuer=issuer_of(config),
-            rbac=authorizer.rbac if "RBAC" in config.authorization_mode else None,
+            rbac=authorizer.rbac if authorizer.by_rules else None,
             kind=served.by_kind,
         )
         api = Api(
@@ -199,6 +200,15 @@ def room_of(config: Config, objects: Stored) -> InFlight | Fairness:
         return InFlight(config.max_requests_inflight, config.max_mutating_requests_inflight)
     # As upstream: a quarter of the request's time may be spent waiting.
     return Fairness(objects, seats=seats, patience=config.request_timeout / 4)
+
+
+def modes_of(config: Config, objects: Stored, clock: Clock) -> authz.Modes:
+    """Who decides. Raises OSError or ValueError."""
+    if not config.authorization_config:
+        return authz.Modes(config.authorization_mode or ("AlwaysAllow",), objects, access_of(config, clock))
+    if config.authorization_mode or config.authorization_webhook_config_file:
+        raise ValueError("--authorization-config excludes --authorization-mode and --authorization-webhook-config-file")
+    return authz.Modes.configured(config.authorization_config, objects, clock)
 
 
 def access_of(config: Config, clock: Clock) -> AccessWebhook | None:

@@ -109,6 +109,11 @@ class Config:
         (),
         "Authorizers in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny. AlwaysAllow if empty.",
     )
+    authorization_config: str = option(
+        "--authorization-config",
+        "",
+        "AuthorizationConfiguration: authorizers in order, several webhooks among them. Not with --authorization-mode.",
+    )
     enable_admission_plugins: tuple[str, ...] = option(
         "--enable-admission-plugins", (), "Admission plugins beside the default ones."
     )

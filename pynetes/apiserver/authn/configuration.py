@@ -12,15 +12,22 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from pynetes.apiserver.authn import claims
+from pynetes.apiserver.authn.claims import Rule
+
+MOST_ISSUERS = 64
+#: Types of expressions that give texts.
+LISTS = ("LIST<STRING>", "LIST<DYN>")
 API_VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mapping:
-    """A claim, and what is put before its value."""
+    """A claim, and what is put before its value; or an expression in the place of both."""
 
     claim: str = ""
     prefix: str = ""
+    expression: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +40,13 @@ class JWTIssuer:
     audiences: tuple[str, ...]
     username: Mapping
     groups: Mapping = Mapping()
-    uid: str = ""
+    uid: Mapping = Mapping()
+    #: Key of the user's extra → expression over the claims.
+    extra: tuple[tuple[str, str], ...] = ()
     #: Claims that must have exactly this value.
     required: tuple[tuple[str, str], ...] = ()
+    claim_rules: tuple[Rule, ...] = ()
+    user_rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +86,12 @@ def _configuration(document: Any) -> AuthenticationConfiguration:
         raise ValueError(f"apiVersion: must be {API_VERSIONS[0]}")
     _only("", document, "kind", "apiVersion", "jwt", "anonymous")
     issuers = tuple(_issuer(f"jwt[{number}]", entry) for number, entry in enumerate(document.get("jwt") or ()))
-    urls = [issuer.url for issuer in issuers]
-    if len(set(urls)) != len(urls):
-        raise ValueError("jwt: two issuers have the same url")
+    for what in ("url", "discovery_url"):
+        known = [found for issuer in issuers if (found := getattr(issuer, what))]
+        if len(set(known)) != len(known):
+            raise ValueError(f"jwt: two issuers have the same {what}")
+    if len(issuers) > MOST_ISSUERS:
+        raise ValueError(f"jwt: must have at most {MOST_ISSUERS} items")
     given = document.get("anonymous")
     return AuthenticationConfiguration(issuers=issuers, anonymous=None if given is None else _anonymous(given))
 
@@ -106,47 +120,108 @@ def _issuer(at: str, entry: Any) -> JWTIssuer:
     _only(at, entry, "issuer", "claimMappings", "claimValidationRules", "userValidationRules")
     issuer, mappings = entry.get("issuer") or {}, entry.get("claimMappings") or {}
     _only(f"{at}.issuer", issuer, "url", "discoveryURL", "certificateAuthority", "audiences", "audienceMatchPolicy")
-    _only(f"{at}.claimMappings", mappings, "username", "groups", "uid")
-    if entry.get("userValidationRules"):
-        raise ValueError(f"{at}.userValidationRules: expressions are not supported")
+    _only(f"{at}.claimMappings", mappings, "username", "groups", "uid", "extra")
     audiences = issuer.get("audiences") or []
     if not audiences:
         raise ValueError(f"{at}.issuer.audiences: at least one is required")
     if len(audiences) > 1 and issuer.get("audienceMatchPolicy") != "MatchAny":
         raise ValueError(f"{at}.issuer.audienceMatchPolicy: must be MatchAny with several audiences")
     username = _mapping(f"{at}.claimMappings.username", mappings.get("username"))
-    if not username.claim:
-        raise ValueError(f"{at}.claimMappings.username.claim: required")
-    uid = mappings.get("uid") or {}
-    _only(f"{at}.claimMappings.uid", uid, "claim")
-    return JWTIssuer(
-        url=_https(f"{at}.issuer.url", issuer.get("url")),
-        discovery_url=_https(f"{at}.issuer.discoveryURL", issuer["discoveryURL"]) if "discoveryURL" in issuer else "",
+    if not username.claim and not username.expression:
+        raise ValueError(f"{at}.claimMappings.username: claim or expression is required")
+    url = _https(f"{at}.issuer.url", issuer.get("url"))
+    discovery = _https(f"{at}.issuer.discoveryURL", issuer["discoveryURL"]) if "discoveryURL" in issuer else ""
+    if discovery and discovery == url:
+        raise ValueError(f"{at}.issuer.discoveryURL: must be different from URL")
+    made = JWTIssuer(
+        url=url,
+        discovery_url=discovery,
         ca=str(issuer.get("certificateAuthority") or "").encode(),
         audiences=tuple(str(audience) for audience in audiences),
         username=username,
-        groups=_mapping(f"{at}.claimMappings.groups", mappings.get("groups")),
-        uid=str(uid.get("claim") or ""),
+        groups=_mapping(f"{at}.claimMappings.groups", mappings.get("groups"), many=True),
+        uid=_mapping(f"{at}.claimMappings.uid", mappings.get("uid"), prefixed=False),
+        extra=tuple(_extra(f"{at}.claimMappings.extra", mappings.get("extra") or ())),
         required=tuple(_required(f"{at}.claimValidationRules", entry.get("claimValidationRules") or ())),
+        claim_rules=tuple(_rules(f"{at}.claimValidationRules", entry.get("claimValidationRules"), claims.CLAIMS)),
+        user_rules=tuple(_rules(f"{at}.userValidationRules", entry.get("userValidationRules"), claims.USER)),
     )
+    _mail_is_verified(at, made)
+    return made
 
 
-def _mapping(at: str, given: Any) -> Mapping:
+def _mail_is_verified(at: str, issuer: JWTIssuer) -> None:
+    """An address nobody has verified must not name a user: somewhere has to be asked whether it was."""
+    seen = [issuer.username.expression, *(rule.expression for rule in issuer.claim_rules)]
+    seen += [expression for _, expression in issuer.extra]
+    if "claims.email" in issuer.username.expression.replace("claims.email_verified", "") and not any(
+        "claims.email_verified" in one for one in seen
+    ):
+        raise ValueError(
+            f"{at}.claimMappings.username.expression: claims.email_verified must be used in"
+            " claimMappings.username.expression or claimMappings.extra[*].valueExpression or"
+            " claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression"
+        )
+
+
+def _mapping(at: str, given: Any, *, many: bool = False, prefixed: bool = True) -> Mapping:
     if not given:
         return Mapping()
-    _only(at, given, "claim", "prefix")
+    _only(at, given, *(("claim", "prefix", "expression") if prefixed else ("claim", "expression")))
+    if expression := given.get("expression"):
+        if given.get("claim") or given.get("prefix"):
+            raise ValueError(f"{at}: claim and expression can't both be set")
+        kinds = ("STRING", *LISTS, "DYN") if many else ("STRING", "DYN")
+        return Mapping(expression=claims.check(f"{at}.expression", expression, claims.CLAIMS, *kinds))
     # Without a thought about the prefix an issuer could name system:masters.
-    if given.get("claim") and not isinstance(given.get("prefix"), str):
+    if prefixed and given.get("claim") and not isinstance(given.get("prefix"), str):
         raise ValueError(f'{at}.prefix: required when claim is set; it can be ""')
     return Mapping(claim=str(given.get("claim") or ""), prefix=given.get("prefix") or "")
 
 
+def _extra(at: str, entries: Any) -> Iterator[tuple[str, str]]:
+    known = set()
+    for number, entry in enumerate(entries):
+        _only(f"{at}[{number}]", entry, "key", "valueExpression")
+        key = str(entry.get("key") or "")
+        domain, slash, name = key.partition("/")
+        if not slash or "." not in domain or not name or key != key.lower():
+            raise ValueError(f"{at}[{number}].key: must be a lower-case domain/name such as example.org/team")
+        if any(domain == own or domain.endswith(f".{own}") for own in ("kubernetes.io", "k8s.io")):
+            raise ValueError(f"{at}[{number}].key: kubernetes.io and k8s.io are reserved")
+        if key in known:
+            raise ValueError(f"{at}[{number}].key: {key} is there already")
+        known.add(key)
+        where = f"{at}[{number}].valueExpression"
+        yield key, claims.check(where, entry.get("valueExpression"), claims.CLAIMS, "STRING", *LISTS, "DYN")
+
+
 def _required(at: str, rules: Any) -> Iterator[tuple[str, str]]:
     for number, rule in enumerate(rules):
-        _only(f"{at}[{number}]", rule, "claim", "requiredValue")
-        if not rule.get("claim"):
-            raise ValueError(f"{at}[{number}].claim: required")
-        yield str(rule["claim"]), str(rule.get("requiredValue") or "")
+        _only(f"{at}[{number}]", rule, "claim", "requiredValue", "expression", "message")
+        if bool(rule.get("claim")) == bool(rule.get("expression")):
+            raise ValueError(f"{at}[{number}]: exactly one of claim and expression is required")
+        if rule.get("expression") and "requiredValue" in rule:
+            raise ValueError(f"{at}[{number}].requiredValue: can't be set with expression")
+        if rule.get("claim"):
+            if rule.get("message"):
+                raise ValueError(f"{at}[{number}].message: can't be set with claim")
+            yield str(rule["claim"]), str(rule.get("requiredValue") or "")
+
+
+def _rules(at: str, rules: Any, variables: tuple[str, ...]) -> Iterator[Rule]:
+    known = set()
+    for number, rule in enumerate(rules or ()):
+        if variables is claims.USER:
+            _only(f"{at}[{number}]", rule, "expression", "message")
+        elif not rule.get("expression"):
+            continue
+        where = f"{at}[{number}].expression"
+        expression = claims.check(where, rule.get("expression"), variables, "BOOL")
+        if expression in known:
+            raise ValueError(f"{where}: is there already")
+        known.add(expression)
+        yield Rule(expression, str(rule.get("message") or ""))
 
 
 def _https(at: str, url: Any) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from pynetes.apiserver.authn import claims as expressions
 from pynetes.apiserver.authn.configuration import JWTIssuer
 from pynetes.apiserver.authn.service_account import unverified_issuer
 from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
@@ -49,7 +50,12 @@ class OIDC:
         for claim, value in self._issuer.required:
             if claims.get(claim) != value:
                 raise InvalidToken(f"the token's claim {claim!r} is not {value!r}")
-        return TokenUser(self._user(claims), issuer=self._issuer.url)
+        expressions.hold(self._issuer.claim_rules, {"claims": claims})
+        user = self._user(claims)
+        if self._issuer.user_rules:
+            seen = expressions.user_of(user.name, user.uid, user.groups, user.extra)
+            expressions.hold(self._issuer.user_rules, {"user": seen})
+        return TokenUser(user, issuer=self._issuer.url)
 
     async def _verified(self, token: str) -> Mapping[str, Any]:
         try:
@@ -103,24 +109,42 @@ class OIDC:
 
     def _user(self, claims: Mapping[str, Any]) -> User:
         issuer = self._issuer
-        name = claims.get(issuer.username.claim)
-        if not isinstance(name, str) or not name:
-            raise InvalidToken(f"the token's claim {issuer.username.claim!r} names nobody")
-        if issuer.username.claim == "email" and claims.get("email_verified", True) is not True:
-            raise InvalidToken("the token's e-mail address is not verified")
-        groups = claims.get(issuer.groups.claim, []) if issuer.groups.claim else []
-        groups = [groups] if isinstance(groups, str) else groups
-        if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
-            raise InvalidToken(f"the token's claim {issuer.groups.claim!r} is no list of groups")
-        uid = claims.get(issuer.uid, "") if issuer.uid else ""
+        uid = issuer.uid
+        extra = {key: found for key, expression in issuer.extra if (found := expressions.texts(expression, claims))}
         identifier = claims.get("jti")
+        if isinstance(identifier, str) and identifier:
+            extra[CREDENTIAL_ID] = (f"JTI={identifier}",)
         return User(
-            issuer.username.prefix + name,
-            uid=str(uid),
-            groups=tuple(issuer.groups.prefix + group for group in groups),
-            extra={CREDENTIAL_ID: (f"JTI={identifier}",)} if isinstance(identifier, str) and identifier else {},
+            self._name(claims),
+            uid=expressions.text(uid.expression, claims) if uid.expression else str(claims.get(uid.claim) or ""),
+            groups=self._groups(claims),
+            extra=extra,
             expires=float(claims["exp"]),
         )
+
+    def _name(self, claims: Mapping[str, Any]) -> str:
+        wanted = self._issuer.username
+        if wanted.expression:
+            name = expressions.text(wanted.expression, claims)
+            if not name:
+                raise InvalidToken(f"expression '{wanted.expression}' names nobody")
+            return name
+        found = claims.get(wanted.claim)
+        if not isinstance(found, str) or not found:
+            raise InvalidToken(f"the token's claim {wanted.claim!r} names nobody")
+        if wanted.claim == "email" and claims.get("email_verified", True) is not True:
+            raise InvalidToken("the token's e-mail address is not verified")
+        return wanted.prefix + found
+
+    def _groups(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        wanted = self._issuer.groups
+        if wanted.expression:
+            return expressions.texts(wanted.expression, claims)
+        found = claims.get(wanted.claim, []) if wanted.claim else []
+        listed = [found] if isinstance(found, str) else found
+        if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
+            raise InvalidToken(f"the token's claim {wanted.claim!r} is no list of groups")
+        return tuple(wanted.prefix + group for group in listed)
 
 
 async def fetch(url: str, ca: bytes) -> bytes:

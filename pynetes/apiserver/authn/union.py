@@ -6,13 +6,15 @@ credential is noticed.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
 
 from pynetes.apiserver.authn import configuration, oidc, webhook
 from pynetes.apiserver.authn.bootstrap_token import BootstrapTokens
-from pynetes.apiserver.authn.configuration import Anonymous, AuthenticationConfiguration
+from pynetes.apiserver.authn.configuration import Anonymous
 from pynetes.apiserver.authn.front_proxy import FrontProxy
 from pynetes.apiserver.authn.service_account import PublicKey, ServiceAccountTokens, load_public
 from pynetes.apiserver.authn.tokens import InvalidToken, StaticTokens, TokenAuthenticator, TokenUser
@@ -21,14 +23,21 @@ from pynetes.apiserver.authn.x509 import Bundle, ClientCertificates
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request
 from pynetes.apiserver.objects import Objects
+from pynetes.apiserver.reloading import Reloading
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
 
 EVERYWHERE = Anonymous()
-NO_FILE = AuthenticationConfiguration()
 ANYBODY = User(ANONYMOUS, groups=(UNAUTHENTICATED,))
 #: How a browser's WebSocket carries a token: as a subprotocol with the token in base64url.
 WEBSOCKET_TOKEN = "base64url.bearer.authorization.k8s.io."
+
+
+class Configured(NamedTuple):
+    """What an AuthenticationConfiguration makes."""
+
+    tokens: Sequence[TokenAuthenticator]
+    anonymous: Anonymous
 
 
 class Authentication:
@@ -43,11 +52,13 @@ class Authentication:
         audiences: tuple[str, ...] = (),
         anonymous: Anonymous = EVERYWHERE,
         keys: Sequence[PublicKey] = (),
+        configured: "Callable[[], Configured] | None" = None,
     ) -> None:
+        """configured: the part of it that a file says, as it is now."""
         self._front_proxy = front_proxy
         self._certificates = certificates
-        self._tokens = tokens
-        self._anonymous = anonymous
+        self._fixed_tokens = tokens
+        self._configured = configured or (lambda: Configured((), anonymous))
         self.audiences = audiences
         #: The public halves of the token keys, for /openid/v1/jwks.
         self.keys = keys
@@ -59,7 +70,7 @@ class Authentication:
         request.headers.replaced("authorization")
         if user is not None:
             return known(user)
-        if not self._anonymous.allows(request.path):
+        if not self._configured().anonymous.allows(request.path):
             raise errors.unauthorized()
         return ANYBODY
 
@@ -67,7 +78,7 @@ class Authentication:
         """Whose token it is; audiences default to this server's. Raises InvalidToken."""
         wanted = audiences or self.audiences
         problems = []
-        for authenticator in self._tokens:
+        for authenticator in (*self._fixed_tokens, *self._configured().tokens):
             try:
                 found = await authenticator.authenticate(token, wanted)
             except InvalidToken as error:
@@ -144,7 +155,6 @@ def _websocket_token(request: Request) -> str:
 def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
     """What the flags ask for. Raises OSError or ValueError naming the file that is unreadable."""
     tokens: list[TokenAuthenticator] = []
-    file = configuration.load(config.authentication_config) if config.authentication_config else NO_FILE
     if config.token_auth_file:
         tokens.append(StaticTokens(config.token_auth_file))
     files = config.service_account_key_file or tuple(filter(None, (config.service_account_signing_key_file,)))
@@ -153,12 +163,9 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
         tokens.append(ServiceAccountTokens(config.service_account_issuer, keys, objects, clock))
     if config.enable_bootstrap_token_auth:
         tokens.append(BootstrapTokens(objects, clock))
-    tokens += [oidc.OIDC(issuer, clock, oidc.fetch) for issuer in file.issuers]
     if config.authentication_token_webhook_config_file:
         post = webhook.poster(config.authentication_token_webhook_config_file)
         tokens.append(webhook.TokenWebhook(post, clock, seconds=config.authentication_token_webhook_cache_ttl))
-    if own := {issuer.url for issuer in file.issuers}.intersection(config.service_account_issuer):
-        raise ValueError(f"{config.authentication_config}: {min(own)} is the issuer of ServiceAccounts' tokens")
     front_proxy, certificates = None, None
     if config.requestheader_client_ca_file:
         proxies = ClientCertificates(Bundle(config.requestheader_client_ca_file), clock)
@@ -170,6 +177,26 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
         certificates=certificates,
         tokens=tokens,
         audiences=config.api_audiences or config.service_account_issuer,
-        anonymous=file.anonymous or Anonymous(enabled=config.anonymous_auth),
         keys=keys,
+        configured=configured_by(config, clock),
     )
+
+
+def configured_by(config: Config, clock: Clock) -> Callable[[], Configured]:
+    """What --authentication-config says now, or the flags without it. Raises OSError or ValueError the first time."""
+    path, otherwise = config.authentication_config, Anonymous(enabled=config.anonymous_auth)
+    if not path:
+        return partial(Configured, (), otherwise)
+    issuers: dict[configuration.JWTIssuer, oidc.OIDC] = {}
+
+    def read() -> Configured:
+        file = configuration.load(path)
+        if own := {issuer.url for issuer in file.issuers}.intersection(config.service_account_issuer):
+            raise ValueError(f"{path}: {min(own)} is the issuer of ServiceAccounts' tokens")
+        for gone in issuers.keys() - set(file.issuers):
+            del issuers[gone]
+        # Who stays as he was keeps his keys.
+        made = [issuers.setdefault(each, oidc.OIDC(each, clock, oidc.fetch)) for each in file.issuers]
+        return Configured(made, file.anonymous or otherwise)
+
+    return Reloading("authentication", path, read, clock).current

@@ -1,8 +1,7 @@
-"""Token and access reviews asked of a server outside, as --authentication-token-webhook-config-file and
---authorization-webhook-config-file say.
+"""Tokens reviewed by a server outside, as --authentication-token-webhook-config-file says.
 
 A review is POSTed to the server of a kubeconfig, and its answer remembered for a while. No answer is no: a token is
-then nobody's, and the authorizer has no opinion.
+then nobody's. Access is asked about in the same way, see authz/webhook.py.
 """
 
 import hashlib
@@ -16,7 +15,6 @@ import orjson
 
 from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
 from pynetes.apiserver.authn.user import User
-from pynetes.apiserver.authz.attributes import NO_OPINION, Attributes, Decision, Verdict
 from pynetes.component.clock import Clock
 from pynetes.machinery.meta import Object
 
@@ -92,53 +90,6 @@ def _user(info: Object) -> User:
         raise InvalidToken("the token webhook names nobody")
     extra = {str(key).lower(): tuple(map(str, values)) for key, values in (info.get("extra") or {}).items()}
     return User(name, uid=str(info.get("uid") or ""), groups=tuple(map(str, info.get("groups") or ())), extra=extra)
-
-
-class AccessWebhook:
-    """Mode Webhook: asks SubjectAccessReview."""
-
-    def __init__(self, post: Post, clock: Clock, *, allowed: float, denied: float) -> None:
-        """allowed, denied: seconds for which such answers are remembered."""
-        self._post, self._seconds = post, {True: allowed, False: denied}
-        self._memory: Memory[Decision] = Memory(clock)
-
-    async def authorize(self, attributes: Attributes) -> Decision:
-        """Its word; no opinion when it does not answer, so that it cannot lock out what others allow."""
-        spec = _spec(attributes)
-        key = hashlib.blake2b(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).digest()
-        found = self._memory.get(key)
-        if found is not None:
-            return found
-        review: Object = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec}
-        try:
-            status = dict((await self._post(review)).get("status") or {})
-        except (OSError, ValueError):
-            return NO_OPINION
-        reason = str(status.get("reason") or "")
-        if status.get("denied"):
-            verdict = Verdict.DENY
-        else:
-            verdict = Verdict.ALLOW if status.get("allowed") is True else Verdict.NO_OPINION
-        return self._memory.put(key, Decision(verdict, reason), self._seconds[verdict is Verdict.ALLOW])
-
-
-def _spec(attributes: Attributes) -> Object:
-    user = attributes.user.info()
-    spec: Object = {"user": user.pop("username"), **user}
-    if attributes.path:
-        spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
-        return spec
-    asked = {
-        "namespace": attributes.namespace,
-        "verb": attributes.verb,
-        "group": attributes.group,
-        "version": attributes.version,
-        "resource": attributes.resource,
-        "subresource": attributes.subresource,
-        "name": attributes.name,
-    }
-    spec["resourceAttributes"] = {name: value for name, value in asked.items() if value}
-    return spec
 
 
 def poster(path: str) -> Post:

@@ -1,5 +1,6 @@
 """AuthenticationConfiguration under attack: forged, stale and foreign JWTs, and anonymous where it may not be."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -64,6 +65,9 @@ def issuer(**more: Any) -> Object:
         },
         **more,
     }
+
+
+NAMED: Object = {"username": {"expression": "'oidc:' + claims.sub"}}
 
 
 def oidc(tmp_path: Path, publisher: Publisher, clock: FakeClock, **more: Any) -> OIDC:
@@ -173,12 +177,81 @@ async def test_required_claims(tmp_path: Path, clock: FakeClock) -> None:
         await authenticator.authenticate(token(email="a@b.c", email_verified=False), ())
 
 
+async def test_expressions_name_the_user(tmp_path: Path, clock: FakeClock) -> None:
+    """Username, groups, uid and extra from the claims; what is empty is left out."""
+    mappings = {
+        "username": {"expression": "claims.sub.lowerAscii() + '@' + claims.hd"},
+        "groups": {"expression": "claims.roles.split(',').map(role, 'team:' + role)"},
+        "uid": {"expression": "string(claims.number)"},
+        "extra": [
+            {"key": "example.org/tenant", "valueExpression": "claims.hd"},
+            {"key": "example.org/none", "valueExpression": "''"},
+        ],
+    }
+    authenticator = oidc(tmp_path, Publisher(k1=KEY), clock, claimMappings=mappings)
+    found = await authenticator.authenticate(token(sub="Alice", hd="x.org", roles="a,b", number=7), ())
+    assert found is not None
+    assert (found.user.name, found.user.groups, found.user.uid) == ("alice@x.org", ("team:a", "team:b"), "7")
+    assert found.user.extra["example.org/tenant"] == ("x.org",) and "example.org/none" not in found.user.extra
+    for lacking in ({"sub": "Alice", "hd": "x.org", "number": 7}, {"sub": 1, "hd": "x.org", "roles": "", "number": 7}):
+        with pytest.raises(InvalidToken, match="resulted in error"):
+            await authenticator.authenticate(token(**lacking), ())
+
+
+async def test_rules_about_tokens_and_users(tmp_path: Path, clock: FakeClock) -> None:
+    """An issuer that would name a component of the system, and a token that is not as it must be, get nobody in."""
+    rules: Any = {
+        "claimMappings": {"username": {"claim": "sub", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}},
+        "claimValidationRules": [{"expression": "claims.exp - claims.iat <= 86400", "message": "lives too long"}],
+        "userValidationRules": [
+            {"expression": "!user.username.startsWith('system:')", "message": "reserved name"},
+            {"expression": "user.groups.all(group, !group.startsWith('system:'))", "message": "reserved group"},
+        ],
+    }
+    authenticator = oidc(tmp_path, Publisher(k1=KEY), clock, **rules)
+    now = int(clock.now().timestamp())
+    assert await authenticator.authenticate(token(iat=now, exp=now + 60), ())
+    for claims, why in (
+        ({"iat": now - 90000, "exp": now + 60}, "lives too long"),
+        ({"iat": now, "exp": now + 60, "sub": "system:admin"}, "reserved name"),
+        ({"iat": now, "exp": now + 60, "groups": ["system:masters"]}, "reserved group"),
+    ):
+        with pytest.raises(InvalidToken, match=why):
+            await authenticator.authenticate(token(**claims), ())
+
+
+async def test_the_file_is_taken_up_without_a_restart(tmp_path: Path) -> None:
+    """Anonymous is shut out a second after the file says so; a file that is wrong opens nothing again."""
+    file = Path(document(tmp_path, anonymous={"enabled": True}))
+    async with api(authentication_config=str(file), authorization_mode=("RBAC",)) as server:
+        assert (await server.get("/version")).status == 200
+        document(tmp_path, anonymous={"enabled": False})
+        async with asyncio.timeout(10):
+            while (await server.get("/version")).status == 200:
+                await asyncio.sleep(0.05)
+        file.write_text("kind: Nonsense")
+        await asyncio.sleep(1.1)
+        assert (await server.get("/version")).status == 401
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
-        (issuer(userValidationRules=[{"expression": "true"}]), "expressions are not supported"),
+        (issuer(userValidationRules=[{"expression": "user.username"}]), "userValidationRules.0..expression: must"),
+        (issuer(userValidationRules=[{"expression": "claims.sub == 'x'"}]), "undeclared reference to 'claims'"),
+        (issuer(claimValidationRules=[{"claim": "a", "expression": "true"}]), "exactly one of claim and expression"),
+        (issuer(claimValidationRules=[{"expression": "claims.hd =="}]), "compilation failed"),
+        (issuer(claimMappings={"username": {"expression": "claims.email"}}), "claims.email_verified must be used"),
+        (issuer(claimMappings={"username": {"claim": "a", "expression": "claims.b"}}), "can't both be set"),
+        (issuer(claimMappings={"username": {"expression": "1"}}), "must evaluate to string"),
+        (
+            issuer(claimMappings={**NAMED, "extra": [{"key": "a.k8s.io/x", "valueExpression": "claims.a"}]}),
+            "k8s.io are reserved",
+        ),
+        (issuer(claimMappings={**NAMED, "extra": [{"key": "team", "valueExpression": "claims.a"}]}), "domain/name"),
+        (issuer(issuer={"url": URL, "discoveryURL": URL, "audiences": ["a"]}), "must be different from URL"),
         (issuer(claimMappings={"username": {"claim": "sub"}}), 'prefix: required when claim is set; it can be ""'),
-        (issuer(claimMappings={"username": {"expression": "claims.sub"}}), "expression: unknown or not supported"),
+        (issuer(claimMappings={"username": {"magic": "claims.sub"}}), "magic: unknown or not supported"),
         (issuer(issuer={"url": "http://issuer.example", "audiences": ["a"]}), "must be an https URL"),
         (issuer(issuer={"url": URL}), "audiences: at least one"),
         (issuer(issuer={"url": URL, "audiences": ["a", "b"]}), "audienceMatchPolicy"),

@@ -8,8 +8,9 @@ import pytest
 
 from pynetes.apiserver.authn.tokens import InvalidToken
 from pynetes.apiserver.authn.user import User
-from pynetes.apiserver.authn.webhook import AccessWebhook, TokenWebhook, poster
+from pynetes.apiserver.authn.webhook import TokenWebhook, poster
 from pynetes.apiserver.authz.attributes import Attributes, Verdict
+from pynetes.apiserver.authz.webhook import AccessWebhook
 from pynetes.machinery.meta import Object
 from tests.apiserver.fakes import FakeClock
 
