@@ -21,6 +21,7 @@ PATHS = {
     "kubelet": Paths(10, 11),
     "kube-proxy": Paths(12, 13),
     "dns": Paths(24, 24),
+    "ingress-controller": Paths(25, 25),
 }
 
 

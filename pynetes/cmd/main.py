@@ -35,6 +35,7 @@ COMPONENTS = {
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
     "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),
+    "ingress-controller": ("ingress_controller", "traffic from outside: nginx, by Ingresses and Gateways"),
 }
 #: Not for people: started by other commands.
 INTERNAL = {

@@ -1,8 +1,10 @@
 """The one place that starts programs and waits for them to end."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pynetes.component.remedy import RemedyError
@@ -52,3 +54,26 @@ async def run(
         said = (result.err.strip() or result.out.strip() or "no output").splitlines()[-1]
         raise CommandError(f"`{' '.join(argv)}` failed ({result.code}): {said}")
     return result
+
+
+@contextlib.asynccontextmanager
+async def running(
+    argv: Sequence[str], *, stop: signal.Signals = signal.SIGTERM, timeout: float = 10
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program that runs beside the block, writing where this process does.
+
+    At the end of the block it is sent `stop`, and killed when it has not ended `timeout` seconds later."""
+    try:
+        process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise CommandError(f"{argv[0]} is not installed", f"install the package that has {argv[0]}") from None
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(stop)
+            try:
+                await asyncio.wait_for(process.wait(), timeout)
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -9,7 +9,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from pynetes.cluster.images import interpreter, libraries
+import pytest
+
+from pynetes.cluster.images import debian, interpreter, libraries
 from pynetes.cluster.images.archive import Entry, Image, Layer, digest_of, write_archive, write_layer
 
 
@@ -87,3 +89,11 @@ def test_what_no_pod_needs_is_not_packed() -> None:
     more = {entry.path for entry in interpreter.extra_entries("grpcio", "protobuf")}
     assert f"{interpreter.PACKAGES}/grpc/__init__.pyc" in more
     assert not any(path.startswith(f"{interpreter.PACKAGES}/aiohttp/") for path in more)
+
+
+@pytest.mark.root
+def test_a_debian_package_does_not_hide_folders_of_the_image() -> None:
+    """Packages list /lib, which is a link to /usr/lib on this machine; the image's /lib stays a folder."""
+    found = debian.package_entries("nginx-common")
+    assert found
+    assert not [entry.path for entry in found if entry.path in ("lib", "bin", "sbin", "lib64")]

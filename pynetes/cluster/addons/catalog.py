@@ -6,6 +6,8 @@ Only names and facts, so that the cluster's configuration can check a flag again
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import pynetes
+
 
 class Addon(NamedTuple):
     """What runs in kube-system beside the control plane."""
@@ -30,6 +32,17 @@ class Addon(NamedTuple):
 ADDONS: tuple[Addon, ...] = (
     Addon("dns", "the cluster's DNS server", default=True, required=True, waits_for=("coredns",)),
     Addon("metrics-server", "what nodes and pods use, for `kubectl top` and autoscaling", default=True),
+    Addon(
+        "ingress",
+        "traffic from outside: Ingresses and the Gateway API, served by nginx on ports 80 and 443",
+        images=(f"pynetes.io/pynetes-nginx:{pynetes.__version__}",),
+        packages={
+            "nginx": "nginx-light",
+            "/usr/lib/nginx/modules/ngx_http_lua_module.so": "libnginx-mod-http-lua",
+            "/usr/share/doc/lua-cjson": "lua-cjson",
+        },
+        waits_for=("ingress-nginx-controller",),
+    ),
     Addon("network-policy", "the rights that enforcing network policies takes", default=True, required=True),
     Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
     Addon(

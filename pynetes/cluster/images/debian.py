@@ -28,6 +28,8 @@ LEFT_OUT = (
     "/etc/cron",
     "/etc/ufw/",
 )
+#: Folders of old packages that are links on this machine; as links they would hide an image's folder of that name.
+MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 
 
 def package_entries(*packages: str) -> list[Entry]:
@@ -67,7 +69,7 @@ def _files(package: str) -> Iterator[Entry]:
     listed = subprocess.run(["dpkg-query", "--listfiles", package], capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
         path = Path(name)
-        if name.startswith(LEFT_OUT) or not name.startswith("/"):
+        if name.startswith(LEFT_OUT) or not name.startswith("/") or name in MERGED:
             continue
         if path.is_symlink():
             yield Entry(name.lstrip("/"), link=str(path.readlink()))

@@ -31,7 +31,16 @@ ESSENTIAL = (PAUSE, BUSYBOX, PYNETES)
 ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 PYTHON_ENV = (*ENV, "PYTHONHOME=/usr", f"PYTHONPATH=/{interpreter.PACKAGES}", "LD_LIBRARY_PATH=/usr/lib")
 GRPC = ("grpcio", "protobuf")
-NGINX_PACKAGES = ("nginx-common", "nginx-light")
+#: The Lua modules: tables are JSON, and balancing and certificates are lua-resty-core's.
+NGINX_PACKAGES = (
+    "nginx",
+    "nginx-common",
+    "libnginx-mod-http-lua",
+    "libnginx-mod-http-ndk",
+    "lua-resty-core",
+    "lua-resty-lrucache",
+    "lua-cjson",
+)
 PROMETHEUS_PACKAGES = ("prometheus",)
 
 
