@@ -9,7 +9,7 @@ from types import TracebackType
 
 from pynetes import apis
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import nodes, pods
+from pynetes.apis.core import nodes, pods, services
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.cluster.config import Cluster
@@ -107,6 +107,10 @@ class Api:
             return [] if found and have >= wanted else [f"deployment {namespace}/{name} ({have} of {wanted} available)"]
 
         await self._until(deployments.RESOURCE, lacking, "not available:", within=within)
+
+    async def service_address(self, namespace: str, name: str) -> str:
+        """A Service's cluster IP."""
+        return str((await self._client.get(services.RESOURCE, Key(namespace, name)))["spec"]["clusterIP"])
 
     async def _until(
         self, resource: Resource, lacking: Callable[[Mapping[Key, Object]], list[str]], problem: str, *, within: float

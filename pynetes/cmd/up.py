@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pynetes.cluster import config, lock, up
 from pynetes.cluster.addons import catalog
+from pynetes.cluster.api import Api
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.cmd import common
@@ -84,6 +85,24 @@ async def _up(given: object) -> int:
             await up.up(cluster, display)
     finally:
         display.stop()
+    _next_steps(cluster, monotonic() - began)
+    if "dashboard" in cluster.addons:
+        await _dashboard(cluster)
+    return 0
+
+
+async def _dashboard(cluster: Cluster) -> None:
+    """Where it is, and what to paste there."""
+    async with Api(cluster) as api:
+        address = await api.service_address("kube-system", "dashboard")
+    print(f"\nThe dashboard, from this machine: https://{address}/ (its certificate is its own; accept it once)\n")
+    print("  from another: ssh -L 8443:" + f"{address}:443 THIS-MACHINE, then https://localhost:8443/")
+    print(f"  log in with a kubeconfig: pynetes kubeconfig{cluster.flags}")
+    print(f"  or with a token:          pynetes kubectl{cluster.flags} -n NAMESPACE create token SERVICEACCOUNT")
+
+
+def _next_steps(cluster: Cluster, seconds: float) -> None:
+    """What a person may want to do now."""
     commands = (
         (f"export KUBECONFIG={cluster.admin_conf}", ""),
         ("kubectl get nodes", f"or: pynetes kubectl{cluster.flags} get nodes"),
@@ -91,11 +110,10 @@ async def _up(given: object) -> int:
         (f"pynetes paths{cluster.flags}", "who talks to whom, and how it is secured"),
         (f"pynetes down{cluster.flags}", f"stop it; `pynetes reset{cluster.flags}` removes it"),
     )
-    print(f"\nThe cluster {cluster.name} is up after {monotonic() - began:.1f} s. What to do next:\n")
+    print(f"\nThe cluster {cluster.name} is up after {seconds:.1f} s. What to do next:\n")
     width = max(len(command) for command, why in commands if why)
     for command, why in commands:
         print(f"  {command:<{width}}  # {why}" if why else f"  {command}")
-    return 0
 
 
 def _wanted(given: dict[str, object]) -> Cluster:

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pynetes.apis.core import namespaces, nodes, pods, services
+from pynetes.apis.core import namespaces, nodes, pods, serviceaccounts, services
+from pynetes.apis.rbac import rolebindings
 from pynetes.client.rest import Client
 from pynetes.component import command
 from pynetes.machinery.errors import StatusError
@@ -81,6 +82,25 @@ class Scene:
             return True
 
         await eventually(there, f"no ServiceAccount default in {NAMESPACE}")
+
+    async def token(self, name: str, role: str, *, seconds: int) -> str:
+        """A token of a ServiceAccount of the namespace, which has a ClusterRole there and nowhere else."""
+        await self.namespace()
+        await self.ensure(serviceaccounts.RESOURCE, {"metadata": {"name": name}})
+        binding: Object = {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
+        }
+        await self.ensure(rolebindings.RESOURCE, binding)
+        request: Object = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        key = Key(NAMESPACE, name)
+        answer = await self.client.create(serviceaccounts.RESOURCE, request, subresource="token", key=key)
+        return str(answer["status"]["token"])
 
     async def ensure(self, resource: Resource, obj: Object) -> Object:
         """Create it, or take the one that is there."""

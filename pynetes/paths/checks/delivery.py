@@ -7,24 +7,17 @@ from pathlib import Path
 import yaml
 
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import serviceaccounts
-from pynetes.apis.rbac import rolebindings
 from pynetes.machinery.meta import Key, Object
 from pynetes.paths.check import Check, expect
 from pynetes.paths.scene import NAMESPACE, Scene
 
 ACCOUNT = "pipeline"
 TOKEN_SECONDS = 600
-_REQUEST: Object = {
-    "apiVersion": "authentication.k8s.io/v1",
-    "kind": "TokenRequest",
-    "spec": {"expirationSeconds": TOKEN_SECONDS},
-}
 
 
 async def _pipeline(scene: Scene) -> str:
     await scene.namespace()
-    token = await _account(scene)
+    token = await scene.token(ACCOUNT, "edit", seconds=TOKEN_SECONDS)
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = Path(folder, "kubeconfig")
         kubeconfig.touch(mode=0o600)
@@ -33,19 +26,6 @@ async def _pipeline(scene: Scene) -> str:
             return await _deploy(scene, f"--kubeconfig={kubeconfig}")
         finally:
             await scene.kubectl("-n", NAMESPACE, "delete", "deployment", "delivered", "--ignore-not-found")
-
-
-async def _account(scene: Scene) -> str:
-    await scene.ensure(serviceaccounts.RESOURCE, {"metadata": {"name": ACCOUNT}})
-    binding: Object = {
-        "metadata": {"name": ACCOUNT},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
-    }
-    await scene.ensure(rolebindings.RESOURCE, binding)
-    key = Key(NAMESPACE, ACCOUNT)
-    answer = await scene.client.create(serviceaccounts.RESOURCE, _REQUEST, subresource="token", key=key)
-    return str(answer["status"]["token"])
 
 
 def _as_bearer(kubeconfig: str, token: str) -> str:
