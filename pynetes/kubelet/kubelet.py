@@ -216,7 +216,7 @@ class Kubelet:
             references=references,
             cgroups=self._cgroups,
             cpus=self._cpus,
-            devices=Devices(root / "device-plugins", group, self._status_due.set),
+            devices=Devices(root / "device-plugins", clock, group, self._status_due.set),
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),
             statuses=StatusManager(client, clock, group, self._object_gone),
             events=events,
@@ -358,7 +358,8 @@ class Kubelet:
     def _extended(self) -> node.Extended:
         pool = self.ctx.devices.pool
         capacity, free = pool.capacity(), pool.allocatable()
-        return node.Extended({k: str(v) for k, v in capacity.items()}, {k: str(v) for k, v in free.items()})
+        gone = frozenset(self.ctx.devices.gone)
+        return node.Extended({k: str(v) for k, v in capacity.items()}, {k: str(v) for k, v in free.items()}, gone)
 
     def _allocatable(self) -> dict[str, str]:
         """What pods may take: the machine's, extended resources that others have told, and those of devices."""

@@ -54,10 +54,20 @@ class Facts:
 
 
 class Extended(NamedTuple):
-    """Amounts of the resources of device plugins, as quantities."""
+    """Amounts of the resources of device plugins, as quantities; those whose plugin is long gone are taken back."""
 
     capacity: dict[str, str]
     allocatable: dict[str, str]
+    gone: frozenset[str] = frozenset()
+
+    def over(self, old: Object, field: str) -> Object:
+        """A status field's extended resources: those of others as they are, ours as they are now."""
+        kept = {name: amount for name, amount in (old.get(field) or {}).items() if "/" in name}
+        taken_back = dict.fromkeys(self.gone & kept.keys())
+        return {**kept, **taken_back, **(self.capacity if field == "capacity" else self.allocatable)}
+
+
+NO_DEVICES = Extended({}, {})
 
 
 def initial(facts: Facts) -> Object:
@@ -119,11 +129,9 @@ def status(
     now: str,
     *,
     in_use: Sequence[str] = (),
-    extended: Extended | None = None,
+    extended: Extended = NO_DEVICES,
 ) -> Object:
     """The status; trouble says why the node is not ready, "" when it is. Extended resources of others are kept."""
-    kept = {name: amount for name, amount in (old.get("capacity") or {}).items() if "/" in name}
-    kept_free = {name: amount for name, amount in (old.get("allocatable") or {}).items() if "/" in name}
     machine = facts.machine
     own = [{"type": "InternalIP", "address": ip} for ip in facts.ips] + [{"type": "Hostname", "address": facts.name}]
     ready = (
@@ -133,8 +141,8 @@ def status(
     )
     wanted = [(kind, "False", reason, message) for kind, reason, message in PRESSURES] + [ready]
     return {
-        "capacity": {**kept, **(extended.capacity if extended else {}), **capacity(facts)},
-        "allocatable": {**kept_free, **(extended.allocatable if extended else {}), **allocatable(facts)},
+        "capacity": {**extended.over(old, "capacity"), **capacity(facts)},
+        "allocatable": {**extended.over(old, "allocatable"), **allocatable(facts)},
         "addresses": (facts.external and old.get("addresses")) or own,
         "conditions": conditions(wanted, old.get("conditions") or [], now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},

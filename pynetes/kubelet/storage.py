@@ -48,7 +48,7 @@ def build(
 ) -> Storage:
     """Make them. wake asks for the node's status to be written; timeout is a driver's, in seconds."""
     node_info = NodeInfo(client, node)
-    drivers = Drivers(node_info, timeout=timeout)
+    drivers = Drivers(node_info, root, timeout=timeout)
     in_use = InUse(wake)
     attachments = Attachments(client, clock, node)
     informer = Informer(client, csidrivers.RESOURCE, clock=clock)

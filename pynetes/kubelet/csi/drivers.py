@@ -2,7 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
+from pynetes.kubelet import rootdir
 from pynetes.kubelet.csi.nodeinfo import NodeInfo
 from pynetes.kubelet.plugins.registry import Plugin, Refused
 from pynetes.kubelet.volumes.spec import VolumeFailure
@@ -26,6 +28,8 @@ class Registered:
     node_id: str
     capabilities: frozenset[str]
     socket: str
+    #: Where the driver says that it serves: tells which name of the kubelet's root it knows.
+    endpoint: str
 
     @property
     def name(self) -> str:
@@ -36,8 +40,8 @@ class Registered:
 class Drivers:
     """Drivers by name; the handler of plugins of type CSIPlugin."""
 
-    def __init__(self, info: NodeInfo, *, timeout: float) -> None:
-        self._info, self._timeout = info, timeout
+    def __init__(self, info: NodeInfo, root: Path, *, timeout: float) -> None:
+        self._info, self._root, self._timeout = info, root, timeout
         self._drivers: dict[str, Registered] = {}
         self._changed = asyncio.Event()
 
@@ -45,7 +49,9 @@ class Drivers:
         """Ask the driver about this node, publish the answer, and use the driver from now on."""
         if not any(version.removeprefix("v").startswith("1.") for version in plugin.versions):
             raise Refused(f"driver {plugin.name} speaks CSI {', '.join(plugin.versions) or '?'}, the kubelet 1.x")
-        driver = Driver(plugin.endpoint, name=plugin.name, source="kubelet", timeout=self._timeout)
+        driver = Driver(
+            rootdir.real(plugin.endpoint, self._root), name=plugin.name, source="kubelet", timeout=self._timeout
+        )
         try:
             info = await driver.node("NodeGetInfo", pb.NodeGetInfoRequest())
             if not info.node_id:
@@ -57,7 +63,11 @@ class Drivers:
             raise
         before = self._drivers.get(plugin.name)
         self._drivers[plugin.name] = Registered(
-            driver=driver, node_id=info.node_id, capabilities=capabilities, socket=plugin.socket
+            driver=driver,
+            node_id=info.node_id,
+            capabilities=capabilities,
+            socket=plugin.socket,
+            endpoint=plugin.endpoint,
         )
         self._changed.set()
         self._changed = asyncio.Event()

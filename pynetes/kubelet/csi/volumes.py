@@ -18,6 +18,7 @@ from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.tasks import Group
+from pynetes.kubelet import rootdir
 from pynetes.kubelet.csi import requests
 from pynetes.kubelet.csi.attachments import Attachments, InUse
 from pynetes.kubelet.csi.drivers import EXPAND, STAGE, Drivers, Registered
@@ -84,7 +85,7 @@ class CsiVolumes:
         clock: Clock,
         group: Group,
     ) -> None:
-        self._layout, self._node, self.drivers = Layout(root), node, drivers
+        self._root, self._layout, self._node, self.drivers = root, Layout(root), node, drivers
         self._source, self._attachments, self.in_use = source, attachments, in_use
         self._clock, self._group = clock, group
         self._states: dict[str, _State] = {}
@@ -166,7 +167,7 @@ class CsiVolumes:
             await asyncio.to_thread(path.mkdir, parents=True, exist_ok=True)
             secrets = await self._secrets(spec.source.get("nodeStageSecretRef"), pod)
             given = Given(publish_context=context, secrets=secrets)
-            request = requests.stage(registered, spec, str(path), given, requests.fs_group(pod))
+            request = requests.stage(registered, spec, self._seen(registered, path), given, requests.fs_group(pod))
             fresh, state.staged = not state.staged, True
             try:
                 await self._call(registered, "NodeStageVolume", request, "volume_attach_device")
@@ -200,8 +201,9 @@ class CsiVolumes:
             secrets=await self._secrets(spec.source.get("nodePublishSecretRef"), pod),
             tokens=await self._tokens(pod, policy),
         )
-        staging = str(self._layout.staging(device)) if state.staged else ""
-        request = requests.publish(registered, policy, pod, spec, given, staging=staging, target=str(target))
+        staging = self._seen(registered, self._layout.staging(device)) if state.staged else ""
+        shown = self._seen(registered, target)
+        request = requests.publish(registered, policy, pod, spec, given, staging=staging, target=shown)
         try:
             await self._call(registered, "NodePublishVolume", request, "volume_mount")
         except DriverFailure as failure:
@@ -222,9 +224,9 @@ class CsiVolumes:
         async with state.lock:
             request = pb.NodeExpandVolumeRequest(
                 volume_id=device.handle,
-                volume_path=str(self._layout.target(pod["metadata"]["uid"], device)),
+                volume_path=self._seen(registered, self._layout.target(pod["metadata"]["uid"], device)),
                 capacity_range=pb.CapacityRange(required_bytes=spec.capacity),
-                staging_target_path=str(self._layout.staging(device)) if state.staged else "",
+                staging_target_path=self._seen(registered, self._layout.staging(device)) if state.staged else "",
                 volume_capability=requests.of_volume(registered, spec),
                 secrets=secrets,
             )
@@ -242,7 +244,7 @@ class CsiVolumes:
         uid, device = published.uid, published.device
         registered = await self.drivers.wait(device.driver, REGISTRATION)
         target = self._layout.target(uid, device)
-        request = pb.NodeUnpublishVolumeRequest(volume_id=device.handle, target_path=str(target))
+        request = pb.NodeUnpublishVolumeRequest(volume_id=device.handle, target_path=self._seen(registered, target))
         try:
             await self._call(registered, "NodeUnpublishVolume", request, "volume_unmount")
         except DriverFailure as failure:
@@ -297,7 +299,9 @@ class CsiVolumes:
             registered = await self.drivers.wait(device.driver, REGISTRATION)
             if STAGE in registered.capabilities:
                 path = self._layout.staging(device)
-                request = pb.NodeUnstageVolumeRequest(volume_id=device.handle, staging_target_path=str(path))
+                request = pb.NodeUnstageVolumeRequest(
+                    volume_id=device.handle, staging_target_path=self._seen(registered, path)
+                )
                 await self._call(registered, "NodeUnstageVolume", request, "volume_unmount_device")
             self._forget_staged(device)
             state.staged = state.confirmed = False
@@ -320,6 +324,9 @@ class CsiVolumes:
             if unique and self._source.policy(device.driver).attach:
                 self.in_use.wanted.add(unique)
         return state
+
+    def _seen(self, registered: Registered, path: Path) -> str:
+        return rootdir.seen_by(registered.endpoint, path, self._root)
 
     def _forget_published(self, published: Published) -> None:
         self._layout.forget_published(published.uid, published.device)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pynetes.component import logs
+from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.tasks import Group
 from pynetes.kubelet import podspec
@@ -28,6 +29,8 @@ from pynetes.rpc.deviceplugin import api_pb2 as pb
 log = logging.getLogger(__name__)
 
 VERSION = "v1beta1"
+#: Seconds after which a resource whose plugin is gone is forgotten, as upstream.
+PATIENCE = 300.0
 REGISTRATIONS = REGISTRY.counter(
     "kubelet_device_plugin_registration_total",
     "Cumulative number of device plugin registrations. Broken down by resource name.",
@@ -65,8 +68,10 @@ class ForContainer:
 class Devices:
     """The devices of one node. on_change: what the node's status says of them is different now."""
 
-    def __init__(self, folder: Path, group: Group, on_change: Callable[[], None]) -> None:
-        self._folder, self._group, self._on_change = folder, group, on_change
+    def __init__(self, folder: Path, clock: Clock, group: Group, on_change: Callable[[], None]) -> None:
+        self._folder, self._clock, self._group, self._on_change = folder, clock, group, on_change
+        #: Resources that the node had, and has no more.
+        self.gone: set[str] = set()
         self.pool = Pool()
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -123,6 +128,7 @@ class Devices:
         if before is not None:
             before.cancel()
         self._endpoints[resource] = endpoint
+        self.gone.discard(resource)
         self._tasks[resource] = self._group.start(self._watch(endpoint), name=f"devices {resource}")
         log.info(logs.fact("device plugin registered", resource=resource))
 
@@ -142,6 +148,13 @@ class Devices:
             log.warning(logs.fact("device plugin is gone", resource=resource, error=why))
             self.pool.lost(resource)
             self._on_change()
+            await self._clock.sleep(PATIENCE)
+            # No plugin has come back for it: the node has no such resource any more.
+            if resource not in self._endpoints:
+                self.pool.devices.pop(resource, None)
+                self.gone.add(resource)
+                self._save()
+                self._on_change()
 
     # Allocation
 

@@ -17,7 +17,7 @@ from pynetes.apis.core import persistentvolumeclaims
 from pynetes.client.rest import Client
 from pynetes.component import logs
 from pynetes.component.clock import Clock
-from pynetes.kubelet import metrics, podspec
+from pynetes.kubelet import metrics, podspec, rootdir
 from pynetes.kubelet.csi.volumes import OPERATIONS, CsiVolumes
 from pynetes.kubelet.volumes import atomic, kinds, mounts, sources, spec
 from pynetes.kubelet.volumes.sources import Inputs
@@ -75,7 +75,7 @@ class Volumes:
     """The volumes of all pods of the node."""
 
     def __init__(self, root: Path, client: Client, clock: Clock, csi: CsiVolumes) -> None:
-        self._pods, self._client, self._clock, self.csi = root / "pods", client, clock, csi
+        self._root, self._pods, self._client, self._clock, self.csi = root, root / "pods", client, clock, csi
         self._mounted: dict[str, dict[str, Mounted]] = {}
 
     def home(self, uid: str) -> Path:
@@ -95,7 +95,9 @@ class Volumes:
         """Where a volume is on the node."""
         if one.kind == "csi":
             return self.csi.path(pod, one)
-        if one.kind == "hostPath" or (one.kind == "local" and one.block):
+        if one.kind == "hostPath":
+            return rootdir.real(one.source["path"], self._root)
+        if one.kind == "local" and one.block:
             return Path(one.source["path"])
         return self.home(pod["metadata"]["uid"]) / "volumes" / FOLDERS.get(one.kind, one.kind) / one.spec_name
 
