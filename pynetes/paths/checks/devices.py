@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pynetes.apis.core import nodes, pods
 from pynetes.component import tasks
+from pynetes.component.command import CommandError
 from pynetes.devices import plugin
 from pynetes.devices.config import Config
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 from pynetes.paths.check import Check, Failed, expect
 from pynetes.paths.scene import NAMESPACE, Scene, eventually, is_ready
@@ -23,22 +25,35 @@ async def _devices(scene: Scene) -> str:
     node = sorted(scene.site.runtimes)[0]
     folder = scene.site.state / "nodes" / node / "kubelet" / "device-plugins"
     await scene.namespace()
+    problem: Exception | None = None
     async with tasks.Group() as group:
         group.start(plugin.run(Config(resource=RESOURCE, device=(str(device),), folder=str(folder))))
-        seconds = await eventually(lambda: _allocatable(scene, node), f"{node} never counted {RESOURCE}")
-        name = "device"
-        await scene.ensure(pods.RESOURCE, _pod(scene, name, node))
         try:
-            await eventually(lambda: _ready(scene, name), f"pod {name} did not become Ready", within=60)
-            inside = (await scene.exec(name, "stat", "-c", "%t:%T", str(device))).strip()
-            variable = (await scene.exec(name, "printenv", "VERIFY_PYNETES_IO_DEVICE")).strip()
-        finally:
-            await scene.client.delete(pods.RESOURCE, Key(NAMESPACE, name), grace=0)
+            seconds, inside, variable = await _use(scene, node, device)
+        except (Failed, StatusError, CommandError, TimeoutError) as error:
+            # Out of the group before it is raised, which would wrap it.
+            problem = error
+    if problem is not None:
+        raise problem
     number = device.stat().st_rdev
     outside = f"{number >> 8 & 0xFFF:x}:{number & 0xFF:x}"
     expect(inside == outside, f"{device} is {outside} on the machine and {inside} in the container")
     expect(variable == str(device), f"the container's variable says {variable!r}")
     return f"{node} counted {RESOURCE} after {seconds:.2f} s; a container has {device} ({inside}) and its variable"
+
+
+async def _use(scene: Scene, node: str, device: Path) -> tuple[float, str, str]:
+    """Seconds until the node counted the device; what a container says of its file, and of its variable."""
+    seconds = await eventually(lambda: _allocatable(scene, node), f"{node} never counted {RESOURCE}")
+    name = "device"
+    await scene.ensure(pods.RESOURCE, _pod(scene, name, node))
+    try:
+        await eventually(lambda: _ready(scene, name), f"pod {name} did not become Ready", within=60)
+        inside = (await scene.exec(name, "stat", "-c", "%t:%T", str(device))).strip()
+        variable = (await scene.exec(name, "sh", "-c", "echo $VERIFY_PYNETES_IO_DEVICE")).strip()
+    finally:
+        await scene.client.delete(pods.RESOURCE, Key(NAMESPACE, name), grace=0)
+    return seconds, inside, variable
 
 
 async def _allocatable(scene: Scene, node: str) -> bool:
