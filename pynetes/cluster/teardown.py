@@ -44,6 +44,7 @@ async def down(cluster: Cluster) -> list[str]:
     await asyncio.to_thread(_kill_marked, cluster.run)
     await asyncio.to_thread(_kill_contained, processes.cgroup(cluster))
     done += await asyncio.to_thread(_unmount, (cluster.state, cluster.run))
+    done += await asyncio.to_thread(loop.detach_below, cluster.state)
     if not _others(cluster):
         await _remove_rules()
     done += await network.cleanup(cluster.name)

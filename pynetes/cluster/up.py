@@ -19,6 +19,7 @@ from pynetes.cluster import (
     cloud,
     hardening,
     joining,
+    mounts,
     network,
     packages,
     preflight,
@@ -255,6 +256,7 @@ async def _processes(bringup: Bringup) -> str:
     cluster = bringup.cluster
     for folder in processes.folders(cluster):
         folder.mkdir(parents=True, exist_ok=True)
+    await mounts.share(cluster.state / "nodes")
     hardening.write(cluster)
     if bringup.plan.cloud_cidr:
         cloud.write(cluster, bringup.plan)

@@ -4,8 +4,10 @@ A channel is opened for one interaction path (14: kubelet to container runtime, 
 plugin), so that no caller has to remember to record.
 """
 
+import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
 
 #: What is larger than gRPC's default of 4 MB: a node's full container list with its annotations.
 MAX_MESSAGE = 16 << 20
+#: The kernel's limit of a socket's path, without its closing zero.
+LONGEST_SOCKET = 107
 
 RpcError = grpc.aio.AioRpcError
 StatusCode = grpc.StatusCode
@@ -50,11 +54,28 @@ class Tracing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         return call
 
 
+def reachable(socket: str | Path) -> str:
+    """A socket's path in the 107 bytes that the kernel takes; a longer one goes through its folder's descriptor.
+
+    Nodes' names and clusters' names are in the paths of plugins' sockets, so they do get longer. The descriptor stays
+    open for as long as the process runs, one per folder."""
+    path = str(socket).removeprefix("unix://")
+    if len(path.encode()) <= LONGEST_SOCKET:
+        return path
+    folder, _, name = path.rpartition("/")
+    return f"/proc/self/fd/{_descriptor(folder, Path(folder).stat().st_ino)}/{name}"
+
+
+@lru_cache(maxsize=256)
+def _descriptor(folder: str, _inode: int) -> int:
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> grpc.aio.Channel:
     """A channel to a Unix socket (a path, or upstream's unix:///path), used inside a running event loop.
 
     path 0: what is none of the interaction paths, as a key management service, is not recorded."""
-    address = str(socket).removeprefix("unix://")
+    address = reachable(socket)
     return grpc.aio.insecure_channel(
         f"unix:{address}",
         options=(

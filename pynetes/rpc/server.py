@@ -19,7 +19,7 @@ from google.protobuf import message_factory
 
 from pynetes.component import logs
 from pynetes.component.tracing import RECORDER, Interaction, now
-from pynetes.rpc.channel import MAX_MESSAGE
+from pynetes.rpc.channel import MAX_MESSAGE, reachable
 
 _LOG = logging.getLogger(__name__)
 #: Seconds that running calls get to end when the server stops.
@@ -108,7 +108,7 @@ async def serving(
     server.add_generic_rpc_handlers(
         tuple(handlers(service, one, path=path, target=target) for service, one in services.items())
     )
-    server.add_insecure_port(f"unix:{address}")
+    server.add_insecure_port(f"unix:{reachable(address)}")
     await server.start()
     address.chmod(0o600)
     try:

@@ -102,6 +102,15 @@ async def test_unimplemented(driver: Driver) -> None:
         await driver.node("NodeGetInfo", pb.NodeGetInfoRequest())
 
 
+async def test_long_path(tmp_path: Path) -> None:
+    """A socket whose path is longer than the kernel takes is served and reached all the same."""
+    socket = tmp_path / ("a" * 60) / ("b" * 60) / "csi.sock"
+    async with server.serving(socket, {SERVICES["Identity"]: Identity()}, path=15, target="scripted"):
+        client = Driver(socket, source="test")
+        assert await client.plugin_name() == "scripted.example"
+        await client.close()
+
+
 async def test_nobody_there(tmp_path: Path) -> None:
     """A driver that is not there is UNAVAILABLE."""
     client = Driver(tmp_path / "absent.sock", source="test")

@@ -44,6 +44,12 @@ ADDONS: tuple[Addon, ...] = (
         waits_for=("ingress-nginx-controller",),
     ),
     Addon("network-policy", "the rights that enforcing network policies takes", default=True, required=True),
+    Addon(
+        "storage",
+        "volumes on the machine's disk: the CSI driver `local` and the StorageClass of that name",
+        images=(f"pynetes.io/pynetes-storage:{pynetes.__version__}",),
+        packages={"mkfs.ext4": "e2fsprogs"},
+    ),
     Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
     Addon(
         "prometheus",

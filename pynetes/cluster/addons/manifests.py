@@ -1,8 +1,8 @@
 """The add-ons that `up` applies: YAML files of this folder, with the cluster's own values put in.
 
-What there is stands in catalog.py. $image, $grpc_image, $nginx_image, $prometheus_image, $dns_service, $domain,
-$service_cidr, $cluster and $paths_dir are replaced ($$ is a dollar sign); everything else is what `kubectl apply`
-would send.
+What there is stands in catalog.py. $image, $grpc_image, $storage_image, $nginx_image, $prometheus_image, $dns_service,
+$domain, $service_cidr, $cluster, $paths_dir, $nodes_dir and $volumes_dir are replaced ($$ is a dollar sign); everything
+else is what `kubectl apply` would send.
 """
 
 import string
@@ -38,6 +38,9 @@ def objects(cluster: Cluster, wanted: Iterable[Addon]) -> list[Object]:
     values = {
         "image": recipes.PYNETES,
         "grpc_image": recipes.PYNETES_GRPC,
+        "storage_image": recipes.PYNETES_STORAGE,
+        "nodes_dir": str(cluster.state / "nodes"),
+        "volumes_dir": str(cluster.state / "volumes"),
         "nginx_image": recipes.PYNETES_NGINX,
         "prometheus_image": recipes.PROMETHEUS,
         "dns_service": cluster.dns_service,

@@ -23,6 +23,9 @@ BUSYBOX = "pynetes.io/busybox:1.35"
 PYNETES = f"pynetes.io/pynetes:{pynetes.__version__}"
 #: With grpcio, for what speaks to the kubelet by gRPC: storage drivers, device plugins.
 PYNETES_GRPC = f"pynetes.io/pynetes-grpc:{pynetes.__version__}"
+#: With grpcio and what makes and repairs filesystems: the driver of volumes on the machine's disk.
+PYNETES_STORAGE = f"pynetes.io/pynetes-storage:{pynetes.__version__}"
+STORAGE_PROGRAMS = ("mkfs.ext4", "mkfs.ext3", "mkfs.ext2", "e2fsck", "resize2fs")
 #: With Debian's nginx, which the ingress controller runs and reloads.
 PYNETES_NGINX = f"pynetes.io/pynetes-nginx:{pynetes.__version__}"
 PROMETHEUS = "pynetes.io/prometheus:debian"
@@ -138,9 +141,23 @@ def _pynetes_image(*more: Part) -> Recipe:
     return Recipe((*_python_parts(), *more), entrypoint=("pynetes",), env=PYTHON_ENV)
 
 
-def _pynetes_grpc_image() -> Recipe:
+def _grpc_part() -> Part:
     name = f"grpc-{hashlib.sha256(interpreter.fingerprint(*GRPC).encode()).hexdigest()[:12]}"
-    return _pynetes_image(Part(name, lambda: interpreter.extra_entries(*GRPC)))
+    return Part(name, lambda: interpreter.extra_entries(*GRPC))
+
+
+def _pynetes_grpc_image() -> Recipe:
+    return _pynetes_image(_grpc_part())
+
+
+def _pynetes_storage_image() -> Recipe:
+    grpc = _grpc_part()
+
+    def files() -> list[Entry]:
+        links = [Entry(f"bin/{applet}", link="busybox") for applet in ("mount", "umount")]
+        return [*debian.program_entries(*STORAGE_PROGRAMS), *links]
+
+    return _pynetes_image(grpc, Part(f"storage-{debian.fingerprint('e2fsprogs')}", files))
 
 
 def _pynetes_nginx_image() -> Recipe:
@@ -163,6 +180,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     BUSYBOX: _busybox_image,
     PYNETES: _pynetes_image,
     PYNETES_GRPC: _pynetes_grpc_image,
+    PYNETES_STORAGE: _pynetes_storage_image,
     PYNETES_NGINX: _pynetes_nginx_image,
     PROMETHEUS: _prometheus_image,
 }

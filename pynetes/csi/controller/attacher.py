@@ -10,8 +10,8 @@ from datetime import timedelta
 from pynetes.apis.core import nodes
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import csinodes, volumeattachments
-from pynetes.client.controller import Context, Controller, Lookup, Watch
-from pynetes.csi.controller.plugin import TIMEOUT, Plugin, capability_of, secret
+from pynetes.client.controller import Context, Controller, Foreseen, Lookup, Watch
+from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, capability_of, secret
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting
@@ -59,15 +59,15 @@ class Attacher:
         try:
             volume = await self._volume(ctx, attachment)
             if volume is None:
-                raise LookupError(f"volume {attachment['spec']['source'].get('persistentVolumeName')} does not exist")
+                raise NotReady(f"volume {attachment['spec']['source'].get('persistentVolumeName')} does not exist")
             if is_deleting(volume):
-                raise LookupError(f"volume {volume['metadata']['name']} is being deleted")
+                raise NotReady(f"volume {volume['metadata']['name']} is being deleted")
             node_id = await self._node_id(ctx, attachment["spec"]["nodeName"])
             attachment = await self._hold(ctx, attachment, volume, node_id)
             context = await self._publish(ctx, volume, node_id)
-        except (DriverFailure, LookupError) as error:
+        except (DriverFailure, NotReady) as error:
             await self._report(ctx, attachment, attachError=_error(ctx, error))
-            raise
+            raise Foreseen(str(error)) from error
         status = {"attached": True, "attachmentMetadata": context or None, "attachError": None}
         await self._report(ctx, attachment, **status)
 
@@ -94,7 +94,7 @@ class Attacher:
         for one in ((csi_node or {}).get("spec") or {}).get("drivers") or ():
             if one["name"] == self._plugin.name:
                 return str(one["nodeID"])
-        raise LookupError(f"node {node} has no driver {self._plugin.name} (yet)")
+        raise NotReady(f"node {node} has no driver {self._plugin.name} (yet)")
 
     async def _hold(self, ctx: Context, attachment: Object, volume: Object, node_id: str) -> Object:
         """Finalizers first: what may be attached must not be forgotten."""
@@ -130,9 +130,9 @@ class Attacher:
                     secrets=await secret(ctx, csi.get("controllerPublishSecretRef")),
                 )
                 await self._unpublish(request)
-        except (DriverFailure, LookupError) as error:
+        except (DriverFailure, NotReady) as error:
             await self._report(ctx, attachment, detachError=_error(ctx, error))
-            raise
+            raise Foreseen(str(error)) from error
         kept = [name for name in attachment["metadata"]["finalizers"] if name != self._finalizer]
         patch = {"metadata": {"finalizers": kept, "resourceVersion": attachment["metadata"]["resourceVersion"]}}
         try:

@@ -6,6 +6,7 @@ Secrets' names may be templates: ${pv.name}, ${pvc.namespace}, ${pvc.name}, ${pv
 import re
 from collections.abc import Mapping
 
+from pynetes.client.controller import Foreseen
 from pynetes.machinery.meta import Object
 
 PREFIX = "csi.storage.k8s.io/"
@@ -16,7 +17,7 @@ _TEMPLATE = re.compile(r"\$\{([^}]*)\}")
 _ANNOTATION = re.compile(r"pvc\.annotations\['([^']+)'\]")
 
 
-class BadParameters(ValueError):
+class BadParameters(Foreseen):
     """A class cannot be used as it is; the text names the parameter."""
 
 

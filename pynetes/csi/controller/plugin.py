@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pynetes.apis.core import secrets
-from pynetes.client.controller import Context
+from pynetes.client.controller import Context, Foreseen
 from pynetes.machinery.meta import Key, Object
 from pynetes.rpc.csi import csi_pb2 as pb
 from pynetes.rpc.csi.driver import Driver, DriverFailure, capability
 
 #: Seconds for one call; what takes longer goes on in the driver and is asked for again.
 TIMEOUT = 60.0
+
+
+class NotReady(Foreseen):
+    """Something that a call needs is not there, or not yet; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,12 @@ def capability_of(plugin: Plugin, spec: Object, fs_type: str, mount_options: lis
 
 
 async def secret(ctx: Context, ref: Object | None) -> dict[str, str]:
-    """What a SecretReference refers to, as a driver gets it. Raises LookupError if it is not there."""
+    """What a SecretReference refers to, as a driver gets it. Raises NotReady if it is not there."""
     if not ref or not ref.get("name"):
         return {}
     key = Key(ref.get("namespace") or "", ref["name"])
     # Read when it is needed and never kept: no cache of this component holds a secret.
     found = await ctx.live(secrets.RESOURCE, key)
     if found is None:
-        raise LookupError(f"secret {key} does not exist")
+        raise NotReady(f"secret {key} does not exist")
     return {name: base64.b64decode(value).decode() for name, value in (found.get("data") or {}).items()}

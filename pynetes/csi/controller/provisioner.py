@@ -15,11 +15,11 @@ from pynetes.apis.core import nodes
 from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import csinodes, storageclasses, volumeattachments, volumeattributesclasses
-from pynetes.client.controller import Context, Controller, Lookup, Watch
+from pynetes.client.controller import Context, Controller, Foreseen, Lookup, Watch
 from pynetes.component import logs
 from pynetes.csi.controller import parameters, sources, topology
 from pynetes.csi.controller.parameters import BadParameters
-from pynetes.csi.controller.plugin import TIMEOUT, Plugin, affinity, capability_of, secret
+from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, affinity, capability_of, secret
 from pynetes.machinery import quantity
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
@@ -91,7 +91,7 @@ class Provisioner:
             request = await self._request(ctx, claim, class_, selected)
             volume = await self._create(claim, request)
             made = await self._described(ctx, claim, class_, volume)
-        except (DriverFailure, BadParameters, LookupError) as error:
+        except (DriverFailure, BadParameters, NotReady) as error:
             name = class_["metadata"]["name"]
             text = f'failed to provision volume with StorageClass "{name}": {error}'
             ctx.event(claim, "Warning", "ProvisioningFailed", text)
@@ -100,7 +100,7 @@ class Provisioner:
                 # There is no room for it at this node: the scheduler chooses again.
                 await self._select(ctx, claim, "")
                 return
-            raise
+            raise Foreseen(text) from error
         try:
             await ctx.create(volumes.RESOURCE, made)
         except StatusError as error:
@@ -185,9 +185,9 @@ class Provisioner:
             return {}
         class_ = await ctx.live(volumeattributesclasses.RESOURCE, Key("", name))
         if class_ is None:
-            raise LookupError(f"volume attributes class {name} does not exist")
+            raise NotReady(f"volume attributes class {name} does not exist")
         if class_["driverName"] != self._plugin.name:
-            raise LookupError(f"volume attributes class {name} is for {class_['driverName']}")
+            raise NotReady(f"volume attributes class {name} is for {class_['driverName']}")
         return dict(class_.get("parameters") or {})
 
     async def _topology(self, ctx: Context, class_: Object, selected: str | None) -> pb.TopologyRequirement | None:
@@ -201,7 +201,7 @@ class Provisioner:
             if found:
                 places[name] = found
         if selected is not None and selected not in places:
-            raise LookupError(f"node {selected} has no driver {self._plugin.name} (yet)")
+            raise NotReady(f"node {selected} has no driver {self._plugin.name} (yet)")
         strict = self._plugin.place is not None
         mine = places.get(selected or "")
         return topology.requirement(mine, list(places.values()), class_.get("allowedTopologies") or (), strict=strict)
@@ -289,9 +289,9 @@ class Provisioner:
         ref = {"name": marks.get(f"{DELETION_SECRET}-name"), "namespace": marks.get(f"{DELETION_SECRET}-namespace")}
         try:
             await self._delete_volume(volume["spec"]["csi"]["volumeHandle"], await secret(ctx, ref))
-        except (DriverFailure, LookupError) as error:
+        except (DriverFailure, NotReady) as error:
             ctx.event(volume, "Warning", "VolumeFailedDelete", str(error))
-            raise
+            raise Foreseen(str(error)) from error
         await ctx.delete(volumes.RESOURCE, volume)
         left = await ctx.live(volumes.RESOURCE, key_of(volume))
         if left is not None and left["metadata"]["uid"] == volume["metadata"]["uid"]:

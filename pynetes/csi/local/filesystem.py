@@ -42,9 +42,10 @@ async def make(device: Path, fs_type: str) -> None:
     await command.run([f"mkfs.{fs_type}", *quiet, str(device)], timeout=_TIMEOUT)
 
 
-async def check(device: Path) -> None:
+async def check(device: Path, *, thoroughly: bool = False) -> None:
     """Repair what an unclean end has left. Raises CommandError for what needs a person."""
-    result = await command.run(["e2fsck", "-p", str(device)], check=False, timeout=_TIMEOUT)
+    argv = ["e2fsck", "-p", *(["-f"] if thoroughly else []), str(device)]
+    result = await command.run(argv, check=False, timeout=_TIMEOUT)
     # 1: repaired; 2: repaired, and a reboot is advised only for a root filesystem.
     if result.code > 2:
         said = (result.out.strip() or result.err.strip()).splitlines()[-1:]
@@ -71,7 +72,7 @@ async def mount(source: Path, target: Path, fs_type: str, options: Sequence[str]
 
 async def bind(source: Path, target: Path, options: Sequence[str] = ()) -> None:
     """Bind a folder or a device's file; options such as ro take a second step."""
-    await command.run(["mount", "--bind", str(source), str(target)], timeout=_TIMEOUT)
+    await command.run(["mount", "-o", "bind", str(source), str(target)], timeout=_TIMEOUT)
     if options:
         flags = ",".join(("remount", "bind", *options))
         try:

@@ -61,8 +61,11 @@ def attach(image: Path) -> Path:
 
 def detach(image: Path) -> None:
     """Free an image's device, if it has one; the kernel waits until the last mount of it is gone."""
-    if (device := find(image)) is None:
-        return
+    if (device := find(image)) is not None:
+        _clear(device)
+
+
+def _clear(device: Path) -> None:
     handle = os.open(device, os.O_RDONLY)
     try:
         fcntl.ioctl(handle, LOOP_CLR_FD)
@@ -71,6 +74,18 @@ def detach(image: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def detach_below(folder: Path, *, sys: Path = Path("/sys/block")) -> list[str]:
+    """Free the devices of all images below a folder, of removed ones too; which they were."""
+    done = []
+    for entry in sys.glob("loop*/loop/backing_file"):
+        with suppress(OSError):
+            image = entry.read_text().rstrip("\n").removesuffix(" (deleted)")
+            if image.startswith(f"{os.path.realpath(folder)}/"):
+                _clear(_node(entry.parent.parent.name))
+                done.append(f"loop device of {image}")
+    return done
 
 
 def grow(device: Path) -> None:

@@ -89,8 +89,9 @@ class Node:
         if not filesystem.superblock_bytes(device):
             # The filesystem was made with the volume: this one has been destroyed, and is not ours to make anew.
             raise Failure("INTERNAL", f"volume {volume.id} has no filesystem any more")
-        await filesystem.check(device)
-        if filesystem.superblock_bytes(device) + requests.GRAIN <= loop.size(device):
+        grows = filesystem.superblock_bytes(device) + requests.GRAIN <= loop.size(device)
+        await filesystem.check(device, thoroughly=grows)
+        if grows:
             await filesystem.grow(device)
 
     async def node_unstage_volume(self, request: pb.NodeUnstageVolumeRequest) -> pb.NodeUnstageVolumeResponse:
