@@ -21,6 +21,7 @@ from pynetes.cluster.config import RUN, STATE, Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.component import command
 from pynetes.component.command import CommandError
+from pynetes.csi.local import loop
 from pynetes.rpc.channel import RpcError
 
 CGROUPS = Path("/sys/fs/cgroup")

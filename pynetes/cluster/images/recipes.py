@@ -142,7 +142,9 @@ def _pynetes_image(*more: Part) -> Recipe:
 
 
 def _grpc_part() -> Part:
-    name = f"grpc-{hashlib.sha256(interpreter.fingerprint(*GRPC).encode()).hexdigest()[:12]}"
+    # What the base has is left out of this layer, so a change of the base is one of the layer.
+    made_from = interpreter.fingerprint() + interpreter.fingerprint(*GRPC)
+    name = f"grpc-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
     return Part(name, lambda: interpreter.extra_entries(*GRPC))
 
 
