@@ -107,3 +107,13 @@ def test_a_gated_pod_may_lose_gates_and_not_gain_any() -> None:
     old = pod(schedulingGates=[{"name": "a"}])
     assert paths(pod(schedulingGates=[{"name": "a"}, {"name": "b"}]), old) == ["spec.schedulingGates[1].name"]
     assert paths(pod(), pod(schedulingGates=[{"name": "a"}])) == []
+
+
+def test_claim_templates_are_volumes() -> None:
+    """What a StatefulSet's containers mount may come from its claim templates; anything else must be in the template."""
+    container = {"name": "c", "image": "nginx", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    spec = {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    assert paths(made("apps/v1", "StatefulSet", spec=spec)) == ["spec.template.spec.containers[0].volumeMounts[0].name"]
+    assert not paths(made("apps/v1", "StatefulSet", spec={**spec, "volumeClaimTemplates": [claim]}))

@@ -61,13 +61,25 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from validation.one_of(retention.get(name), path, ("Retain", "Delete"))
     yield from validation.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
     yield from _validation.counts(spec, "replicas", "minReadySeconds")
-    yield from _validation.selector_and_template(spec, "statefulset")
+    yield from _validation.selector_and_template(_with_claims(spec), "statefulset")
     if old is not None and any(
         spec.get(name) != old["spec"].get(name) for name in {*spec, *old["spec"]} if name not in _MUTABLE
     ):
         *most, last = (f"'{name}'" for name in _MUTABLE)
         detail = f"updates to statefulset spec for fields other than {', '.join(most)} and {last} are forbidden"
         yield field.forbidden("spec", detail)
+
+
+def _with_claims(spec: Object) -> Object:
+    """The spec with the volumes that its pods will have: each claim template is one, and may replace a written one."""
+    template = spec.get("template") or {}
+    names = [(claim.get("metadata") or {}).get("name") for claim in spec.get("volumeClaimTemplates") or ()]
+    if not names or not template.get("spec"):
+        return spec
+    written = [one for one in template["spec"].get("volumes") or () if one.get("name") not in names]
+    claimed = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names if name]
+    pod = template["spec"] | {"volumes": [*written, *claimed]}
+    return spec | {"template": template | {"spec": pod}}
 
 
 RESOURCE = Resource(
