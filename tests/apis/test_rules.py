@@ -110,7 +110,7 @@ def test_a_gated_pod_may_lose_gates_and_not_gain_any() -> None:
 
 
 def test_claim_templates_are_volumes() -> None:
-    """What a StatefulSet's containers mount may come from its claim templates; anything else must be in the template."""
+    """What containers mount may come from claim templates; anything else must be in the template."""
     container = {"name": "c", "image": "nginx", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
     claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
