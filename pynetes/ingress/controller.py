@@ -42,7 +42,7 @@ class Controller:
     def __init__(
         self, informers: InformerFactory, nginx: Nginx, settings: Settings, cluster: Cluster, *, certificate: Key | None
     ) -> None:
-        self._informers, self._nginx, self._settings = informers, nginx, settings
+        self._informers, self.nginx, self._settings = informers, nginx, settings
         self._ingresses = informers.informer(ingresses.RESOURCE)
         self._classes = informers.informer(ingressclasses.RESOURCE)
         self._services = informers.informer(services.RESOURCE)
@@ -112,7 +112,7 @@ class Controller:
     async def endpoints(self, touched: Iterable[Key]) -> int:
         """Send the endpoints of some Services; how many tables changed."""
         refs = {ref for key in touched for ref in self._refs.get(key, ())}
-        return await self._nginx.feed(dict(self._endpoints(refs)), keep=True) if refs else 0
+        return await self.nginx.feed(dict(self._endpoints(refs)), keep=True) if refs else 0
 
     async def everything(self) -> int:
         """Send all that differs; how many tables changed."""
@@ -126,13 +126,13 @@ class Controller:
         self._refs = {}
         for ref in refs:
             self._refs.setdefault(ref.service, set()).add(ref)
-        await self._nginx.apply(self._wanted(scopes.values()))
+        await self.nginx.apply(self._wanted(scopes.values()))
         tables = dict(self._endpoints(refs))
         for name, scope in scopes.items():
             tables.update(table.of_scope(name, scope))
         for host, pair in self.compiled.scope.certificates.items():
             _EXPIRES.set(certificates.ends(pair).timestamp(), host)
-        return await self._nginx.feed(tables)
+        return await self.nginx.feed(tables)
 
     def _wanted(self, scopes: Iterable[Scope]) -> Settings:
         for scope in scopes:

@@ -60,7 +60,7 @@ function _M.change()
 end
 
 function _M.state()
-  return answer(200, {generation = shared:get("generation") or 0, free = shared:free_space()})
+  return answer(200, {mark = _M.mark, generation = shared:get("generation") or 0, free = shared:free_space()})
 end
 
 return _M

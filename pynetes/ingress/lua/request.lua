@@ -23,7 +23,7 @@ local function location(name)
   return "@" .. (locations[name] and name or name:match("^%a+") .. "_0_100")
 end
 
-local function redirect(code, location, state)
+local function redirect(state, code, location)
   state.answered = true
   return ngx.redirect(location, code)
 end
@@ -65,18 +65,17 @@ function _M.route(scope)
     return ngx.exit(policy.refuse)
   end
   if secured(policy, entry) then
-    return redirect(rewrite.location({code = 308, scheme = "https", port = policy.https_port}, nil, ""), state)
+    return redirect(state, rewrite.location({code = 308, scheme = "https"}, nil, ""))
   end
   local status = access.check(policy, state)
   if status then
     return ngx.exit(status)
   end
   if policy.app_root and ngx.var.uri == "/" then
-    return redirect(302, ngx.var.scheme .. "://" .. (ngx.var.http_host or host) .. policy.app_root, state)
+    return redirect(state, 302, ngx.var.scheme .. "://" .. (ngx.var.http_host or host) .. policy.app_root)
   end
   if policy.redirect then
-    local code, location = rewrite.location(policy.redirect, captures, matched)
-    return redirect(code, location, state)
+    return redirect(state, rewrite.location(policy.redirect, captures, matched))
   end
   state.backend = balance.backend(rule)
   if not state.backend or state.backend.refuse then

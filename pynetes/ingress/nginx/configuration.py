@@ -5,6 +5,7 @@ booleans and members of enumerations, so there is nothing to quote and nothing t
 """
 
 import enum
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ http {{
   init_by_lua_block {{
     require("resty.core")
     require("request").known({{{known}}})
-    require("feed")
+    require("feed").mark = "{mark}"
     require("certificates")
   }}
   init_worker_by_lua_block {{ math.randomseed(ngx.now() * 1000 + ngx.worker.pid()) }}
@@ -176,6 +177,13 @@ _HEADERS = (
 )
 
 
+def mark(settings: Settings) -> str:
+    """By which workers with these settings are told from those of before."""
+    return hashlib.sha256(
+        repr(sorted(each.name for each in settings.locations)).encode() + repr(settings.listeners).encode()
+    ).hexdigest()
+
+
 def render(settings: Settings, run: Path, modules: Path = Path("/usr/lib/nginx/modules")) -> str:
     """The file's text; the same settings give the same text."""
     locations = "".join(_location(each) for each in sorted(settings.locations, key=lambda each: each.name))
@@ -193,6 +201,7 @@ def render(settings: Settings, run: Path, modules: Path = Path("/usr/lib/nginx/m
         files=int(settings.files),
         connections=max(64, min(16384, int(settings.files) * 3 // 4)),
         memory=int(settings.memory),
+        mark=mark(settings),
         known=", ".join(f"{each.name} = true" for each in sorted(settings.locations, key=lambda each: each.name)),
         upstreams=upstreams,
         servers=servers,

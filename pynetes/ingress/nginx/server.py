@@ -67,12 +67,13 @@ class Nginx:
         await self._accept(settings)
         self.settings = settings
         argv = [self._binary, "-p", str(self.run), "-c", str(self.run / "nginx.conf"), "-e", "stderr"]
-        connector = aiohttp.UnixConnector(str(self.run / configuration.SOCKET))
+        # No connection is kept: after a reload it would lead to a worker that is about to end.
+        connector = aiohttp.UnixConnector(str(self.run / configuration.SOCKET), force_close=True)
         async with (
             command.running(argv, stop=signal.SIGQUIT, timeout=GRACE) as self._process,
             aiohttp.ClientSession("http://nginx", connector=connector) as self._session,
         ):
-            await self._listening()
+            await self._listening(configuration.mark(settings))
             _GOOD.set(1)
             _AT.set(time.time())
             yield
@@ -95,6 +96,7 @@ class Nginx:
             raise
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGHUP)
+        await self._listening(configuration.mark(settings))
         self.settings = settings
         _GOOD.set(1)
         _AT.set(time.time())
@@ -146,14 +148,18 @@ class Nginx:
             )
         tried.replace(self.run / "nginx.conf")
 
-    async def _listening(self) -> None:
+    async def _listening(self, mark: str) -> None:
+        """Wait for a worker with this configuration."""
         assert self._session is not None and self._process is not None
         deadline = time.monotonic() + STARTS_WITHIN
         while True:
             try:
-                async with self._session.get("/tables"):
-                    return
+                async with self._session.get("/tables") as answer:
+                    if orjson.loads(await answer.read()).get("mark") == mark:
+                        return
+                problem = "it keeps its old configuration"
             except aiohttp.ClientError as error:
-                if self._process.returncode is not None or time.monotonic() > deadline:
-                    raise Rejected(f"nginx does not listen: {error}", "its last words are above") from error
+                problem = str(error)
+            if self._process.returncode is not None or time.monotonic() > deadline:
+                raise Rejected(f"nginx does not listen: {problem}", "its last words are above")
             await asyncio.sleep(0.02)
