@@ -119,6 +119,10 @@ class Nginx:
             del self._sent[key]
         return len(changed) + len(gone)
 
+    def forget(self) -> None:
+        """Take nothing for granted: the next feed sends everything."""
+        self._sent = {}
+
     async def counts(self) -> dict[str, Any]:
         """The requests that were counted, and the connections that are open."""
         assert self._session is not None
@@ -131,8 +135,7 @@ class Nginx:
         async with self._session.post("/tables", data=orjson.dumps(change)) as answer:
             said = await answer.text()
             if answer.status != 200:
-                # What is there now is unknown: the next feed sends everything.
-                self._sent = {}
+                self.forget()
                 raise Rejected(f"nginx did not take the tables: {said.strip()}", "give it more with --table-memory")
 
     async def _accept(self, settings: Settings) -> None:
