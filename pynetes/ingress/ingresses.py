@@ -236,4 +236,4 @@ class _One:
             main = known.claims.get((rule.kind, rule.path)) if known else None
             if main is not None and main.source.namespace == self.source.namespace:
                 main.canaries.append(policies.canary_of(self.said, [each.laid_out() for each in rule.backends]))
-                main.canary_refs += rule.refs()
+                main.other_refs += rule.refs()

@@ -77,14 +77,15 @@ class Rule:
     #: method, headers, query; see lua/routes.lua.
     match: dict[str, Any] = field(default_factory=dict)
     canaries: list[dict[str, Any]] = field(default_factory=list)
-    canary_refs: list[BackendRef] = field(default_factory=list)
+    #: What canaries and mirrors send requests to.
+    other_refs: list[BackendRef] = field(default_factory=list)
     #: Rules of one path are tried in this order; None keeps the order in which they came.
     precedence: tuple[Any, ...] = ()
 
     def refs(self) -> Iterable[BackendRef]:
         """The backends that need endpoints."""
         yield from (backend.ref for backend in self.backends if backend.ref)
-        yield from self.canary_refs
+        yield from self.other_refs
 
 
 @dataclass

@@ -17,9 +17,12 @@ from tests.ingress.conftest import Edge
 
 #: What would matter if it were pasted into a configuration, a header, a template or Lua.
 EVIL = st.sampled_from(
-    ["}", "{", ";", "\n", "\r\n", "#", '"', "'", "\\", "$", "${host}", "`", "\0", "lua_code", "]]", "]=]", "include /etc/passwd;",
-     "} server { listen 1; }", "content_by_lua_block { os.execute('id') }", "proxy_pass http://evil;", "../..", "%0d%0a"]
-)  # fmt: skip
+    [
+        *("}", "{", ";", "\n", "\r\n", "#", '"', "'", "\\", "$", "${host}", "`", "\0", "lua_code", "]]", "]=]"),
+        *("include /etc/passwd;", "} server { listen 1; }", "content_by_lua_block { os.execute('id') }"),
+        *("proxy_pass http://evil;", "../..", "%0d%0a"),
+    ]
+)
 TEXT = st.lists(
     EVIL | st.text(max_size=8) | st.sampled_from(["/", "/a", "http://a.test", "10m", "true"]), max_size=6
 ).map("".join)
