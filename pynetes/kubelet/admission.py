@@ -3,11 +3,12 @@
 A refused pod fails with phase Failed and the reason; controllers then make another one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from pynetes.kubelet import podspec
+from pynetes.kubelet import podspec, qos
 from pynetes.kubelet.cm import resources
+from pynetes.kubelet.eviction import ranking
 from pynetes.machinery import quantity
 from pynetes.machinery.meta import Object
 
@@ -26,6 +27,15 @@ def admit(pod: Object, others: Iterable[Object], node: Object, allocatable: Obje
         if check:
             return check
     return None
+
+
+def pressed(pod: Object, pressures: Collection[str]) -> Refusal | None:
+    """Under pressure only what the node needs may come; short of memory alone, also what has asked for memory."""
+    if not pressures or ranking.critical(pod):
+        return None
+    if set(pressures) == {"MemoryPressure"} and qos.of_pod(pod) != qos.BEST_EFFORT:
+        return None
+    return Refusal("Evicted", f"The node had condition: [{' '.join(sorted(pressures))}]. ")
 
 
 def _selector(pod: Object, node: Object) -> Refusal | None:

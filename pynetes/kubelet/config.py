@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from pynetes.component.config import option
+from pynetes.component.config import option, seconds
+from pynetes.kubelet.eviction.thresholds import HARD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,28 @@ class Config:
     system_reserved: tuple[str, ...] = option(
         "--system-reserved", (), "What the rest of the system needs, written as --kube-reserved."
     )
+    eviction_hard: tuple[str, ...] = option(
+        "--eviction-hard", HARD, "Below these a pod is ended at once: SIGNAL<QUANTITY or SIGNAL<SHARE%."
+    )
+    eviction_soft: tuple[str, ...] = option(
+        "--eviction-soft", (), "Below these for their grace period, a pod is ended in its own time."
+    )
+    eviction_soft_grace_period: tuple[str, ...] = option(
+        "--eviction-soft-grace-period", (), "Grace periods of --eviction-soft: SIGNAL=1m30s."
+    )
+    eviction_max_pod_grace_period: int = option(
+        "--eviction-max-pod-grace-period", 0, "The most seconds that a pod gets when a soft threshold ends it."
+    )
+    eviction_pressure_transition_period: float = option(
+        "--eviction-pressure-transition-period", 300.0, "Seconds that a pressure condition outlasts its shortage."
+    )
+    image_gc_high_threshold: int = option(
+        "--image-gc-high-threshold", 85, "Percent of the images' disk above which unused images are removed."
+    )
+    image_gc_low_threshold: int = option(
+        "--image-gc-low-threshold", 80, "Percent of the images' disk down to which they are removed."
+    )
+    pod_max_pids: int = option("--pod-max-pids", -1, "Processes that a pod may have; -1 for no limit.")
     csi_timeout: float = option("--csi-timeout", 120.0, "Seconds that a CSI driver may take to answer a call.")
     paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
     v: int = option("-v", 0, "Verbosity of the log, 0 to 10.")
@@ -106,6 +129,21 @@ FILE_FIELDS = {
     "serverTLSBootstrap": "server_tls_bootstrap",
     "tlsCertFile": "tls_cert_file",
     "tlsPrivateKeyFile": "tls_private_key_file",
+    "cpuManagerPolicy": "cpu_manager_policy",
+    "reservedSystemCPUs": "reserved_cpus",
+    "kubeReserved": "kube_reserved",
+    "systemReserved": "system_reserved",
+    "evictionHard": "eviction_hard",
+    "evictionSoft": "eviction_soft",
+    "evictionSoftGracePeriod": "eviction_soft_grace_period",
+    "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
+    "evictionPressureTransitionPeriod": "eviction_pressure_transition_period",
+    "imageGCHighThresholdPercent": "image_gc_high_threshold",
+    "imageGCLowThresholdPercent": "image_gc_low_threshold",
+    "podPidsLimit": "pod_max_pids",
+    "syncFrequency": "sync_frequency",
+    "nodeStatusUpdateFrequency": "node_status_update_frequency",
+    "nodeStatusReportFrequency": "node_status_report_frequency",
 }
 
 
@@ -128,5 +166,15 @@ def merged(config: Config) -> Config:
     kept: dict[str, Any] = {}
     for name, value in given.items():
         if getattr(config, name) == getattr(defaults, name):
-            kept[name] = tuple(value) if isinstance(value, list) else value
+            kept[name] = _value(name, value, getattr(defaults, name))
     return replace(config, **kept)
+
+
+def _value(name: str, value: Any, default: Any) -> Any:
+    """A value of the file as the flag would have it: maps as NAME=VALUE or SIGNAL<VALUE, durations in seconds."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        sign = "<" if name in ("eviction_hard", "eviction_soft") else "="
+        return tuple(f"{key}{sign}{text}" for key, text in value.items())
+    return seconds(value) if isinstance(default, float) and isinstance(value, str) else value

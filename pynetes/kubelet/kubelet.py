@@ -26,6 +26,8 @@ from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.pleg import Pleg
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 from pynetes.kubelet.devices.manager import Devices, Inadmissible
+from pynetes.kubelet.eviction import setup
+from pynetes.kubelet.eviction.manager import Eviction
 from pynetes.kubelet.images import Images
 from pynetes.kubelet.plugins.registry import Handler, Plugins
 from pynetes.kubelet.podresources import PodResources
@@ -62,7 +64,7 @@ class Kubelet:
     ) -> None:
         self.config = config
         self._client = client
-        self._cgroups = cgroups or Cgroups(config.cgroup_root)
+        self._cgroups = cgroups or Cgroups(config.cgroup_root, pids=config.pod_max_pids)
         self.clock = clock or SystemClock()
         self.name = config.hostname_override or socket.gethostname().lower()
         self._cpus = cpus.Cpus.make(
@@ -72,6 +74,7 @@ class Kubelet:
             reserved_milli=reserves.total(config).get("cpu", 0),
         )
         self.workers: dict[str, Worker] = {}
+        self.eviction: Eviction | None = None
         #: Set once every pod bound to the node, and everything that runs, is known.
         self.started = asyncio.Event()
         #: Set when the node's status is to be written soon.
@@ -107,7 +110,7 @@ class Kubelet:
                 client, self.config, self.name, self.clock, kind=certificate.SERVING, addresses=facts.ips
             )
             group.start(asked, name="serving certificate")
-        await asyncio.to_thread(ctx.cgroups.prepare)
+        await asyncio.to_thread(ctx.cgroups.prepare, node.for_pods(facts))
         # Everything that runs already is known before the first pod is looked at: nothing is started twice.
         await ctx.pleg.relist()
         self.node = await node.register(client, facts, self.clock)
@@ -128,10 +131,15 @@ class Kubelet:
             await bound.wait_synced()
             group.start(ctx.pleg.run(self.config.container_runtime_endpoint), name="pleg")
             group.start(garbage.rotate_logs(ctx), name="logs")
+            self.eviction, images = setup.build(
+                self.config, ctx, self._evictable, warn=self._warn, changed=self._status_due.set
+            )
             ctx.devices.keep_only(set(self.workers))
             await orphans.stop_all(ctx, self.workers, group)
             lister = PodResources(self._active, ctx.devices.pool, ctx.cpus, lambda pod, container: [])
             group.start(podresources.serve(Path(self.config.root_dir) / "pod-resources" / "kubelet.sock", lister))
+            group.start(self.eviction.run(), name="eviction")
+            group.start(images.run(), name="image garbage")
             self.started.set()
             await tasks.forever()
 
@@ -163,10 +171,13 @@ class Kubelet:
 
     def _facts(self, runtime: str) -> node.Facts:
         config = self.config
+        found = machine.read(Path(config.root_dir))
         return node.Facts(
             name=self.name,
             ips=tuple(ip for ip in config.node_ip.split(",") if ip) or (machine.address(),),
-            machine=machine.read(Path(config.root_dir)),
+            machine=found,
+            reserved=reserves.total(config),
+            kept_free=setup.kept_free(config, found),
             runtime=runtime,
             port=config.port,
             max_pods=config.max_pods,
@@ -281,7 +292,8 @@ class Kubelet:
             return
         others = [other.pod for uid, other in self.workers.items() if uid != worker.uid and _active(other)]
         try:
-            refusal = admission.admit(pod, others, self.node, self._allocatable())
+            refusal = admission.pressed(pod, self._pressures())
+            refusal = refusal or admission.admit(pod, others, self.node, self._allocatable())
         except (LookupError, ValueError, TypeError) as error:
             # A pod that cannot even be judged must not stop the others.
             refusal = admission.Refusal("UnexpectedAdmissionError", f"pod cannot be judged: {error!r}")
@@ -333,12 +345,10 @@ class Kubelet:
         while True:
             self._status_due.clear()
             try:
-                old = self.node.get("status") or {}
                 images = await self._images(ctx)
                 trouble = await self._trouble(ctx)
                 in_use = sorted(self.storage.in_use.wanted)
-                now = time.rfc3339(self.clock.now())
-                fresh = node.status(facts, images, trouble, old, now, in_use=in_use, extended=self._extended())
+                fresh = self._made_status(facts, images, trouble, in_use)
                 due = self.clock.monotonic() - at >= self.config.node_status_report_frequency
                 if due or node.differs(written, fresh):
                     patch = {"status": fresh}
@@ -355,6 +365,18 @@ class Kubelet:
             pause = self.config.node_status_update_frequency if ready else 0.2
             await tasks.first(self._status_due.wait(), self.clock.sleep(pause))
 
+    def _made_status(self, facts: node.Facts, images: list[Object], trouble: str, in_use: list[str]) -> Object:
+        return node.status(
+            facts,
+            images,
+            trouble,
+            self.node.get("status") or {},
+            time.rfc3339(self.clock.now()),
+            in_use=in_use,
+            pressures=self._pressures(),
+            extended=self._extended(),
+        )
+
     def _extended(self) -> node.Extended:
         pool = self.ctx.devices.pool
         capacity, free = pool.capacity(), pool.allocatable()
@@ -366,6 +388,15 @@ class Kubelet:
         told = (self.node.get("status") or {}).get("allocatable") or {}
         others = {name: amount for name, amount in told.items() if "/" in name}
         return {**others, **self._extended().allocatable, **node.allocatable(self.facts)}
+
+    def _evictable(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if _active(worker) and worker.stage == Stage.SYNC]
+
+    def _pressures(self) -> set[str]:
+        return self.eviction.pressures if self.eviction else set()
+
+    def _warn(self, reason: str, message: str) -> None:
+        self.ctx.events.event(self.node, "Warning", reason, message)
 
     def _active(self) -> list[Object]:
         """The pods that run here, or are about to."""

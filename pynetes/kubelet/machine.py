@@ -50,9 +50,10 @@ def free_disk(root: Path) -> tuple[int, int]:
     return usage.free, usage.total
 
 
-def free_memory() -> int:
-    """Bytes that programs could still take."""
-    return _meminfo().get("MemAvailable", 0)
+def memory_sizes() -> tuple[int, int]:
+    """Bytes that programs could still take, and all there are."""
+    sizes = _meminfo()
+    return sizes.get("MemAvailable", 0), sizes.get("MemTotal", 0)
 
 
 def process_slots() -> tuple[int, int]:

@@ -5,8 +5,8 @@ neither a slow runtime nor a full queue can make the node look dead.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pynetes import GIT_VERSION
@@ -17,7 +17,7 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.kubelet import cloud
-from pynetes.kubelet.machine import Machine
+from pynetes.kubelet.machine import Machine, process_slots
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
@@ -34,6 +34,12 @@ PRESSURES = (
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 )
+#: Reason and message of one that is short of something.
+PRESSED = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,9 @@ class Facts:
     runtime: str
     port: int
     max_pods: int
+    #: What is not for pods, in thousandths by resource; and what eviction keeps free, in bytes.
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    kept_free: Mapping[str, int] = field(default_factory=dict)
     labels: dict[str, str]
     taints: Sequence[Object]
     provider_id: str = ""
@@ -112,13 +121,28 @@ def capacity(facts: Facts) -> Object:
 
 
 def allocatable(facts: Facts) -> Object:
-    """What pods may take: the capacity, less what eviction keeps free (100 MiB of memory, a tenth of the disk)."""
+    """What pods may take: the capacity, less what is reserved and what eviction keeps free."""
     machine = facts.machine
+    reserved = {name: amount // 1000 for name, amount in facts.reserved.items()}
+    memory = machine.memory - reserved.get("memory", 0) - facts.kept_free.get("memory", 0)
+    disk = machine.disk // 1024 * 1024
+    disk -= reserved.get("ephemeral-storage", 0) + facts.kept_free.get("ephemeral-storage", 0)
+    cpu = machine.cpus * 1000 - facts.reserved.get("cpu", 0)
     return {
         **capacity(facts),
-        "memory": f"{max(machine.memory // 1024 - 100 * 1024, 0)}Ki",
-        "ephemeral-storage": str(machine.disk // 1024 * 1024 * 9 // 10),
+        "cpu": str(cpu // 1000) if cpu % 1000 == 0 else f"{max(cpu, 0)}m",
+        "memory": f"{max(memory // 1024, 0)}Ki",
+        "ephemeral-storage": str(max(disk, 0)),
     }
+
+
+def for_pods(facts: Facts) -> dict[str, int]:
+    """What all pods together may take, for their cgroup: thousandths of CPUs, bytes of memory, processes."""
+    memory = facts.machine.memory - facts.reserved.get("memory", 0) // 1000
+    made = {"cpu": facts.machine.cpus * 1000 - facts.reserved.get("cpu", 0), "memory": memory}
+    if facts.reserved.get("pid"):
+        made["pids"] = process_slots()[1] - facts.reserved["pid"] // 1000
+    return made
 
 
 def status(
@@ -129,6 +153,7 @@ def status(
     now: str,
     *,
     in_use: Sequence[str] = (),
+    pressures: Collection[str] = (),
     extended: Extended = NO_DEVICES,
 ) -> Object:
     """The status; trouble says why the node is not ready, "" when it is. Extended resources of others are kept."""
@@ -139,7 +164,7 @@ def status(
         if trouble
         else ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
     )
-    wanted = [(kind, "False", reason, message) for kind, reason, message in PRESSURES] + [ready]
+    wanted = [_pressure(kind, reason, message, pressures) for kind, reason, message in PRESSURES] + [ready]
     return {
         "capacity": {**extended.over(old, "capacity"), **capacity(facts)},
         "allocatable": {**extended.over(old, "allocatable"), **allocatable(facts)},
@@ -164,6 +189,10 @@ def status(
         "features": {"supplementalGroupsPolicy": False},
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
     }
+
+
+def _pressure(kind: str, reason: str, message: str, pressures: Collection[str]) -> tuple[str, str, str, str]:
+    return (kind, "True", *PRESSED[kind]) if kind in pressures else (kind, "False", reason, message)
 
 
 def conditions(wanted: Sequence[tuple[str, str, str, str]], old: Sequence[Object], now: str) -> list[Object]:

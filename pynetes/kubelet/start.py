@@ -97,7 +97,7 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
     if spec is None or runtime.sandbox is None:
         return
     latest = runtime.latest(name)
-    attempt = latest.attempt + 1 if latest else 0
+    attempt = latest.attempt + 1 if latest else _attempts(ctx, pod, name)
     kind = "container" if spec in podspec.regulars(pod) else "init_container"
     of = sandbox_config(ctx, pod, runtime.sandbox.attempt)
     image = await _image(ctx, pod, spec, of)
@@ -118,6 +118,18 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
     metrics.STARTED_CONTAINERS.inc(kind)
     ctx.container_event(pod, name, "Normal", "Started", "Container started")
     await _post_start(ctx, pod, spec, container_id, ctx.pod_ips(pod, runtime.ips))
+
+
+def _attempts(ctx: Context, pod: Object, name: str) -> int:
+    """The attempts that a container has had although the runtime knows of none: a restarted machine forgot them."""
+    status = ctx.statuses.current(pod)
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for one in status.get(kind) or ():
+            if one["name"] == name:
+                # What was running when it was lost has been counted when its status was made.
+                ended = "terminated" in (one.get("state") or {})
+                return int(one.get("restartCount") or 0) + ended
+    return 0
 
 
 async def _image(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfig) -> pb.Image:

@@ -80,6 +80,8 @@ class Worker:
         self.removed = False
         #: Why the kubelet itself ended the pod: (reason, message).
         self.failed: tuple[str, str] | None = None
+        #: Seconds that its containers get then, None for the pod's own grace period.
+        self.grace: int | None = None
         self._waiting: dict[str, Waiting] = {}
         #: When a container whose start failed may be tried again, on the monotonic clock.
         self._not_before: dict[str, float] = {}
@@ -109,6 +111,12 @@ class Worker:
         self.failed = (reason, message)
         self._interrupt.set()
         self._awake.set()
+
+    def evict(self, message: str, *, grace: int) -> None:
+        """End the pod because the node needs the room."""
+        self.grace = grace
+        self._ctx.events.event(self.pod, "Warning", "Evicted", message)
+        self.fail("Evicted", message)
 
     def wake(self) -> None:
         """Something that concerns the pod has happened."""
@@ -318,7 +326,8 @@ class Worker:
         if not runtime.at_rest:
             if not self.removed:
                 self._report(runtime)
-            await stop.pod(ctx, self.pod, runtime, grace=podspec.grace(self.pod))
+            grace = podspec.grace(self.pod) if self.grace is None else min(self.grace, podspec.grace(self.pod))
+            await stop.pod(ctx, self.pod, runtime, grace=grace)
             runtime = await ctx.pleg.refresh(self.uid)
             if not runtime.at_rest:
                 return 0.1

@@ -175,6 +175,16 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
     async def ListImages(self, request: Any, context: Any) -> pb.ListImagesResponse:  # noqa: N802
         return pb.ListImagesResponse(images=[pb.Image(id=name, repo_tags=[name], size=1) for name in self.images])
 
+    async def ImageFsInfo(self, request: Any, context: Any) -> pb.ImageFsInfoResponse:  # noqa: N802
+        return pb.ImageFsInfoResponse()
+
+    async def RemoveImage(self, request: Any, context: Any) -> pb.RemoveImageResponse:  # noqa: N802
+        await self._note(context, "RemoveImage", request.image.image)
+        return pb.RemoveImageResponse()
+
+    async def ListContainerStats(self, request: Any, context: Any) -> pb.ListContainerStatsResponse:  # noqa: N802
+        return pb.ListContainerStatsResponse()
+
     async def PullImage(self, request: Any, context: Any) -> pb.PullImageResponse:  # noqa: N802
         await self._note(context, "PullImage", request.image.image)
         self.images.add(request.image.image)

@@ -7,7 +7,7 @@ a controller the kubelet still works: limits of containers are the runtime's to 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pynetes.kubelet import podspec, qos
@@ -18,13 +18,14 @@ log = logging.getLogger(__name__)
 
 MOUNT = Path("/sys/fs/cgroup")
 #: Controllers in which v1 keeps limits of pods.
-LIMITED = ("cpu", "memory")
+LIMITED = ("cpu", "memory", "pids")
 
 
 class Cgroups:
     """Makes and removes pods' groups below root ("" is the top of the tree)."""
 
-    def __init__(self, root: str = "", mount: Path = MOUNT) -> None:
+    def __init__(self, root: str = "", mount: Path = MOUNT, *, pids: int = -1) -> None:
+        self._pids = pids
         self._root = PurePosixPath("/", root.strip("/"), "kubepods")
         self._mount = mount
         self.unified = (mount / "cgroup.controllers").exists()
@@ -35,11 +36,24 @@ class Cgroups:
         base = self._root if quality == qos.GUARANTEED else self._root / quality.lower()
         return str(base / f"pod{pod['metadata']['uid']}")
 
-    def prepare(self) -> None:
-        """Make the groups of the classes."""
+    def prepare(self, limits: Mapping[str, int] | None = None) -> None:
+        """Make the groups of the classes; limits are what all pods together may take (see node.for_pods)."""
         for tier in (self._root, self._root / "burstable", self._root / "besteffort"):
             self._make(tier)
         self._set(self._root / "besteffort", "cpu", self._shares(resources.MIN_SHARES))
+        limits = limits or {}
+        if "cpu" in limits:
+            self._set(self._root, "cpu", self._shares(resources.shares(limits["cpu"])))
+        if "memory" in limits:
+            self._set(self._root, "memory", self._memory(limits["memory"]))
+        if "pids" in limits:
+            self._set(self._root, "pids", {"pids.max": str(limits["pids"])})
+
+    def share(self, pods: Iterable[Object]) -> None:
+        """Give the Burstable class the shares that its pods have asked for together."""
+        burstable = [pod for pod in pods if qos.of_pod(pod) == qos.BURSTABLE]
+        asked = sum(resources.pod_requests(pod).get("cpu", 0) for pod in burstable)
+        self._set(self._root / "burstable", "cpu", self._shares(resources.shares(asked)))
 
     def create(self, pod: Object) -> None:
         """Make a pod's group and set the limits that its containers have together."""
@@ -54,8 +68,9 @@ class Cgroups:
             else:
                 self._set(path, "cpu", {"cpu.cfs_period_us": str(resources.PERIOD), "cpu.cfs_quota_us": str(quota)})
         if "memory" in limits:
-            name = "memory.max" if self.unified else "memory.limit_in_bytes"
-            self._set(path, "memory", {name: str(limits["memory"] // 1000)})
+            self._set(path, "memory", self._memory(limits["memory"] // 1000))
+        if self._pids > 0:
+            self._set(path, "pids", {"pids.max": str(self._pids)})
 
     def remove(self, uid: str) -> None:
         """Remove a pod's group from every controller, with what the runtime left inside it."""
@@ -72,6 +87,9 @@ class Cgroups:
             with contextlib.suppress(OSError):
                 found.update(entry.name[3:] for entry in folder.iterdir() if entry.name.startswith("pod"))
         return found
+
+    def _memory(self, size: int) -> dict[str, str]:
+        return {"memory.max" if self.unified else "memory.limit_in_bytes": str(size)}
 
     def _shares(self, cpu_shares: int) -> dict[str, str]:
         if self.unified:

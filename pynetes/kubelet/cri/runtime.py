@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
@@ -181,6 +182,16 @@ class Runtime:
         """Pull an image; its reference."""
         request = pb.PullImageRequest(image=pb.ImageSpec(image=name), auth=auth, sandbox_config=sandbox)
         return str((await self._call(self._images.PullImage, request, timeout=PULL_TIMEOUT)).image_ref)
+
+    async def image_folder(self) -> Path | None:
+        """Where images are kept; None where the runtime does not say."""
+        response = await self._call(self._images.ImageFsInfo, pb.ImageFsInfoRequest())
+        folders = [Path(one.fs_id.mountpoint) for one in response.image_filesystems if one.fs_id.mountpoint]
+        return folders[0] if folders else None
+
+    async def remove_image(self, name: str) -> None:
+        """Remove an image; an absent one is no error."""
+        await self._tolerant(self._images.RemoveImage, pb.RemoveImageRequest(image=pb.ImageSpec(image=name)))
 
     async def stats(self) -> list[pb.ContainerStats]:
         """Resource use of every running container."""
