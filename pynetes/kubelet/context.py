@@ -18,6 +18,7 @@ from pynetes.kubelet.downward import NodeFacts
 from pynetes.kubelet.images import Images
 from pynetes.kubelet.probes.prober import Prober
 from pynetes.kubelet.references import References
+from pynetes.kubelet.resize import Grants
 from pynetes.kubelet.status_manager import StatusManager
 from pynetes.kubelet.volumes.manager import Volumes
 from pynetes.kubelet.volumes.tokens import Tokens
@@ -48,6 +49,9 @@ class Context:
     cgroups: Cgroups
     devices: Devices
     cpus: Cpus
+    grants: Grants
+    #: The active pods beside the one with a UID.
+    others: Callable[[str], list[Object]]
     prober: Prober
     statuses: StatusManager
     events: Events

@@ -17,7 +17,19 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
-from pynetes.kubelet import admission, certificate, cloud, garbage, hosts, machine, node, orphans, podresources, storage
+from pynetes.kubelet import (
+    admission,
+    certificate,
+    cloud,
+    garbage,
+    hosts,
+    machine,
+    node,
+    orphans,
+    podresources,
+    resize,
+    storage,
+)
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.cm import cpus, reserves
 from pynetes.kubelet.cm.cgroups import Cgroups
@@ -73,6 +85,7 @@ class Kubelet:
             reserved_cpus=config.reserved_cpus,
             reserved_milli=reserves.total(config).get("cpu", 0),
         )
+        self._grants = resize.Grants(path=Path(config.root_dir) / resize.STATE)
         self.workers: dict[str, Worker] = {}
         self.eviction: Eviction | None = None
         #: Set once every pod bound to the node, and everything that runs, is known.
@@ -135,6 +148,8 @@ class Kubelet:
                 self.config, ctx, self._evictable, warn=self._warn, changed=self._status_due.set
             )
             ctx.devices.keep_only(set(self.workers))
+            for gone in self._grants.allocated.keys() - self.workers.keys():
+                self._grants.forget(gone)
             await orphans.stop_all(ctx, self.workers, group)
             lister = PodResources(self._active, ctx.devices.pool, ctx.cpus, lambda pod, container: [])
             group.start(podresources.serve(Path(self.config.root_dir) / "pod-resources" / "kubelet.sock", lister))
@@ -154,6 +169,7 @@ class Kubelet:
             log.info(logs.fact("volumes of drivers found mounted", volumes=kept))
         devices = self.ctx.devices
         devices.restore()
+        self._grants.load()
         group.start(devices.serve(), name="device plugins")
         handlers: dict[str, Handler] = {"CSIPlugin": storage.drivers, "DevicePlugin": devices}
         plugins = Plugins(root / "plugins_registry", handlers, self.clock)
@@ -227,12 +243,14 @@ class Kubelet:
             references=references,
             cgroups=self._cgroups,
             cpus=self._cpus,
+            grants=self._grants,
+            others=lambda uid: [one for one in self._active() if one["metadata"]["uid"] != uid],
             devices=Devices(root / "device-plugins", clock, group, self._status_due.set),
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),
             statuses=StatusManager(client, clock, group, self._object_gone),
             events=events,
             services=lambda: self._services.listed(),
-            allocatable=lambda: node.allocatable(facts),
+            allocatable=self._allocatable,
             dns=hosts.Dns(servers=config.cluster_dns, domain=config.cluster_domain, node_file=Path(config.resolv_conf)),
             memory=facts.machine.memory,
             log_root=Path(config.pod_logs_dir or root / "logs"),
@@ -332,6 +350,9 @@ class Kubelet:
         await worker.run()
         if self.ctx.cpus.release(worker.uid):
             await self._repin()
+        for uid in self._grants.pending:
+            # There may be room now for what it wished.
+            self._wake(uid)
         if self.workers.get(worker.uid) is worker:
             del self.workers[worker.uid]
             RUNNING.set(len(self.workers))

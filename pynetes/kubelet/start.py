@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, specs
+from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, resize, specs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
@@ -117,6 +117,8 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
         raise StartFailure("RunContainerError", str(failure)) from failure
     metrics.STARTED_CONTAINERS.inc(kind)
     ctx.container_event(pod, name, "Normal", "Started", "Container started")
+    if name in resize.wanted(pod):
+        ctx.grants.started(pod["metadata"]["uid"], name, spec.get("resources") or {})
     await _post_start(ctx, pod, spec, container_id, ctx.pod_ips(pod, runtime.ips))
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pynetes.kubelet import lifecycle, podspec, qos
 from pynetes.kubelet.cri.state import Container, PodRuntime, State
+from pynetes.kubelet.resize import IN_PROGRESS, PENDING, Shown
 from pynetes.machinery.meta import Object
 
 CONTAINER_STATUS_UNKNOWN = "ContainerStatusUnknown"
@@ -37,6 +38,7 @@ class Facts:
     #: Set for a pod that the kubelet itself ended: (reason, message), as Evicted or DeadlineExceeded.
     failed: tuple[str, str] | None = None
     runtime_name: str = "containerd"
+    resizes: Shown = field(default_factory=Shown)
 
 
 def generate(pod: Object, runtime: PodRuntime, facts: Facts) -> Object:
@@ -116,7 +118,7 @@ def _container(
         "started": started,
     }
     if running:
-        shown.update(_resources(container))
+        shown.update(_resources(container, facts.resizes))
     mounts = _mounts(container)
     return {**shown, "volumeMounts": mounts} if mounts else shown
 
@@ -174,11 +176,13 @@ def _exit_reason(exit_code: int) -> str:
     return "Error" if exit_code else "Completed"
 
 
-def _resources(container: Object) -> Object:
-    resources = container.get("resources") or {}
-    shown: Object = {"resources": resources}
-    if resources.get("requests"):
-        shown["allocatedResources"] = resources["requests"]
+def _resources(container: Object, resizes: Shown) -> Object:
+    """What the container runs with, and what it was granted."""
+    own: Object = container.get("resources") or {}
+    granted: Object = resizes.allocated.get(container["name"], own)
+    shown: Object = {"resources": resizes.actuated.get(container["name"], granted)}
+    if granted.get("requests"):
+        shown["allocatedResources"] = granted["requests"]
     return shown
 
 
@@ -252,14 +256,18 @@ def _conditions(pod: Object, runtime: PodRuntime, status: Object, facts: Facts, 
         _readiness("Ready", pod, status, old),
         _readiness("ContainersReady", pod, status, old),
         _condition("PodScheduled", True),
+        *({**_condition(one["type"], True), **one} for one in facts.resizes.conditions),
     ]
+    if facts.failed and facts.failed[0] == "Evicted":
+        made.append(_condition("DisruptionTarget", True, "TerminationByKubelet", facts.failed[1]))
     before = {condition["type"]: condition for condition in old.get("conditions") or ()}
     for condition in made:
         condition["observedGeneration"] = status["observedGeneration"]
         known = before.pop(condition["type"], None)
         kept = known is not None and known["status"] == condition["status"]
         condition["lastTransitionTime"] = known["lastTransitionTime"] if known and kept else stamp(facts.now)
-    return [*before.values(), *made]
+    # A resize that is over leaves no condition.
+    return [*(one for one in before.values() if one["type"] not in (PENDING, IN_PROGRESS)), *made]
 
 
 def _condition(kind: str, value: bool, reason: str = "", message: str = "") -> Object:

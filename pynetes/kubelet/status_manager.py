@@ -15,13 +15,24 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.tasks import Group
+from pynetes.kubelet.resize import IN_PROGRESS, PENDING
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object, key_of
 
 log = logging.getLogger(__name__)
 
+#: Conditions that go again when what they tell of is over.
+PASSING = (PENDING, IN_PROGRESS)
 #: Conditions that are the kubelet's to set.
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWNED = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "DisruptionTarget",
+    *PASSING,
+)
 RETRY = 1.0
 
 
@@ -123,6 +134,8 @@ def difference(old: Object, new: Object) -> Object:
                 for one in value
                 if one["type"] in OWNED and not _same(one, before.get(one["type"]))
             ]
+            now = {one["type"] for one in value}
+            changed += [{"$patch": "delete", "type": kind} for kind in PASSING if kind in before and kind not in now]
             if changed:
                 change[name] = changed
         elif name in ("podIPs", "hostIPs") and old.get(name) and old[name] != value:

@@ -18,7 +18,7 @@ from pynetes.apis.core import pods
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.tasks import Group, leaves
-from pynetes.kubelet import garbage, lifecycle, metrics, podspec, start, status, stop
+from pynetes.kubelet import garbage, lifecycle, metrics, podspec, resizing, start, status, stop
 from pynetes.kubelet import logs as podlogs
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
@@ -75,6 +75,8 @@ class Worker:
         self._ctx = ctx
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
+        #: The pod with the resources that it is granted.
+        self._granted = pod
         self.stage = Stage.SYNC
         #: The object is no longer in the API.
         self.removed = False
@@ -181,6 +183,7 @@ class Worker:
         if is_deleting(pod) or self.removed or self.failed:
             return self._move(Signal.END)
         ctx.references.use(self.uid, start.references(pod))
+        self._granted = pod = resizing.look(ctx, pod)
         ctx.prober.sync(pod, runtime, ctx.pod_ips(pod, runtime.ips))
         for name in [name for name in self._waiting if self._runs(runtime, name)]:
             del self._waiting[name]
@@ -204,6 +207,8 @@ class Worker:
         pause = min(pause, ctx.resync if left is None else left)
         if not actions.create_sandbox:
             await start.mount(ctx, pod)
+        if not actions and await resizing.actuate(ctx, pod, runtime):
+            return 0.0
         if not (actions.kill_pod or actions.create_sandbox or actions.kill or allowed):
             await garbage.remove_outdated(ctx, runtime)
             return pause
@@ -234,6 +239,7 @@ class Worker:
                 terminal=terminal,
                 failed=self.failed,
                 runtime_name=ctx.runtime_name,
+                resizes=ctx.grants.shown(self.uid),
             ),
         )
         if not self.removed:
@@ -282,7 +288,7 @@ class Worker:
 
     async def _act(self, actions: Actions, allowed: list[str], runtime: PodRuntime) -> float:
         """Carry actions out; seconds until a failed start is to be tried again, 0 when none failed."""
-        ctx, pod = self._ctx, self.pod
+        ctx, pod = self._ctx, self._granted
         if actions.kill_pod:
             await stop.pod(ctx, pod, runtime, grace=podspec.grace(pod))
         for kill in actions.kill:
@@ -306,7 +312,7 @@ class Worker:
             if latest is not None and latest.state == State.EXITED:
                 self._ctx.crashes.next(f"{self.uid}/{name}/{latest.hash}", self._ctx.clock.now())
             try:
-                await start.container(self._ctx, self.pod, runtime, name)
+                await start.container(self._ctx, self._granted, runtime, name)
                 self._waiting.pop(name, None)
             except start.StartFailure as failure:
                 self._waiting[name] = Waiting(failure.reason, str(failure))
@@ -344,6 +350,7 @@ class Worker:
             await asyncio.to_thread(ctx.cgroups.remove, self.uid)
         ctx.references.release(self.uid)
         ctx.devices.release(self.uid)
+        ctx.grants.forget(self.uid)
         ctx.tokens.forget(self.uid)
         ctx.images.pulling.pop(self.uid, None)
         ctx.crashes.forget(f"{self.uid}/")

@@ -27,6 +27,8 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         self.of: dict[str, str] = {}
         self.configs: dict[str, pb.ContainerConfig] = {}
         self.images = {"pynetes.io/busybox:1.35"}
+        #: Resources that running containers were given, by the container's name.
+        self.updates: list[tuple[str, pb.LinuxContainerResources]] = []
         #: Calls that changed something, as "Verb name".
         self.calls: list[str] = []
         #: Verb → message: the next such call fails.
@@ -146,6 +148,14 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         if one.state == pb.CONTAINER_RUNNING:
             one.state, one.exit_code, one.finished_at = pb.CONTAINER_EXITED, 143, time.time_ns()
         return pb.StopContainerResponse()
+
+    async def UpdateContainerResources(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> pb.UpdateContainerResourcesResponse:
+        one = self.containers[request.container_id]
+        await self._note(context, "UpdateContainer", one.metadata.name)
+        self.updates.append((one.metadata.name, request.linux))
+        return pb.UpdateContainerResourcesResponse()
 
     async def ListContainers(self, request: Any, context: Any) -> pb.ListContainersResponse:  # noqa: N802
         wanted = request.filter.label_selector.get(state.POD_UID, "")

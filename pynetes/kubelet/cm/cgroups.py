@@ -72,6 +72,15 @@ class Cgroups:
         if self._pids > 0:
             self._set(path, "pids", {"pids.max": str(self._pids)})
 
+    def open(self, pod: Object) -> None:
+        """Take a pod's own limits off, while those of its containers change: neither may be below the other."""
+        path = PurePosixPath(self.parent(pod))
+        if self.unified:
+            self._set(path, "", {"cpu.max": f"max {resources.PERIOD}", "memory.max": "max"})
+        else:
+            self._set(path, "cpu", {"cpu.cfs_quota_us": "-1"})
+            self._set(path, "memory", {"memory.limit_in_bytes": "-1"})
+
     def remove(self, uid: str) -> None:
         """Remove a pod's group from every controller, with what the runtime left inside it."""
         for tier in (self._root, self._root / "burstable", self._root / "besteffort"):
