@@ -134,4 +134,5 @@ class Api:
             version=scope.version,
             dry_run=dry_run,
             warnings=request.warnings,
+            annotations={} if request.annotations is None else request.annotations,
         )

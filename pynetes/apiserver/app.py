@@ -19,6 +19,7 @@ from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
 from pynetes.apiserver.audit import policy
 from pynetes.apiserver.audit.log import LogFile
+from pynetes.apiserver.audit.webhook import Limits, Webhook
 from pynetes.apiserver.authn import union as authn
 from pynetes.apiserver.authn.service_account import Issuer
 from pynetes.apiserver.authn.webhook import poster
@@ -41,6 +42,7 @@ from pynetes.apiserver.flowcontrol.dangling import Dangling
 from pynetes.apiserver.nonresource import Exposition, own_metrics
 from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.openapi import OpenAPI
+from pynetes.apiserver.remote import sender
 from pynetes.apiserver.served import Served
 from pynetes.apiserver.server import TLS, Server
 from pynetes.apiserver.stored import Stored
@@ -133,6 +135,8 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
                 tasks.append(group.create_task(server.api.backend.run(server.clock)))
             await server.cacher.ready()
             await server.definitions.load()
+            for sink in server.audit.delivering if server.audit else ():
+                tasks.append(group.create_task(sink.run()))
             tasks.append(group.create_task(server.definitions.follow()))
             tasks.append(group.create_task(server.aggregator.follow()))
             tasks.append(group.create_task(server.dangling.follow()))
@@ -189,8 +193,23 @@ def audit_of(config: Config, clock: Clock) -> Audit | None:
     sinks: list[Sink] = []
     if config.audit_log_path:
         limits = config.audit_log_maxsize, config.audit_log_maxbackup, config.audit_log_maxage
-        sinks.append(LogFile(config.audit_log_path, clock, limits=limits))
-    return Audit(policy.load(config.audit_policy_file), tuple(sinks), clock)
+        sinks.append(LogFile(config.audit_log_path, clock, limits=limits, compress=config.audit_log_compress))
+    if not config.audit_webhook_config_file:
+        return Audit(policy.load(config.audit_policy_file), tuple(sinks), clock)
+    if config.audit_webhook_mode != "batch":
+        raise ValueError(f"--audit-webhook-mode {config.audit_webhook_mode}: only batch is known")
+    wanted = Limits(
+        buffer=config.audit_webhook_batch_buffer_size,
+        batch=config.audit_webhook_batch_max_size,
+        wait=config.audit_webhook_batch_max_wait,
+        qps=config.audit_webhook_batch_throttle_qps,
+        burst=config.audit_webhook_batch_throttle_burst,
+        backoff=config.audit_webhook_initial_backoff,
+        largest_event=config.audit_webhook_truncate_enabled and config.audit_webhook_truncate_max_event_size,
+        largest_batch=config.audit_webhook_truncate_max_batch_size,
+    )
+    webhook = Webhook(sender(config.audit_webhook_config_file), clock, wanted)
+    return Audit(policy.load(config.audit_policy_file), (*sinks, webhook), clock, delivering=(webhook,))
 
 
 def room_of(config: Config, objects: Stored) -> InFlight | Fairness:

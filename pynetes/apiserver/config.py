@@ -132,6 +132,34 @@ class Config:
     audit_log_maxage: int = option("--audit-log-maxage", 0, "Days that rotated audit logs are kept; 0: for ever.")
     audit_log_maxbackup: int = option("--audit-log-maxbackup", 0, "Rotated audit logs that are kept; 0: all.")
     audit_log_maxsize: int = option("--audit-log-maxsize", 0, "Megabytes at which the audit log is rotated; 0: 100.")
+    audit_log_compress: bool = option("--audit-log-compress", False, "Keep rotated audit logs as .gz.")
+    audit_webhook_config_file: str = option(
+        "--audit-webhook-config-file", "", "Kubeconfig of the server that audit events are sent to."
+    )
+    audit_webhook_mode: str = option("--audit-webhook-mode", "batch", "batch: in the background, nobody waits.")
+    audit_webhook_batch_buffer_size: int = option(
+        "--audit-webhook-batch-buffer-size", 10000, "Events on their way; more are lost, and counted."
+    )
+    audit_webhook_batch_max_size: int = option("--audit-webhook-batch-max-size", 400, "Events sent at once.")
+    audit_webhook_batch_max_wait: float = option(
+        "--audit-webhook-batch-max-wait", 30.0, "Seconds that the first event of a batch waits for others."
+    )
+    audit_webhook_batch_throttle_qps: float = option("--audit-webhook-batch-throttle-qps", 10.0, "Batches a second.")
+    audit_webhook_batch_throttle_burst: int = option(
+        "--audit-webhook-batch-throttle-burst", 15, "Batches at once after a silence."
+    )
+    audit_webhook_initial_backoff: float = option(
+        "--audit-webhook-initial-backoff", 10.0, "Seconds before a batch is sent again for the first time."
+    )
+    audit_webhook_truncate_enabled: bool = option(
+        "--audit-webhook-truncate-enabled", False, "Cut what is larger than the next two flags say."
+    )
+    audit_webhook_truncate_max_batch_size: int = option(
+        "--audit-webhook-truncate-max-batch-size", 10 << 20, "Bytes of a batch."
+    )
+    audit_webhook_truncate_max_event_size: int = option(
+        "--audit-webhook-truncate-max-event-size", 100 << 10, "Bytes of an event; its objects are left out beyond."
+    )
     audit_log_format: str = option("--audit-log-format", "json", "Format of the audit log: JSON only.")
     # Storage
     etcd_servers: tuple[str, ...] = option("--etcd-servers", (), "URLs of etcd members; SQLite in --data-dir if empty.")

@@ -12,9 +12,11 @@ from pathlib import Path
 from pynetes.cluster.config import Cluster
 from pynetes.machinery.meta import Object
 
+#: Who reads everything, all the time.
+COMPONENTS = ("system:kube-scheduler", "system:kube-controller-manager", "system:kube-proxy", "system:apiserver")
 #: Where anybody may ask: what load balancers and probes need.
 OPEN = ("/livez", "/readyz", "/healthz", "/version")
-AUTHENTICATION, ENCRYPTION = "authentication.yaml", "encryption.yaml"
+AUTHENTICATION, ENCRYPTION, AUDIT = "authentication.yaml", "encryption.yaml", "audit.yaml"
 
 
 def flags(cluster: Cluster) -> tuple[str, ...]:
@@ -24,6 +26,11 @@ def flags(cluster: Cluster) -> tuple[str, ...]:
         f"--authentication-config={home / AUTHENTICATION}",
         f"--encryption-provider-config={home / ENCRYPTION}",
         "--encryption-provider-config-automatic-reload=true",
+        f"--audit-policy-file={home / AUDIT}",
+        f"--audit-log-path={cluster.logs / 'audit' / 'audit.log'}",
+        "--audit-log-maxage=30",
+        "--audit-log-maxbackup=10",
+        "--audit-log-maxsize=100",
     )
 
 
@@ -33,6 +40,7 @@ def write(cluster: Cluster) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _keep(home / AUTHENTICATION, authentication())
     _keep(home / ENCRYPTION, encryption(os.urandom(32)))
+    _keep(home / AUDIT, audit())
 
 
 def authentication() -> Object:
@@ -41,6 +49,28 @@ def authentication() -> Object:
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",
         "anonymous": {"enabled": True, "conditions": [{"path": path} for path in OPEN]},
+    }
+
+
+def audit() -> Object:
+    """Who changed what, and who looked at Secrets; never a body, and nothing of what components do all the time."""
+    secret = [{"group": "", "resources": ["secrets", "configmaps", "serviceaccounts/token"]}]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": True,
+        "rules": [
+            {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+            {"level": "None", "resources": [{"group": "", "resources": ["events"]}, {"group": "events.k8s.io"}]},
+            {"level": "None", "userGroups": ["system:nodes"], "verbs": ["get", "list", "watch"]},
+            {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets"]}]},
+            {"level": "Metadata", "resources": secret, "verbs": ["create", "update", "patch", "delete"]},
+            {"level": "None", "users": list(COMPONENTS), "verbs": ["get", "list", "watch"]},
+            {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"], "verbs": ["get", "list", "watch"]},
+            {"level": "None", "nonResourceURLs": [*OPEN, "/healthz*", "/livez*", "/readyz*", "/openapi/*", "/api*"]},
+            {"level": "Metadata"},
+        ],
     }
 
 

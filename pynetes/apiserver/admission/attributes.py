@@ -36,6 +36,8 @@ class Attributes:
     options: Mapping[str, Any] = field(default_factory=dict)
     #: Texts for the Warning header.
     warnings: list[str] = field(default_factory=list)
+    #: For the audit log: what plugins found, under their keys.
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:

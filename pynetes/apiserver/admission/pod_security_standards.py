@@ -1,7 +1,8 @@
 """The Pod Security Standards, baseline and restricted, one function per control. Pure.
 
-Each control yields at most one text, "what is wrong (where)", in upstream's words. CONTROLS has them in the order in
-which messages list them; where restricted tightens a control of baseline, it replaces it.
+Each control yields at most one text, "what is wrong (where)", in upstream's words. The tables have them in the order in
+which messages list them, with the version of Kubernetes in which each became one: a namespace may ask for the standards
+as an older version defined them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -202,18 +203,20 @@ def _seccomp_restricted(spec: Object) -> Iterator[str]:
             yield f"seccompProfile (pod or {_named(silent)} must set {setting})"
 
 
-def _selinux(spec: Object) -> Iterator[str]:
+def _selinux(spec: Object, version: int) -> Iterator[str]:
+    known = SELINUX_TYPES if version >= LATER_SELINUX[1] else SELINUX_TYPES - {LATER_SELINUX[0]}
     bad = []
     for name, holder in (("pod", spec), *((f"container {quote(c['name'])}", c) for c in containers(spec))):
         options = _context(holder).get("seLinuxOptions") or {}
-        if (options.get("type") or "") not in SELINUX_TYPES or options.get("user") or options.get("role"):
+        if (options.get("type") or "") not in known or options.get("user") or options.get("role"):
             bad.append(name)
     if bad:
         yield f"seLinuxOptions ({' and '.join(bad)} set forbidden securityContext.seLinuxOptions)"
 
 
-def _sysctls(spec: Object) -> Iterator[str]:
-    bad = [item["name"] for item in _context(spec).get("sysctls") or () if item["name"] not in SYSCTLS]
+def _sysctls(spec: Object, version: int) -> Iterator[str]:
+    named = [item["name"] for item in _context(spec).get("sysctls") or ()]
+    bad = [name for name in named if name not in SYSCTLS or version < LATER_SYSCTLS.get(name, 0)]
     if bad:
         yield f"forbidden sysctls ({', '.join(bad)})"
 
@@ -250,41 +253,115 @@ def _root_user(spec: Object) -> Iterator[str]:
         yield f"runAsUser=0 ({' and '.join(parts)} must not set runAsUser=0)"
 
 
+def _app_armor(spec: Object) -> Iterator[str]:
+    """The fields; annotations of before 1.30 become fields when a pod is stored."""
+    holders = [("pod", spec), *((f"container {quote(c['name'])}", c) for c in containers(spec))]
+    bad = [
+        name for name, holder in holders if (_context(holder).get("appArmorProfile") or {}).get("type") == "Unconfined"
+    ]
+    if bad:
+        yield f'forbidden AppArmor profile ({" and ".join(bad)} must not set AppArmor profile type to "Unconfined")'
+
+
+def _annotated_app_armor(annotations: Object) -> Iterator[str]:
+    prefix = "container.apparmor.security.beta.kubernetes.io/"
+    bad = [
+        f"{name}={quote(value)}"
+        for name, value in sorted(annotations.items())
+        if name.startswith(prefix) and value not in ("", "runtime/default") and not value.startswith("localhost/")
+    ]
+    if bad:
+        yield f"forbidden AppArmor profile{'s' if len(bad) > 1 else ''} ({', '.join(bad)})"
+
+
+def _probe_hosts(spec: Object) -> Iterator[str]:
+    """Probes and hooks reach what the node reaches: a host other than the pod would be asked from there."""
+    bad, hosts = set(), set()
+    for container in containers(spec):
+        hooks = container.get("lifecycle") or {}
+        handlers = [container.get(name) for name in ("livenessProbe", "readinessProbe", "startupProbe")]
+        handlers += [hooks.get(name) for name in ("postStart", "preStop")]
+        for handler in handlers:
+            for kind in ("httpGet", "tcpSocket"):
+                if host := ((handler or {}).get(kind) or {}).get("host"):
+                    bad.add(container["name"])
+                    hosts.add(host)
+    if bad:
+        verb, noun = "uses" if len(bad) == 1 else "use", "host" if len(hosts) == 1 else "hosts"
+        listed = ", ".join(quote(host) for host in sorted(hosts))
+        yield f"probe or lifecycle host ({_named(sorted(bad))} {verb} probe or lifecycle {noun} {listed})"
+
+
+#: Settings of the kernel that became safe later: name → minor version since which they are allowed.
+LATER_SYSCTLS = {
+    "net.ipv4.ip_local_reserved_ports": 27,
+    "net.ipv4.tcp_keepalive_time": 29,
+    "net.ipv4.tcp_fin_timeout": 29,
+    "net.ipv4.tcp_keepalive_intvl": 29,
+    "net.ipv4.tcp_keepalive_probes": 29,
+    "net.ipv4.tcp_rmem": 32,
+    "net.ipv4.tcp_wmem": 32,
+}
+#: Since this version Windows pods need not say what means nothing to them.
+WINDOWS = 25
+#: The SELinux type that came later.
+LATER_SELINUX = ("container_engine_t", 31)
+LATEST = 36
+
+
 class Control(NamedTuple):
-    """A rule at each level; None where the level has none."""
+    """A rule of one level, and since which minor version of Kubernetes it is one."""
 
-    baseline: Callable[[Object], Iterator[str]] | None
-    restricted: Callable[[Object], Iterator[str]] | None
+    check: Callable[..., Iterator[str]]
+    since: int = 0
+    #: Whether it also differs by version.
+    versioned: bool = False
 
 
-CONTROLS = (
-    Control(_host_namespaces, _host_namespaces),
-    Control(_privileged, _privileged),
-    Control(None, _escalation),
-    Control(_capabilities, _capabilities_restricted),
-    Control(_host_path, _host_path),
-    Control(_host_ports, _host_ports),
-    Control(_host_process, _host_process),
-    Control(_proc_mount, _proc_mount),
-    Control(None, _volume_types),
-    Control(None, _non_root),
-    Control(None, _root_user),
-    Control(_seccomp, _seccomp_restricted),
-    Control(_selinux, _selinux),
-    Control(_sysctls, _sysctls),
+#: In both levels.
+COMMON = (
+    Control(_app_armor),
+    Control(_host_namespaces),
+    Control(_host_ports),
+    Control(_probe_hosts, 34),
+    Control(_privileged),
+    Control(_proc_mount),
+    Control(_selinux, versioned=True),
+    Control(_sysctls, versioned=True),
+    Control(_host_process),
+)
+#: In baseline only: restricted has stricter ones in their place.
+BASELINE = (Control(_capabilities), Control(_host_path), Control(_seccomp, 19))
+RESTRICTED = (
+    Control(_escalation, 8),
+    Control(_capabilities_restricted, 22),
+    Control(_volume_types),
+    Control(_non_root),
+    Control(_root_user, 23),
+    Control(_seccomp_restricted, 19),
 )
 
 
-def violations(level: str, spec: Object) -> Iterator[str]:
-    """Everything about a pod's spec that is below the level."""
-    for control in CONTROLS:
-        check = {"baseline": control.baseline, "restricted": control.restricted}.get(level)
-        if check is not None:
-            yield from check(spec)
+def violations(level: str, spec: Object, *, version: int = LATEST, annotations: Object | None = None) -> Iterator[str]:
+    """Everything about a pod that is below the level, as that minor version of Kubernetes defined it."""
+    if level == "privileged":
+        return
+    yield from _annotated_app_armor(annotations or {})
+    # A pod that says it is for Windows was not told apart before.
+    judged = {**spec, "os": None} if version < WINDOWS else spec
+    for control in (*COMMON, *(BASELINE if level == "baseline" else RESTRICTED)):
+        if version >= control.since:
+            yield from control.check(judged, version) if control.versioned else control.check(judged)
 
 
-def relevant(spec: Object) -> object:
-    """What the controls look at: an update that leaves it alone is not judged again."""
-    names = ("hostNetwork", "hostPID", "hostIPC", "securityContext", "volumes", "os")
-    found = [(c["name"], c.get("securityContext"), c.get("ports")) for c in containers(spec)]
-    return [spec.get(name) for name in names], found
+def significant(pod: Object, old: Object) -> bool:
+    """Whether an update of a pod must be judged again: another image, or another container."""
+    kinds = ("containers", "initContainers")
+    if any(_images(pod, kind) != _images(old, kind) for kind in kinds):
+        return True
+    before = dict(_images(old, "ephemeralContainers"))
+    return any(before.get(name) != image for name, image in _images(pod, "ephemeralContainers"))
+
+
+def _images(spec: Object, kind: str) -> list[tuple[str, str]]:
+    return [(each["name"], each.get("image") or "") for each in spec.get(kind) or ()]

@@ -3,8 +3,10 @@
 Written with one unbuffered append per event: after a crash everything that was answered is in the file.
 """
 
+import gzip
 import logging
 import os
+import shutil
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 MEGABYTE = 1 << 20
 #: Megabytes of a file when --audit-log-maxsize is 0.
 LARGEST = 100
-_ERRORS = REGISTRY.counter(
+ERRORS = REGISTRY.counter(
     "apiserver_audit_error_total",
     "Counter of audit events that failed to be audited properly.",
     "plugin",
@@ -27,14 +29,17 @@ _ERRORS = REGISTRY.counter(
 class LogFile:
     """Appends; reopened after a rotation. `-` is standard output."""
 
-    def __init__(self, path: str, clock: Clock, *, limits: tuple[int, int, int] = (0, 0, 0)) -> None:
+    def __init__(
+        self, path: str, clock: Clock, *, limits: tuple[int, int, int] = (0, 0, 0), compress: bool = False
+    ) -> None:
         """limits: megabytes of a file, number of old files, their age in days; 0 of the latter two: no limit.
+        compress: old files are kept as .gz.
 
         Raises OSError."""
         self._path, self._clock = Path(path), clock
         max_size, max_backup, max_age = limits
         self._limit = (max_size or LARGEST) * MEGABYTE
-        self._backups, self._age = max_backup, max_age
+        self._backups, self._age, self._compress = max_backup, max_age, compress
         self._fd, self._size = -1, 0
         if path == "-":
             self._fd, self._limit = os.dup(sys.stdout.fileno()), 0
@@ -48,7 +53,7 @@ class LogFile:
                 self._rotate()
             self._size += os.write(self._fd, event + b"\n")
         except OSError as error:
-            _ERRORS.inc("log")
+            ERRORS.inc("log")
             log.error(logs.fact("an audit event was lost", path=self._path, error=error))
 
     def close(self) -> None:
@@ -65,8 +70,19 @@ class LogFile:
 
     def _rotate(self) -> None:
         self.close()
-        self._path.rename(self._free_name())
+        old = self._free_name()
+        self._path.rename(old)
         self._open()
+        if self._compress:
+            # As large as a file may be, so that it does not hold up whoever's event was the one too many for long.
+            packed = os.open(f"{old}.gz", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with (
+                old.open("rb") as plain,
+                os.fdopen(packed, "wb") as file,
+                gzip.open(file, "wb", compresslevel=1) as zipped,
+            ):
+                shutil.copyfileobj(plain, zipped)
+            old.unlink()
         self._forget()
 
     def _free_name(self) -> Path:
@@ -74,12 +90,12 @@ class LogFile:
         while True:
             stamp = f"{moment:%Y-%m-%dT%H-%M-%S}.{moment.microsecond // 1000:03d}"
             name = self._path.with_name(f"{self._path.stem}-{stamp}{self._path.suffix}")
-            if not name.exists():
+            if not name.exists() and not Path(f"{name}.gz").exists():
                 return name
             moment += timedelta(milliseconds=1)
 
     def _forget(self) -> None:
-        found = sorted(self._path.parent.glob(f"{self._path.stem}-*{self._path.suffix}"), reverse=True)
+        found = sorted(self._path.parent.glob(f"{self._path.stem}-*{self._path.suffix}*"), reverse=True)
         backups = [(path, since) for path in found if (since := self._since(path)) is not None]
         oldest = self._clock.now() - timedelta(days=self._age) if self._age else None
         for number, (path, since) in enumerate(backups):
@@ -87,7 +103,7 @@ class LogFile:
                 path.unlink(missing_ok=True)
 
     def _since(self, path: Path) -> datetime | None:
-        text = path.name.removeprefix(f"{self._path.stem}-").removesuffix(self._path.suffix)
+        text = path.name.removesuffix(".gz").removeprefix(f"{self._path.stem}-").removesuffix(self._path.suffix)
         try:
             return datetime.strptime(text, "%Y-%m-%dT%H-%M-%S.%f").replace(tzinfo=self._clock.now().tzinfo)
         except ValueError:

@@ -9,12 +9,12 @@ import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 
 from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
 from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.remote import sender
 from pynetes.component.clock import Clock
 from pynetes.machinery.meta import Object
 
@@ -93,26 +93,11 @@ def _user(info: Object) -> User:
 
 
 def poster(path: str) -> Post:
-    """Reviews go to the server of this kubeconfig, path and all, over TLS only. Raises ValueError, KubeconfigError."""
-    # Its HTTP library is loaded by those servers only that ask webhooks.
-    from dataclasses import replace
-
-    from pynetes.client import kubeconfig
-    from pynetes.client.transport import Call, NetworkTransport
-
-    credentials = kubeconfig.load(path)
-    parts = urlsplit(credentials.server)
-    if parts.scheme != "https":
-        raise ValueError(f"{path}: the webhook's server must be https: reviews hold tokens")
-    transport = NetworkTransport(replace(credentials, server=f"https://{parts.netloc}"))
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    """Reviews go to the server of this kubeconfig, over TLS only. Raises ValueError, KubeconfigError."""
+    send = sender(path)
 
     async def post(review: Object) -> Object:
-        call = Call(method="POST", target=parts.path or "/", headers=headers, body=orjson.dumps(review))
-        answer = await transport.request(call)
-        if answer.status not in (200, 201):
-            raise OSError(f"the webhook answered {answer.status}")
-        found: Any = orjson.loads(answer.body)
+        found: Any = orjson.loads(await send(orjson.dumps(review)))
         if not isinstance(found, dict) or found.get("kind") != review["kind"]:
             raise ValueError("the webhook's answer is no review")
         return found

@@ -33,11 +33,22 @@ class Sink(Protocol):
         """No more come."""
 
 
+class Delivering(Protocol):
+    """A sink that works in the background."""
+
+    async def run(self) -> None:
+        """For ever."""
+
+
 class Audit:
     """Two links: `refused` around authentication, for those who are nobody; the other behind it, for all others."""
 
-    def __init__(self, policy: Policy, sinks: tuple[Sink, ...], clock: Clock) -> None:
+    def __init__(
+        self, policy: Policy, sinks: tuple[Sink, ...], clock: Clock, *, delivering: tuple[Delivering, ...] = ()
+    ) -> None:
         self._policy, self._sinks, self._clock = policy, sinks, clock
+        #: Those of the sinks that somebody has to run.
+        self.delivering = delivering
 
     def close(self) -> None:
         """The server ends."""
