@@ -27,7 +27,7 @@ def test_files_are_the_owners_alone_and_stay(tmp_path: Path) -> None:
     made = cluster(tmp_path)
     home = made.state / "apiserver"
     before = {path.name: path.read_bytes() for path in home.iterdir()}
-    assert set(before) == {"authentication.yaml", "encryption.yaml"}
+    assert set(before) == {"authentication.yaml", "encryption.yaml", "audit.yaml"}
     assert home.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in home.iterdir())
     hardening.write(made)
@@ -53,6 +53,9 @@ async def test_the_api_server_runs_with_these_flags(tmp_path: Path) -> None:
         assert (await api.ask("POST", "/api/v1/namespaces/default/secrets", secret, **root)).status == 201
         answer = await api.get("/api/v1/namespaces/default/secrets/db", **root)
         assert answer.body["data"] == {"password": "aHVudGVyMg=="}
+    record = (made.logs / "audit" / "audit.log").read_text()
+    assert '"resource":"secrets"' in record and '"username":"root"' in record
+    assert "aHVudGVyMg" not in record and "hunter2" not in record
     page = await inner.list("/registry/")
     stored = {item.key: item.value for item in page.items}
     assert stored["/registry/secrets/default/db"].startswith(b"k8s:enc:aesgcm:v1:key1:")

@@ -194,7 +194,7 @@ async def test_expressions_name_the_user(tmp_path: Path, clock: FakeClock) -> No
     assert (found.user.name, found.user.groups, found.user.uid) == ("alice@x.org", ("team:a", "team:b"), "7")
     assert found.user.extra["example.org/tenant"] == ("x.org",) and "example.org/none" not in found.user.extra
     for lacking in ({"sub": "Alice", "hd": "x.org", "number": 7}, {"sub": "Alice", "hd": 1, "roles": "", "number": 7}):
-        with pytest.raises(InvalidToken, match="^expression"):
+        with pytest.raises(InvalidToken, match=r"expression .* (error|gave)"):
             await authenticator.authenticate(token(**lacking), ())
 
 
