@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+#: Also where Pynetes is not installed; the asynchronous `cluster` below hides the plugin's.
+pytest_plugins = ["pynetes.testing.plugin", "pytester"]
+
 if TYPE_CHECKING:
     from pynetes.testing.cluster import Cluster
 

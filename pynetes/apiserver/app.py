@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -39,6 +39,7 @@ from pynetes.apiserver.filters.impersonation import Impersonate
 from pynetes.apiserver.filters.inflight import InFlight
 from pynetes.apiserver.filters.timeout import Timeout
 from pynetes.apiserver.flowcontrol.dangling import Dangling
+from pynetes.apiserver.http import Filter
 from pynetes.apiserver.nonresource import Exposition, own_metrics
 from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.openapi import OpenAPI
@@ -56,7 +57,9 @@ from pynetes.storage.encryption.backend import EncryptedBackend
 class APIServer(Server):
     """The server and what it stands on."""
 
-    def __init__(self, config: Config, backend: Backend, clock: Clock, exposition: Exposition) -> None:
+    def __init__(
+        self, config: Config, backend: Backend, clock: Clock, exposition: Exposition, last: Sequence[Filter]
+    ) -> None:
         served = Served(apis.load())
         cacher = Cacher(backend, clock, [resource for resource in served if resource.stored])
         stored = Stored(backend, cacher)
@@ -108,7 +111,7 @@ class APIServer(Server):
             self.audit,
         )
         verbs = dispatch.build(api, others, connect.build(context, api.chain, config))
-        super().__init__(chain.build(filters, self.aggregator.over(verbs)), clock=clock)
+        super().__init__(chain.build((*filters, *last), self.aggregator.over(verbs)), clock=clock)
 
     async def run(self, *, tls: TLS | None = None, ready: "asyncio.Event | None" = None) -> None:
         """Serve until cancelled; sets `ready` once everything answers."""
@@ -119,10 +122,17 @@ class APIServer(Server):
 
 
 def build(
-    config: Config, backend: Backend, clock: Clock | None = None, *, exposition: Exposition = own_metrics
+    config: Config,
+    backend: Backend,
+    clock: Clock | None = None,
+    *,
+    exposition: Exposition = own_metrics,
+    last: Sequence[Filter] = (),
 ) -> APIServer:
-    """Put one together. Raises OSError or ValueError for a file or value that is wrong."""
-    return APIServer(config, backend, clock or SystemClock(), exposition)
+    """Put one together. Raises OSError or ValueError for a file or value that is wrong.
+
+    last are filters between all others and the verbs: they see who asks for what, once that is allowed."""
+    return APIServer(config, backend, clock or SystemClock(), exposition, last)
 
 
 @asynccontextmanager

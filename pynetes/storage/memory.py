@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_left, insort
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import NamedTuple
@@ -102,6 +102,23 @@ class MemoryBackend:
         self._leases[lease] = set()
         self._timers[lease] = asyncio.get_running_loop().call_later(seconds, self._expire, lease)
         return lease
+
+    def content(self) -> dict[str, bytes]:
+        """Every key that there is now and its value: what `restore` takes."""
+        found = ((key, self._at(key, None)) for key in self._keys)
+        return {key: item.value for key, item in found if item is not None}
+
+    def restore(self, content: Mapping[str, bytes]) -> Revision:
+        """Write and delete until exactly this content is there; watchers see each difference as a change."""
+        for key, value in sorted({**dict.fromkeys(self._keys), **content}.items()):
+            current = self._current(key)
+            if value is None:
+                if current is not None:
+                    self._delete(current)
+            elif current is None or current.value != value:
+                revision = self._next()
+                self._put(key, _Version(value, current.created if current else revision, revision), None)
+        return self._log.revision
 
     async def close(self) -> None:
         for timer in self._timers.values():

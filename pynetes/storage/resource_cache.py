@@ -156,10 +156,14 @@ class ResourceCache:
         """Forget what led here; watchers that are running go on."""
         self._start = self.revision
 
-    def reset(self) -> None:
-        """Forget everything."""
+    def disconnect(self) -> None:
+        """End every watch; whoever watches comes back and goes on from where he was."""
         for watch in self._watchers:
             watch.close()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.disconnect()
         self._entries.clear()
         self._keys.clear()
         self._events.clear()

@@ -5,22 +5,25 @@
         await cluster.until(deployments.RESOURCE, key, lambda found: found["status"].get("readyReplicas") == 3)
 
 The API server keeps everything in memory and serves real HTTPS on a free port (`cluster.kubeconfig` is for kubectl and
-any other client); controllers and scheduler are the real ones; nodes are scripted (testing/nodes.py).
+any other client); controllers and scheduler are the real ones; nodes are scripted (testing/nodes.py). Time may be
+virtual, requests may fail on purpose, and all objects can be kept and brought back.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pynetes import controllers
 from pynetes.apis.core import nodes as node_kind
+from pynetes.apis.core import pods as pod_kind
 from pynetes.apis.core import serviceaccounts
 from pynetes.apiserver import app, http
 from pynetes.apiserver.config import Config
@@ -37,9 +40,14 @@ from pynetes.machinery.resource import Resource
 from pynetes.pki import issue, kubeconfig
 from pynetes.pki.layout import CLUSTER_CA, MASTERS, Leaf, names
 from pynetes.scheduler.scheduler import Scheduler
+from pynetes.storage.backend import Backend
 from pynetes.storage.memory import MemoryBackend
-from pynetes.testing.clock import settle
-from pynetes.testing.nodes import ScriptedNode, Stages, default_stages
+from pynetes.testing.clock import VirtualClock, settle
+from pynetes.testing.faults import Faults
+from pynetes.testing.kubelet import ScriptedKubelet
+from pynetes.testing.nodes import ScriptedNode
+from pynetes.testing.recording import Recording
+from pynetes.testing.scripts import Scripts, Stage
 
 NAME = "pynetes-test"
 #: Looks in a row at a cluster where nothing happens, after which it has settled.
@@ -47,8 +55,17 @@ CALM = 3
 _ACCOUNT_GROUPS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
 
 
+#: Every key of the store and its value.
+Snapshot: TypeAlias = Mapping[str, bytes]
+
+
 class Cluster:
-    """See the module. With run_controllers or run_scheduler False, those are left to the test."""
+    """See the module. With run_controllers or run_scheduler False, those are left to the test.
+
+    store is "memory", or "sqlite" for the store that `pynetes apiserver --data-dir` has. content is what a snapshot of
+    another cluster had: this one begins as its copy. With automatic, a virtual clock runs ahead whenever nobody has
+    work left before the next moment that somebody waits for.
+    """
 
     def __init__(
         self,
@@ -56,12 +73,24 @@ class Cluster:
         nodes: int = 1,
         run_controllers: bool = True,
         run_scheduler: bool = True,
-        stages: Stages = default_stages,
+        scripts: Scripts | None = None,
         clock: Clock | None = None,
+        automatic: bool = False,
+        store: str = "memory",
+        content: Snapshot | None = None,
     ) -> None:
-        self._nodes, self._stages, self._clock = nodes, stages, clock or SystemClock()
+        self._nodes, self._clock, self._automatic = nodes, clock or SystemClock(), automatic
+        self._store, self._content = store, content
         self._wanted = run_controllers, run_scheduler
         self._stack = AsyncExitStack()
+        #: What pods do (testing/scripts.py).
+        self.scripts = scripts or Scripts()
+        #: Errors and delays on purpose (testing/faults.py).
+        self.faults = Faults(self._clock)
+        #: Every request (testing/recording.py).
+        self.recording = Recording(self._clock)
+        self._kubelet = ScriptedKubelet(self.scripts, lambda key: self.server.stored.get(pod_kind.RESOURCE, key))
+        self._running: dict[str, tuple[ScriptedNode, asyncio.Task[None]]] = {}
 
     async def __aenter__(self) -> "Cluster":
         try:
@@ -80,41 +109,115 @@ class Cluster:
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="pynetes-")))
         self._authority = issue.authority(CLUSTER_CA.common_name, datetime.now(UTC))
         config, tls = self._configured(folder)
+        files = (folder / name for name in ("kubelet.crt", "kubelet.key", "ca.crt"))
+        await self._stack.enter_async_context(self._kubelet.serving(*files))
+        self._backend = self._opened(folder)
+        self._stack.push_async_callback(self._backend.close)
+        last = (self.recording, self.faults)
         self.server = await self._stack.enter_async_context(
-            app.running(app.build(config, MemoryBackend(), self._clock), tls=tls)
+            app.running(app.build(config, self._backend, self._clock, last=last), tls=tls)
         )
         self.url = f"https://127.0.0.1:{self.server.port}"
         self.kubeconfig = folder / "admin.conf"
         self.kubeconfig.write_bytes(self._kubeconfig("kubernetes-admin", MASTERS))
         self.client = self.client_as("kubernetes-admin", MASTERS, component="kubectl")
-        group = await self._stack.enter_async_context(Group())
+        self._group = await self._stack.enter_async_context(Group())
         run_controllers, run_scheduler = self._wanted
         if run_controllers:
             self._masters = self._issue("kubernetes-super-admin", [MASTERS]).certificate.public_bytes(Encoding.DER)
-            client = self.client_as("system:kube-controller-manager", component="kube-controller-manager")
-            authority = self._authority
-            settings = controllers.Config(
-                root_ca=authority.certificate_pem.decode,
-                signing=lambda: authority,
-            )
-            found = controllers.load(settings)
-            self.manager = Manager(client, found, clock=self._clock, client_of=self._controller_client)
-            group.start(self.manager.run(), name="controllers")
+            self.start_controllers()
         if run_scheduler:
             client = self.client_as("system:kube-scheduler", component="kube-scheduler")
             self.scheduler = Scheduler(client, clock=self._clock)
-            group.start(self.scheduler.run(), name="scheduler")
+            self._group.start(self.scheduler.run(), name="scheduler")
         for number in range(1, self._nodes + 1):
-            name = f"node-{number}"
-            client = self.client_as(f"system:node:{name}", "system:nodes", component="kubelet")
-            node = ScriptedNode(client, name, number, clock=self._clock, stages=self._stages)
-            group.start(node.run(), name=name)
-
+            self._start_node(number)
+        if self._automatic and isinstance(self._clock, VirtualClock):
+            self._group.start(self._fly(self._clock), name="clock")
         if run_controllers:
             # Before, pods would be refused: their ServiceAccount is not there yet, or no node is free of taints.
             await self.until(serviceaccounts.RESOURCE, Key("default", "default"), lambda _: True)
-            for number in range(1, self._nodes + 1):
-                await self.until(node_kind.RESOURCE, Key("", f"node-{number}"), _untainted)
+            for name in self._running:
+                await self.until(node_kind.RESOURCE, Key("", name), _untainted)
+
+    def start_controllers(self) -> None:
+        """As when this controller manager has become the leader."""
+        client = self.client_as("system:kube-controller-manager", component="kube-controller-manager")
+        authority = self._authority
+        settings = controllers.Config(root_ca=authority.certificate_pem.decode, signing=lambda: authority)
+        found = controllers.load(settings)
+        self.manager = Manager(client, found, clock=self._clock, client_of=self._controller_client)
+        self._managing = self._group.start(self.manager.run(), name="controllers")
+
+    async def stop_controllers(self) -> None:
+        """As when it has lost its lease: nothing reconciles until start_controllers."""
+        await _ended(self._managing)
+
+    def _start_node(self, number: int) -> None:
+        name = f"node-{number}"
+        client = self.client_as(f"system:node:{name}", "system:nodes", component="kubelet")
+        node = ScriptedNode(
+            client, name, number, clock=self._clock, scripts=self.scripts, kubelet_port=self._kubelet.port
+        )
+        self._running[name] = node, self._group.start(node.run(), name=name)
+
+    async def lose_node(self, name: str) -> None:
+        """Its kubelet falls silent: no heartbeat, no status, and pods that are deleted stay."""
+        await _ended(self._running.pop(name)[1])
+
+    def find_node(self, name: str) -> None:
+        """The node is back."""
+        self._start_node(int(name.rpartition("-")[2]))
+
+    async def become(self, key: Key, stage: Stage) -> None:
+        """Take a pod to another state now: a probe fails, a container is killed. Raises StatusError without the pod."""
+        pod = await self.client.get(pod_kind.RESOURCE, key)
+        await self._running[pod["spec"]["nodeName"]][0].become(pod, stage)
+
+    def drop_watches(self, resource: Resource) -> None:
+        """End every watch of this kind; clients come back and go on from where they were."""
+        self.server.cacher.of(resource).disconnect()
+
+    def expire_watches(self, resource: Resource) -> None:
+        """End them, and forget what happened so far: who comes back gets 410 and lists anew."""
+        cache = self.server.cacher.of(resource)
+        cache.disconnect()
+        cache.settle()
+
+    def snapshot(self) -> Snapshot:
+        """Everything that is stored, for `restore` and `Cluster(content=…)`. Raises TypeError but for memory."""
+        return self._memory().content()
+
+    async def restore(self, content: Snapshot) -> None:
+        """Bring the objects back to what a snapshot has; clients see every difference as a change."""
+        await self.server.cacher.fresh(self._memory().restore(content))
+
+    def _memory(self) -> MemoryBackend:
+        if not isinstance(self._backend, MemoryBackend):
+            raise TypeError(f"the store {self._store!r} cannot be copied; only memory can")
+        return self._backend
+
+    def _opened(self, folder: Path) -> Backend:
+        if self._store == "memory":
+            backend = MemoryBackend()
+            backend.restore(self._content or {})
+            return backend
+        if self._store != "sqlite":
+            raise ValueError(f"store {self._store!r}: memory or sqlite")
+        from pynetes.storage.sqlite import SqliteBackend  # only where it is wanted
+
+        return SqliteBackend(folder / "store.db")
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass on a virtual clock, everybody doing meanwhile what is due. Raises TypeError on a real one."""
+        if not isinstance(self._clock, VirtualClock):
+            raise TypeError("time passes by itself; give Cluster a VirtualClock")
+        await self._clock.advance(seconds)
+
+    async def _fly(self, clock: VirtualClock) -> None:
+        while True:
+            await self.settle()
+            await clock.advance(clock.next_wake or 1.0)
 
     def client_as(self, user: str, *groups: str, component: str = "kubectl") -> Client:
         """A client in this process that is authenticated as a user, by a certificate like any other."""
@@ -199,6 +302,10 @@ class Cluster:
             "apiserver.key": serving.key_pem,
             "sa.key": issue.private_pem(signing),
             "sa.pub": issue.public_pem(signing),
+            "kubelet.crt": (kubelet := self._kubelet_certificate()).certificate_pem,
+            "kubelet.key": kubelet.key_pem,
+            "client.crt": (client := self._issue("kube-apiserver-kubelet-client", ())).certificate_pem,
+            "client.key": client.key_pem,
         }
         for name, content in files.items():
             (folder / name).touch(mode=0o600)
@@ -211,11 +318,19 @@ class Cluster:
             service_account_key_file=(str(folder / "sa.pub"),),
             service_account_signing_key_file=str(folder / "sa.key"),
             authorization_mode=("Node", "RBAC"),
+            kubelet_client_certificate=str(folder / "client.crt"),
+            kubelet_client_key=str(folder / "client.key"),
+            kubelet_certificate_authority=str(folder / "ca.crt"),
+            kubelet_preferred_address_types=("InternalDNS",),
             enable_bootstrap_token_auth=True,
             allow_privileged=True,
         )
         pair = str(folder / "apiserver.crt"), str(folder / "apiserver.key")
         return config, TLS(certificate=pair[0], key=pair[1], client_cas=(config.client_ca_file,))
+
+    def _kubelet_certificate(self) -> issue.Issued:
+        wanted = Leaf("kubelet", CLUSTER_CA, "system:node:scripted", server=True, names=names("localhost"))
+        return issue.leaf(wanted, self._authority, datetime.now(UTC))
 
     def _issue(self, user: str, groups: Sequence[str]) -> issue.Issued:
         wanted = Leaf("client", CLUSTER_CA, user, organizations=tuple(groups), client=True)
@@ -224,6 +339,11 @@ class Cluster:
     def _kubeconfig(self, user: str, *groups: str) -> bytes:
         identity, ca = self._issue(user, groups), self._authority.certificate_pem
         return kubeconfig.build(cluster=NAME, server=self.url, ca=ca, user=user, identity=identity)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _untainted(node: Object) -> bool:

@@ -1,11 +1,8 @@
 """Nodes without machines: each registers as a kubelet does, and its pods run through declared stages.
 
-A stage is a status that a pod takes on some time after the one before. By default a pod runs and is ready at once, and
-the pods of Jobs succeed; a test that wants something else gives its own stages.
+By default a pod runs and is ready at once, and the pods of Jobs succeed; a test that wants something else scripts it
+(testing/scripts.py).
 """
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from pynetes.apis.coordination import leases
 from pynetes.apis.core import nodes, pods
@@ -15,42 +12,26 @@ from pynetes.component.clock import Clock
 from pynetes.component.tasks import Group, forever
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import UID, Key, Object, controller_of, is_deleting, key_of, uid_of
+from pynetes.machinery.meta import UID, Key, Object, is_deleting, key_of, uid_of
+from pynetes.testing.scripts import Scripts, Stage
 
-#: Seconds between heartbeats: upstream's.
-HEARTBEAT = 10.0
+#: Seconds between heartbeats: half of how long a lease counts. On a virtual clock they are most of what an hour costs.
+HEARTBEAT = 20.0
 ALLOCATABLE = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """phase is the pod's, ready its Ready condition, after the seconds since the stage before."""
-
-    phase: str
-    ready: bool = False
-    after: float = 0.0
-    exit_code: int = 0
-
-
-RUNNING = (Stage("Running", ready=True),)
-FINISHING = (Stage("Running", ready=True), Stage("Succeeded"))
-Stages = Callable[[Object], Sequence[Stage]]
-
-
-def default_stages(pod: Object) -> Sequence[Stage]:
-    """Pods of Jobs succeed, all others run until they are deleted."""
-    owner = controller_of(pod)
-    return FINISHING if owner and owner["kind"] == "Job" else RUNNING
 
 
 class ScriptedNode:
     """One node; `run` is its kubelet."""
 
     def __init__(
-        self, client: Client, name: str, number: int, *, clock: Clock, stages: Stages = default_stages
+        self, client: Client, name: str, number: int, *, clock: Clock, scripts: Scripts, kubelet_port: int = 0
     ) -> None:
-        self.name, self._client, self._number, self._clock, self._stages = name, client, number, clock, stages
+        """kubelet_port is where the node's logs and exec are served on this machine; 0 for nowhere."""
+        self.name, self._client, self._number, self._clock, self._scripts = name, client, number, clock, scripts
+        self._kubelet_port = kubelet_port
         self._seen: set[UID] = set()
+        #: Address and start of each pod.
+        self._placed: dict[UID, tuple[str, str]] = {}
         self._addresses = 1
 
     async def run(self) -> None:
@@ -79,7 +60,13 @@ class ScriptedNode:
             "status": {
                 "capacity": dict(ALLOCATABLE),
                 "allocatable": dict(ALLOCATABLE),
-                "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": self.name}],
+                "addresses": [
+                    {"type": "InternalIP", "address": address},
+                    {"type": "Hostname", "address": self.name},
+                    # Where the scripted kubelet listens.
+                    {"type": "InternalDNS", "address": "localhost"},
+                ],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": self._kubelet_port}},
                 "conditions": [{**ready, "lastHeartbeatTime": now, "lastTransitionTime": now}],
             },
         }
@@ -88,6 +75,9 @@ class ScriptedNode:
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
+            # It was lost, or the cluster is a copy of another.
+            status = {"status": node["status"]}
+            await self._client.patch(nodes.RESOURCE, Key("", self.name), status, kind="strategic", subresource="status")
 
     async def _beat(self) -> None:
         key = Key("kube-node-lease", self.name)
@@ -99,10 +89,12 @@ class ScriptedNode:
         }
         while True:
             renewed = {**spec, "renewTime": times.micro(self._clock.now())}
-            if await self._client.find(leases.RESOURCE, key) is None:
-                await self._client.create(leases.RESOURCE, {**lease, "spec": renewed})
-            else:
+            try:
                 await self._client.patch(leases.RESOURCE, key, {"spec": renewed})
+            except StatusError as error:
+                if error.reason != "NotFound":
+                    raise
+                await self._client.create(leases.RESOURCE, {**lease, "spec": renewed})
             await self._clock.sleep(HEARTBEAT)
 
     def _changed(self, pod: Object, group: Group) -> None:
@@ -114,19 +106,29 @@ class ScriptedNode:
             group.start(self._play(pod), name="run pod")
 
     async def _play(self, pod: Object) -> None:
-        self._addresses += 1
-        address = f"10.244.{self._number}.{self._addresses}"
-        started = times.rfc3339(self._clock.now())
-        for stage in self._stages(pod):
+        status = pod.get("status") or {}
+        if status.get("podIP"):
+            return  # it runs since before this kubelet
+        for stage in self._scripts.of(pod).stages_of(pod):
             await self._clock.sleep(stage.after)
-            status = _status(pod, stage, address=address, host=f"192.0.2.{self._number}", started=started)
             try:
-                patch = {"metadata": {"uid": uid_of(pod)}, "status": status}
-                await self._client.patch(pods.RESOURCE, key_of(pod), patch, kind="strategic", subresource="status")
+                await self.become(pod, stage)
             except StatusError as error:
                 if error.reason in ("NotFound", "Conflict"):
                     return
                 raise
+
+    async def become(self, pod: Object, stage: Stage) -> None:
+        """Take a pod to a stage. Raises StatusError when it is gone, or another one of its name is there."""
+        uid = uid_of(pod)
+        if uid not in self._placed:
+            self._addresses += 1
+            address = f"10.244.{self._number}.{self._addresses}"
+            self._placed[uid] = address, times.rfc3339(self._clock.now())
+        address, started = self._placed[uid]
+        status = _status(pod, stage, address=address, host=f"192.0.2.{self._number}", started=started)
+        patch = {"metadata": {"uid": uid}, "status": status}
+        await self._client.patch(pods.RESOURCE, key_of(pod), patch, kind="strategic", subresource="status")
 
     async def _remove(self, key: Key, uid: UID) -> None:
         try:
@@ -137,13 +139,6 @@ class ScriptedNode:
 
 
 def _status(pod: Object, stage: Stage, *, address: str, host: str, started: str) -> Object:
-    over = stage.phase in ("Succeeded", "Failed")
-    if over:
-        state: Object = {"terminated": {"exitCode": stage.exit_code, "reason": "Completed", "finishedAt": started}}
-    elif stage.phase == "Running":
-        state = {"running": {"startedAt": started}}
-    else:
-        state = {"waiting": {"reason": "ContainerCreating"}}
     containers = [
         {
             "name": container["name"],
@@ -151,8 +146,8 @@ def _status(pod: Object, stage: Stage, *, address: str, host: str, started: str)
             "imageID": "",
             "ready": stage.ready,
             "started": stage.phase == "Running",
-            "restartCount": 0,
-            "state": state,
+            "restartCount": stage.restarts,
+            "state": _state(stage, started),
         }
         for container in pod["spec"]["containers"]
     ]
@@ -170,3 +165,13 @@ def _status(pod: Object, stage: Stage, *, address: str, host: str, started: str)
             {"type": kind, "status": status, "lastTransitionTime": started} for kind, status in conditions.items()
         ],
     }
+
+
+def _state(stage: Stage, started: str) -> Object:
+    said = {"message": stage.message} if stage.message else {}
+    if stage.phase in ("Succeeded", "Failed"):
+        reason = stage.reason or ("Completed" if not stage.exit_code else "Error")
+        return {"terminated": {"exitCode": stage.exit_code, "reason": reason, "finishedAt": started, **said}}
+    if stage.phase == "Running" and not stage.reason:
+        return {"running": {"startedAt": started}}
+    return {"waiting": {"reason": stage.reason or "ContainerCreating", **said}}

@@ -1,116 +1,102 @@
-"""The pytest plugin: a cluster for tests that are not asynchronous, such as those of an operator or a chart.
+"""The pytest plugin, there wherever Pynetes is installed: clusters for the tests of operators, charts and pipelines.
 
-    pytest_plugins = ["pynetes.testing.plugin"]
+    def test_my_chart(cluster, namespace):
+        subprocess.run(["kubectl", f"--kubeconfig={cluster.kubeconfig}", "-n", namespace, "apply", "-f", "chart/"])
+        cluster.settle()
 
-    def test_my_operator(kubernetes: Kubernetes) -> None:
-        subprocess.run(["kubectl", f"--kubeconfig={kubernetes.kubeconfig}", "apply", "-f", "chart/"], check=True)
+`cluster` is one per session (and per worker of pytest-xdist), `namespace` a new place in it for each test, `kubeconfig`
+the path of an administrator's kubeconfig. Tests that need something else say so, and get a cluster of their own kind:
 
-The cluster runs in a thread of its own, one per test session, and is reached over HTTPS like any other; `namespace`
-gives each test a place of its own in it.
+    @pytest.mark.kubernetes(nodes=3, store="sqlite", clock="virtual", version="1.36")
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
-from pynetes.apis.core import namespaces, serviceaccounts
-from pynetes.machinery.meta import Key, Object
-from pynetes.testing.cluster import Cluster
-from pynetes.testing.nodes import Stage, Stages, default_stages
+import pynetes
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from pynetes.testing.blocking import Kubernetes
 
-#: Seconds in which the cluster must be there; it takes a fraction of one.
-START_TIMEOUT = 30.0
+MARKER = "kubernetes"
 
 
-@dataclass(frozen=True)
-class Kubernetes:
-    """Where the cluster is."""
-
-    url: str
-    #: An administrator's kubeconfig.
-    kubeconfig: Path
-    cluster: Cluster
-    loop: asyncio.AbstractEventLoop
-    scripts: dict[str, Stages] = field(default_factory=dict)
-
-    def run(self, work: Coroutine[Any, Any, T], *, timeout: float = START_TIMEOUT) -> T:
-        """Do work in the cluster's own event loop, as with `kubernetes.cluster.client`, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.loop).result()
-
-    def settle(self, *, timeout: float = START_TIMEOUT) -> None:
-        """Wait until no controller and no pod has work left. Raises TimeoutError if they never come to rest."""
-        self.run(self.cluster.settle(), timeout=timeout)
-
-    def script(self, namespace: str, stages: Stages) -> None:
-        """Decide what becomes of a namespace's pods from now on."""
-        self.scripts[namespace] = stages
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest about the marker."""
+    config.addinivalue_line(
+        "markers",
+        f'{MARKER}(nodes=2, store="memory", clock="real", version=…): the cluster that a test needs: how many nodes; '
+        "memory or sqlite; real, virtual or automatic time; the oldest version of Kubernetes that will do",
+    )
 
 
-class _Thread:
-    """A cluster in a thread with an event loop of its own."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test with the marker a cluster like that; pytest brings tests with equal ones together."""
+    wanted = _wanted(metafunc.definition)
+    if wanted and "cluster" in metafunc.fixturenames:
+        name = ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+        metafunc.parametrize("cluster", [tuple(sorted(wanted.items()))], ids=[name], indirect=True, scope="session")
 
-    def __init__(self, *, nodes: int) -> None:
-        self._nodes = nodes
-        self._scripts: dict[str, Stages] = {}
-        self._started: Future[Kubernetes] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="kubernetes", daemon=True)
 
-    def start(self) -> Kubernetes:
-        self._thread.start()
-        return self._started.result(START_TIMEOUT)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a newer Kubernetes."""
+    for marker in item.iter_markers(MARKER):
+        version = str(marker.kwargs.get("version", ""))
+        if version and _parsed(version) > _parsed(pynetes.KUBERNETES_VERSION):
+            pytest.skip(f"needs Kubernetes {version}, this is {pynetes.KUBERNETES_VERSION}")
 
-    def stop(self) -> None:
-        running = self._started.result(0)
-        running.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(START_TIMEOUT)
 
-    def _stages(self, pod: Object) -> Sequence[Stage]:
-        return self._scripts.get(pod["metadata"]["namespace"], default_stages)(pod)
+def _wanted(item: pytest.Item) -> dict[str, Any]:
+    """The options of a test's markers, the nearest one's first."""
+    wanted: dict[str, Any] = {}
+    for marker in item.iter_markers(MARKER):
+        unknown = set(marker.kwargs) - {"nodes", "store", "clock", "version"}
+        if unknown or marker.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.{MARKER} has no {', '.join(sorted(unknown)) or 'positional arguments'}; "
+                "it takes nodes, store, clock and version"
+            )
+        wanted = {**marker.kwargs, **wanted}
+    wanted.pop("version", None)
+    return wanted
 
-    async def _run(self) -> None:
-        self._stop = asyncio.Event()
-        try:
-            async with Cluster(nodes=self._nodes, stages=self._stages) as cluster:
-                loop = asyncio.get_running_loop()
-                self._started.set_result(Kubernetes(cluster.url, cluster.kubeconfig, cluster, loop, self._scripts))
-                await self._stop.wait()
-        except BaseException as error:
-            if self._started.done():
-                raise
-            self._started.set_exception(error)
+
+def _parsed(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.lstrip("v").split("+")[0].split(".")[:2])
 
 
 @pytest.fixture(scope="session")
-def kubernetes() -> Iterator[Kubernetes]:
-    """A cluster with two nodes for the whole session."""
-    thread = _Thread(nodes=2)
-    yield thread.start()
-    thread.stop()
+def cluster(request: pytest.FixtureRequest) -> Iterator["Kubernetes"]:
+    """A cluster in this process: real API server, controllers and scheduler; nodes whose pods follow scripts."""
+    from pynetes.testing.blocking import Options, started  # here, so that a test run without clusters imports nothing
+
+    with started(Options(**dict(getattr(request, "param", ())))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: "Kubernetes") -> Path:
+    """The path of an administrator's kubeconfig."""
+    return cluster.kubeconfig
 
 
 @pytest.fixture
-def namespace(kubernetes: Kubernetes) -> Iterator[str]:
-    """A new namespace, ready for pods, deleted after the test."""
+def namespace(cluster: "Kubernetes") -> Iterator[str]:
+    """A new namespace, ready for pods, deleted after the test with whatever was scripted for it."""
     name = f"test-{uuid4().hex[:8]}"
-    client = kubernetes.cluster.client
-
-    async def make() -> None:
-        await client.create(namespaces.RESOURCE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        await kubernetes.cluster.until(serviceaccounts.RESOURCE, Key(name, "default"), lambda _: True)
-
-    async def remove() -> None:
-        await client.delete(namespaces.RESOURCE, Key("", name))
-
-    kubernetes.run(make())
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    cluster.until("serviceaccounts", "default", lambda _: True, namespace=name)
     yield name
-    kubernetes.scripts.pop(name, None)
-    kubernetes.run(remove())
+    cluster.run(_forget(cluster, name))
+
+
+async def _forget(cluster: "Kubernetes", namespace: str) -> None:
+    from pynetes.apis.core import namespaces
+    from pynetes.machinery.meta import Key
+
+    cluster.cluster.scripts.forget(namespace)
+    await cluster.cluster.client.delete(namespaces.RESOURCE, Key("", namespace))

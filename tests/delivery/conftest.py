@@ -13,9 +13,10 @@ from pynetes.apis.core import serviceaccounts
 from pynetes.apis.rbac import rolebindings
 from pynetes.cluster.config import CACHE
 from pynetes.machinery.meta import Key, Object
-from pynetes.testing.plugin import Kubernetes, kubernetes, namespace
+from pynetes.testing.blocking import Kubernetes
+from pynetes.testing.plugin import cluster, namespace
 
-__all__ = ["kubernetes", "namespace"]
+__all__ = ["cluster", "namespace"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -51,15 +52,15 @@ def found(tool: str) -> str:
 
 
 @pytest.fixture
-def deployer(kubernetes: Kubernetes, namespace: str, tmp_path: Path) -> Deployer:
+def deployer(cluster: Kubernetes, namespace: str, tmp_path: Path) -> Deployer:
     """A ServiceAccount bound to the ClusterRole edit in the test's namespace, with a token as a pipeline has it."""
-    token = kubernetes.run(_account(kubernetes, namespace))
-    admin = yaml.safe_load(kubernetes.kubeconfig.read_text())
+    token = cluster.run(_account(cluster, namespace))
+    admin = yaml.safe_load(cluster.kubeconfig.read_text())
     admin["users"] = [{"name": "deployer", "user": {"token": token}}]
     admin["contexts"][0]["context"] |= {"user": "deployer", "namespace": namespace}
     kubeconfig = tmp_path / "deployer.conf"
     kubeconfig.write_text(yaml.safe_dump(admin))
-    return Deployer(kubernetes, namespace, token, kubeconfig, tmp_path)
+    return Deployer(cluster, namespace, token, kubeconfig, tmp_path)
 
 
 async def _account(kubernetes: Kubernetes, namespace: str) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from pynetes.machinery.meta import Object
-from pynetes.testing.nodes import FINISHING, RUNNING, Stage
+from pynetes.testing.scripts import FINISHING, RUNNING, Stage
 from tests.delivery.conftest import EXAMPLES, Deployer
 
 CHART = str(EXAMPLES / "chart-shop")

@@ -13,7 +13,7 @@ from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.rbac import clusterroles
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
-from pynetes.testing.plugin import Kubernetes
+from pynetes.testing.blocking import Kubernetes
 from tests.delivery.conftest import Deployer
 
 pytest.importorskip("kopf")
@@ -65,9 +65,9 @@ ROLE: Object = {
 
 
 @pytest.fixture
-def operator(deployer: Deployer, kubernetes: Kubernetes) -> Iterator[Deployer]:
+def operator(deployer: Deployer, cluster: Kubernetes) -> Iterator[Deployer]:
     """The operator in a process of its own, with the deployer's token."""
-    kubernetes.run(_prepare(kubernetes))
+    cluster.run(_prepare(cluster))
     eventually(lambda: deployer.tool("kubectl", "api-resources", f"--api-group={GROUP}", "-o", "name") != "")
     command = [sys.executable, "-m", "kopf", "run", str(OPERATOR), "--standalone", "-n", deployer.namespace]
     log = (deployer.folder / "operator.log").open("w")

@@ -5,18 +5,14 @@ import json
 import ssl
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pynetes.client import kubeconfig
-
-if TYPE_CHECKING:
-    from pynetes.testing.plugin import Kubernetes
-
-pytest_plugins = ["pynetes.testing.plugin"]
+from pynetes.testing.blocking import Kubernetes
 
 
-def ask(kubernetes: "Kubernetes", folder: Path, method: str, path: str, body: Any = None) -> Any:
+def ask(kubernetes: Kubernetes, folder: Path, method: str, path: str, body: Any = None) -> Any:
     """A blocking request with the administrator's certificate."""
     identity = kubeconfig.load(kubernetes.kubeconfig)
     for name, content in (("crt", identity.certificate), ("key", identity.key)):
@@ -31,7 +27,7 @@ def ask(kubernetes: "Kubernetes", folder: Path, method: str, path: str, body: An
         connection.close()
 
 
-def test_a_blocking_test_sees_its_pod_run(kubernetes: "Kubernetes", namespace: str, tmp_path: Path) -> None:
+def test_a_blocking_test_sees_its_pod_run(cluster: Kubernetes, namespace: str, tmp_path: Path) -> None:
     """Made over HTTPS, scheduled and run by the cluster in its own thread."""
     pod = {
         "apiVersion": "v1",
@@ -40,9 +36,9 @@ def test_a_blocking_test_sees_its_pod_run(kubernetes: "Kubernetes", namespace: s
         "spec": {"containers": [{"name": "c", "image": "busybox"}]},
     }
     where = f"/api/v1/namespaces/{namespace}/pods"
-    ask(kubernetes, tmp_path, "POST", where, pod)
+    ask(cluster, tmp_path, "POST", where, pod)
     deadline = time.monotonic() + 20
-    while (found := ask(kubernetes, tmp_path, "GET", f"{where}/web"))["status"]["phase"] != "Running":
+    while (found := ask(cluster, tmp_path, "GET", f"{where}/web"))["status"]["phase"] != "Running":
         assert time.monotonic() < deadline, found["status"]
         time.sleep(0.02)
     assert found["spec"]["nodeName"] in ("node-1", "node-2")
