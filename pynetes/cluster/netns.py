@@ -16,6 +16,8 @@ from pyroute2 import IPRoute, NetlinkError, NetNS, netns
 
 #: The routing protocol number on routes of ours, which tells them from everybody else's (unassigned in rt_protos).
 ROUTE_PROTOCOL = 80
+#: RTM_F_CLONED: a cached exception.
+CLONED = 0x200
 #: ioctl-era limit of interface names, without the terminating zero.
 NAME_LIMIT = 15
 
@@ -113,7 +115,12 @@ def taken_networks(*, except_interfaces: set[str]) -> list[ipaddress.IPv4Network
                 found.append(f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
         for message in socket.get_routes(family=2, table=254):
             destination = message.get_attr("RTA_DST")
-            if destination and names.get(message.get_attr("RTA_OIF")) not in except_interfaces:
+            # What the kernel learnt from a redirect is listed beside the table, and is nobody's network.
+            if (
+                destination
+                and not message["flags"] & CLONED
+                and names.get(message.get_attr("RTA_OIF")) not in except_interfaces
+            ):
                 found.append(f"{destination}/{message['dst_len']}")
     return [ipaddress.IPv4Network(text, strict=False) for text in found]
 

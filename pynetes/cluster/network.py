@@ -24,6 +24,7 @@ from pynetes.cluster.errors import ClusterError
 from pynetes.component.command import run
 
 CNI_VERSION = "0.4.0"
+CNI_CONF = "10-pynetes.conflist"
 #: libcni keeps the results of ADD here until DEL.
 CNI_RESULTS = Path("/var/lib/cni/results")
 #: Where node networks are looked for, a /24 each, unless one is given.
@@ -267,10 +268,19 @@ def cni_conf(network: ClusterNetwork, node: NodeNetwork, data_dir: Path) -> dict
     return {"cniVersion": CNI_VERSION, "name": network.label, "plugins": [bridge, portmap]}
 
 
+def assigned(conf_dir: Path) -> str:
+    """The pod network that a node was given before; "" when it is new."""
+    path = conf_dir / CNI_CONF
+    if not path.exists():
+        return ""
+    bridge = json.loads(path.read_text())["plugins"][0]
+    return str(bridge["ipam"]["ranges"][0][0]["subnet"])
+
+
 def write_cni_conf(network: ClusterNetwork, node: NodeNetwork, *, conf_dir: Path, data_dir: Path) -> None:
     """Write the list where the node's containerd looks for it; replaced in one step, since containerd watches."""
     conf_dir.mkdir(parents=True, exist_ok=True)
-    path = conf_dir / "10-pynetes.conflist"
+    path = conf_dir / CNI_CONF
     text = json.dumps(cni_conf(network, node, data_dir), indent=2) + "\n"
     if not path.exists() or path.read_text() != text:
         temporary = path.with_suffix(".tmp")

@@ -17,7 +17,7 @@ from pynetes.pki.layout import Layout
 
 KUBELET_PORT = 10250
 #: Everything else, certificates above all, is read again by whoever uses it when it changes.
-READ_AT_START = (".toml", ".pub")
+READ_AT_START = (".toml", ".pub", "local-cloud.yaml", "cloud-config.yaml")
 
 
 def of(cluster: Cluster, network: ClusterNetwork) -> list[Process]:
@@ -35,7 +35,7 @@ def _stamp(argv: Sequence[str]) -> str:
     known = hashlib.sha256()
     for flag in argv:
         path = Path(flag.partition("=")[2] or flag)
-        if (path.suffix in READ_AT_START or "trusted-ca-file" in flag) and path.is_file():
+        if (path.name.endswith(READ_AT_START) or "trusted-ca-file" in flag) and path.is_file():
             known.update(path.read_bytes())
     return known.hexdigest()[:16]
 

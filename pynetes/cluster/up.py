@@ -206,6 +206,11 @@ async def _network(bringup: Bringup) -> str:
         service_cidr=cluster.service_cidr,
         cloud=cluster.cloud == "local",
     )
+    # Which pod network a node has is the API's decision: until it is known, no route may lead elsewhere.
+    known = {node: network.assigned(cluster.containerd(node).cni_conf_dir) for node in cluster.node_names()}
+    plan = dataclasses.replace(
+        plan, nodes=tuple(dataclasses.replace(node, pod_cidr=known[node.name]) for node in plan.nodes)
+    )
     bringup.planned = plan
     # Before anything is made, so that `down` and `reset` find it whatever happens next.
     cluster.save()

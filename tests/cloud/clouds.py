@@ -28,6 +28,8 @@ class Site(Protocol):
     """A cloud with three instances n1, n2, n3, whose outside the test plays."""
 
     provider: Provider
+    #: The nodes' names.
+    nodes: tuple[str, ...]
 
     async def instance_id(self, node: str) -> str:
         """The ID of a node's instance."""
@@ -55,6 +57,7 @@ class Local:
     url: str
     ca: Path
     stack: AsyncExitStack = field(repr=False)
+    nodes: tuple[str, ...] = NODES
 
     async def instance_id(self, node: str) -> str:
         return f"i-{node}"

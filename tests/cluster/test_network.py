@@ -1,5 +1,6 @@
 """What the plan of a cluster's networks says, without touching the machine."""
 
+import dataclasses
 import ipaddress
 from pathlib import Path
 
@@ -82,3 +83,13 @@ def test_the_cni_list_is_written_once_and_only_when_it_changes(tmp_path: Path) -
     network.write_cni_conf(NET, node(3), conf_dir=tmp_path, data_dir=tmp_path / "ipam")
     assert path.stat().st_ino != before and "10.244.2.0/24" in path.read_text()
     assert [each.name for each in tmp_path.iterdir()] == ["10-pynetes.conflist"]
+
+
+def test_a_node_keeps_the_pod_network_it_was_given(tmp_path: Path) -> None:
+    """What the API assigned is read back from the node's CNI configuration; a new node has none, and no route."""
+    given = dataclasses.replace(node(2), pod_cidr="10.244.7.0/24")
+    assert network.assigned(tmp_path) == ""
+    network.write_cni_conf(NET, given, conf_dir=tmp_path, data_dir=tmp_path)
+    assert network.assigned(tmp_path) == "10.244.7.0/24"
+    fresh = dataclasses.replace(node(3), pod_cidr="")
+    assert network.desired_routes(NET, "", [given, fresh]) == {"10.244.7.0/24": "172.31.0.2"}
