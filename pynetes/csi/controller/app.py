@@ -13,8 +13,11 @@ from pynetes.component import logs
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.csi.controller.attacher import Attacher
+from pynetes.csi.controller.capacity import Capacity
 from pynetes.csi.controller.plugin import Plugin, connect
 from pynetes.csi.controller.provisioner import Provisioner
+from pynetes.csi.controller.resizer import Resizer
+from pynetes.csi.controller.snapshotter import Snapshotter
 from pynetes.rpc.csi.driver import Driver
 
 #: Seconds until a driver that does not answer ends the component, whose supervisor tries again.
@@ -27,6 +30,11 @@ def controllers(plugin: Plugin) -> tuple[Controller, ...]:
     made: list[Controller] = []
     if "CREATE_DELETE_VOLUME" in plugin.can:
         made += Provisioner(plugin).controllers()
+    if "GET_CAPACITY" in plugin.can:
+        made += Capacity(plugin).controllers()
+    if "CREATE_DELETE_SNAPSHOT" in plugin.can:
+        made += Snapshotter(plugin).controllers()
+    made += Resizer(plugin).controllers()
     made += Attacher(plugin).controllers()
     return tuple(made)
 
