@@ -9,6 +9,9 @@ from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
 
+#: A Deployment's template is checked as that of the ReplicaSets made from it.
+_CALLED = {"daemonset": "DaemonSet", "statefulset": "StatefulSet"}
+
 
 def selector_and_template(spec: Object, kind: str, *, restart: tuple[str, ...] = ("Always",)) -> Errors:
     """The selector must select the template's pods, which must be restarted as the kind needs."""
@@ -29,7 +32,7 @@ def selector_and_template(spec: Object, kind: str, *, restart: tuple[str, ...] =
     yield from _pod_validation.validate_template(template, "spec.template")
     yield from restart_policy(template, restart)
     if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
-        detail = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        detail = f"activeDeadlineSeconds in {_CALLED.get(kind, 'ReplicaSet')} is not Supported"
         yield field.forbidden("spec.template.spec.activeDeadlineSeconds", detail)
 
 
@@ -52,6 +55,23 @@ def counts(spec: Object, *names: str) -> Errors:
     """Numbers of the spec from 0 up."""
     for name in names:
         yield from validation.non_negative(spec.get(name), f"spec.{name}")
+
+
+def rolling_nodes(update: Object | None, path: str) -> Errors:
+    """The same for a DaemonSet: a node has either its old pod for longer, or its new one sooner."""
+    if update is None:
+        return
+    counts = {name: update.get(name) for name in ("maxUnavailable", "maxSurge")}
+    for name, value in counts.items():
+        yield from validation.int_or_percent(value, f"{path}.{name}")
+    for name, value in counts.items():
+        yield from validation.at_most_hundred_percent(value, f"{path}.{name}")
+    some = {name: value not in (0, "0%", None) for name, value in counts.items()}
+    if all(some.values()):
+        detail = "may not be set when maxUnavailable is non-zero"
+        yield field.invalid(f"{path}.maxSurge", counts["maxSurge"], detail)
+    elif not any(some.values()):
+        yield field.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def rolling(update: Object | None, path: str) -> Errors:

@@ -46,13 +46,14 @@ _reset = _workload.reset_status(dict.fromkeys(_EMPTY, 0))
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Counts, strategy, selector and template."""
     spec = new["spec"]
-    yield from _validation.counts(spec, "minReadySeconds", "revisionHistoryLimit")
     yield from _validation.selector_and_template(spec, "daemonset")
+    yield from _validation.counts(spec, "minReadySeconds")
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") == "RollingUpdate":
-        yield from _validation.rolling(strategy.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate")
+        yield from _validation.rolling_nodes(strategy.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate")
     elif strategy.get("type") != "OnDelete":
         yield field.not_supported("spec.updateStrategy.type", strategy.get("type"), ("RollingUpdate", "OnDelete"))
+    yield from _validation.counts(spec, "revisionHistoryLimit")
 
 
 RESOURCE = Resource(

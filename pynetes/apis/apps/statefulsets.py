@@ -55,6 +55,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     if strategy.get("type") not in ("RollingUpdate", "OnDelete"):
         shown = {"Type": strategy.get("type", ""), "RollingUpdate": strategy.get("rollingUpdate")}
         yield field.invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+    yield from _rolling(strategy, "spec.updateStrategy.rollingUpdate")
     retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     for name in ("whenDeleted", "whenScaled"):
         path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
@@ -80,6 +81,22 @@ def _with_claims(spec: Object) -> Object:
     claimed = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names if name]
     pod = template["spec"] | {"volumes": [*written, *claimed]}
     return spec | {"template": template | {"spec": pod}}
+
+
+def _rolling(strategy: Object, path: str) -> Iterator[field.Error]:
+    update = strategy.get("rollingUpdate")
+    if update is None:
+        return
+    if strategy.get("type") == "OnDelete":
+        shown = {"Partition": update.get("partition") or 0, "MaxUnavailable": update.get("maxUnavailable")}
+        yield field.invalid(path, shown, "only allowed for updateStrategy 'RollingUpdate'")
+        return
+    yield from validation.non_negative(update.get("partition"), f"{path}.partition")
+    if (most := update.get("maxUnavailable")) is not None:
+        yield from validation.int_or_percent(most, f"{path}.maxUnavailable")
+        if most in (0, "0%"):
+            yield field.invalid(f"{path}.maxUnavailable", most, "cannot be 0")
+        yield from validation.at_most_hundred_percent(most, f"{path}.maxUnavailable")
 
 
 RESOURCE = Resource(

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.batch import jobs
+from pynetes.apis.batch import _job_rules
+from pynetes.apis.batch import _schedule as _schedule_rules
 from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
@@ -26,7 +27,7 @@ def default(obj: Object) -> None:
     job = (spec.get("jobTemplate") or {}).get("spec") or {}
     for rule in (job.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
-            pattern.setdefault("status", "True")
+            pattern["status"] = pattern.get("status") or "True"
     _pod_defaults.default_template(job.get("template"))
 
 
@@ -45,15 +46,31 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("metadata.name", name, f"must be no more than {_NAME_LIMIT} characters")
     yield from _schedule(spec.get("schedule", ""), "spec.schedule")
     yield from validation.non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
-    zone = spec.get("timeZone")
-    if zone is not None and zone not in zoneinfo.available_timezones():
-        yield field.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+    yield from _zone(spec.get("timeZone"), "spec.timeZone")
     yield from validation.one_of(
         spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace")
     )
+    job, path = (spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec"
+    yield from _job_rules.spec_problems(job, path)
+    if (selector := job.get("selector")) is not None:
+        yield field.invalid(f"{path}.selector", selector, "`selector` will be auto-generated")
+    if job.get("manualSelector"):
+        yield field.not_supported(f"{path}.manualSelector", True, ("nil", "false"))
     for limit in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
         yield from validation.non_negative(spec.get(limit), f"spec.{limit}")
-    yield from jobs.validate_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec")
+
+
+def _zone(zone: str | None, path: str) -> Iterator[field.Error]:
+    if zone is None:
+        return
+    if not zone:
+        yield field.invalid(path, zone, "timeZone must be nil or non-empty string")
+        return
+    if zone.lower() == "local":
+        detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        yield field.invalid(path, zone, detail)
+    elif zone not in zoneinfo.available_timezones():
+        yield field.invalid(path, zone, f"unknown time zone {zone}")
 
 
 def _schedule(text: str, path: str) -> Iterator[field.Error]:
@@ -61,9 +78,8 @@ def _schedule(text: str, path: str) -> Iterator[field.Error]:
         yield field.required(path)
     elif "TZ=" in text:
         yield field.invalid(path, text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
-    elif not text.startswith("@") and len(fields := text.split()) != 5:
-        detail = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
-        yield field.invalid(path, text, detail)
+    elif problem := _schedule_rules.problem(text):
+        yield field.invalid(path, text, problem)
 
 
 RESOURCE = Resource(

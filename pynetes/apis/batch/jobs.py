@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _validation, _workload
-from pynetes.apis.batch import _job_status
-from pynetes.apis.core import _pod_defaults, _pod_validation, _pod_warnings
+from pynetes.apis.batch import _job_rules, _job_status
+from pynetes.apis.core import _pod_defaults, _pod_warnings
 from pynetes.machinery import cells, field, time, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -34,7 +34,7 @@ def default(obj: Object) -> None:
     spec.setdefault("podReplacementPolicy", "Failed" if policy else "TerminatingOrFailed")
     for rule in (policy or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
-            pattern.setdefault("status", "True")
+            pattern["status"] = pattern.get("status") or "True"
     _label_like_template(obj)
     _pod_defaults.default_template(spec.get("template"))
 
@@ -112,54 +112,10 @@ def _duration(job: Object, now: datetime) -> str:
     return time.human(end - time.parse(status["startTime"]))
 
 
-_COUNTS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
-
-
-def validate_spec(spec: Object, path: str) -> Iterator[field.Error]:
-    """Mistakes of a Job's spec, here or in a CronJob."""
-    for name in _COUNTS:
-        yield from validation.non_negative(spec.get(name), f"{path}.{name}")
-    mode = spec.get("completionMode") or "NonIndexed"
-    yield from validation.one_of(mode, f"{path}.completionMode", ("Indexed", "NonIndexed"))
-    if mode == "Indexed" and spec.get("completions") is None:
-        yield field.required(f"{path}.completions", "when completion mode is Indexed")
-    for index, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
-        yield from _failure_rule(rule, f"{path}.podFailurePolicy.rules[{index}]")
-    template = spec.get("template") or {}
-    yield from _pod_validation.validate_template(template, f"{path}.template")
-    policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy == "Always":
-        allowed = ("OnFailure", "Never")
-        yield field.required(f"{path}.template.spec.restartPolicy", f"valid values: {field.listed(allowed)}")
-
-
-def _failure_rule(rule: Object, path: str) -> Iterator[field.Error]:
-    yield from validation.one_of(rule.get("action"), f"{path}.action", _ACTIONS)
-    codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
-    if (codes is None) == (not conditions):
-        detail = "specifying one of OnExitCodes and OnPodConditions is required"
-        if codes is not None:
-            detail = "specifying both OnExitCodes and OnPodConditions is not supported"
-        yield field.Error("FieldValueInvalid", path, f"Invalid value: {detail}")
-    if codes is None:
-        return
-    yield from validation.one_of(codes.get("operator"), f"{path}.onExitCodes.operator", ("In", "NotIn"))
-    values = codes.get("values") or []
-    place = f"{path}.onExitCodes.values"
-    if not values:
-        yield field.invalid(place, values, "at least one value is required")
-    for number, value in enumerate(values):
-        if value == 0 and codes.get("operator") == "In":
-            yield field.invalid(f"{place}[{number}]", value, "must not be 0 for the In operator")
-    if values != sorted(values):
-        yield field.invalid(place, values, "must be ordered")
-
-
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Counts, policies, selector and template; the template is fixed once it exists."""
     spec = new["spec"]
-    yield from validate_spec(spec, "spec")
+    yield from _job_rules.spec_problems(spec, "spec")
     if spec.get("selector") is None:
         yield field.required("spec.selector")
     else:

@@ -1,5 +1,8 @@
 """Namespace: a scope for names, quotas and rights. Its finalizer is in the spec, and the API server clears it."""
 
+from collections.abc import Iterator
+
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -30,6 +33,18 @@ def prepare_status(new: Object, old: Object | None) -> None:
         new["spec"] = old.get("spec") or {}
 
 
+_STANDARD = ("kubernetes", "orphan", "foregroundDeletion")
+
+
+def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Finalizers in the spec are named as those in metadata are."""
+    for finalizer in (new.get("spec") or {}).get("finalizers") or ():
+        yield from validation.checked(finalizer, "spec.finalizers", names.qualified_name)
+        if "/" not in finalizer and finalizer not in _STANDARD:
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            yield field.invalid("spec.finalizers", finalizer, detail)
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -44,6 +59,7 @@ RESOURCE = Resource(
     fields={"status.phase": ".status.phase"},
     default=default,
     prepare=prepare,
+    validate=validate,
     prepare_status=prepare_status,
     columns=(Column("Status", ".status.phase"), Column.AGE),
 )

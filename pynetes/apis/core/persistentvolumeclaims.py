@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _volumes
-from pynetes.machinery import field, quantity, validation
+from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 from pynetes.machinery.schema import gotext, types
@@ -63,8 +63,22 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _volumes.validate_form(spec)
     if spec.get("selector") is not None:
         yield from validation.label_selector(spec["selector"], "spec.selector")
+    for name in ("dataSource", "dataSourceRef"):
+        if (source := spec.get(name)) is not None:
+            yield from _data_source(source, f"spec.{name}")
     if old is not None:
         yield from _unchanged(new, old)
+
+
+def _data_source(source: Object, path: str) -> Iterator[field.Error]:
+    for member in ("name", "kind"):
+        if not source.get(member):
+            yield field.required(f"{path}.{member}")
+    group = source.get("apiGroup") or ""
+    if not group and source.get("kind") != "PersistentVolumeClaim":
+        yield field.invalid(path, source.get("kind") or "", "")
+    if group:
+        yield from validation.checked(group, f"{path}.apiGroup", names.dns_subdomain)
 
 
 def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:

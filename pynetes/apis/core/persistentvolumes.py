@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.core import _pod_defaults, _volume_validation, _volumes
+from pynetes.apis.core import _affinity_validation, _pod_defaults, _volume_validation, _volumes
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -61,12 +61,14 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     if not capacity:
         yield field.required("spec.capacity")
     if set(capacity) != {"storage"}:
-        yield field.not_supported("spec.capacity", spec.get("capacity"), ("storage",))
-    else:
-        yield from _volumes.validate_size(capacity["storage"], "spec.capacity", "storage")
-    yield from _volumes.validate_form(spec)
+        shown = dict(sorted(capacity.items())) if "capacity" in spec else None
+        yield field.not_supported("spec.capacity", shown, ("storage",))
+    for name, amount in capacity.items():
+        yield from _volumes.validate_size(amount, "spec.capacity", name)
     policy = spec.get("persistentVolumeReclaimPolicy")
     yield from validation.one_of(policy, "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"))
+    if (affinity := spec.get("nodeAffinity")) is not None:
+        yield from _affinity(affinity, "spec.nodeAffinity")
     sources = [name for name in spec if name not in _PLAIN]
     if not sources:
         yield field.required("spec", "must specify a volume type")
@@ -78,6 +80,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _source(sources, spec)
     if "local" in sources and not spec.get("nodeAffinity"):
         yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
+    yield from _volumes.validate_form(spec)
     if old is not None and any(
         spec.get(name) != old["spec"].get(name) for name in {*sources, *old["spec"]} - {*_PLAIN}
     ):
@@ -85,6 +88,13 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         type_ = types.named("api.core.v1.PersistentVolumeSpec")
         texts = [gotext.persistent_volume_source(type_, obj["spec"]) for obj in (old, new)]
         yield field.forbidden("spec.persistentvolumesource", f"{detail}\n{gotext.diff(*texts)}")
+
+
+def _affinity(affinity: Object, path: str) -> Iterator[field.Error]:
+    if affinity.get("required") is None:
+        yield field.required(f"{path}.required", "must specify required node constraints")
+    else:
+        yield from _affinity_validation.node_selector(affinity["required"], f"{path}.required")
 
 
 def _source(sources: list[str], spec: Object) -> Iterator[field.Error]:

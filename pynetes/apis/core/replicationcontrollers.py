@@ -40,6 +40,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("spec.template.metadata.labels", given, detail)
     yield from _pod_validation.validate_template(template, "spec.template")
     yield from _validation.restart_policy(template, ("Always",))
+    if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
+        detail = "activeDeadlineSeconds in ReplicationController is not Supported"
+        yield field.forbidden("spec.template.spec.activeDeadlineSeconds", detail)
 
 
 RESOURCE = Resource(

@@ -1,11 +1,10 @@
 """Service: one stable address in front of pods. Addresses and node ports are allocated by the API server's registry."""
 
-import ipaddress
-from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.machinery import cells, field, names, validation
+from pynetes.apis.core import _service_validation
+from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -64,11 +63,6 @@ def _ports(obj: Object, _: datetime) -> str:
     return ",".join(texts) or "<none>"
 
 
-_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_AFFINITY_LIMIT = 86400
-
-
 _reset = _workload.reset_status({"loadBalancer": {}})
 _EXTERNAL = ("NodePort", "LoadBalancer")
 
@@ -82,6 +76,8 @@ def prepare(new: Object, old: Object | None) -> None:
     before, after = old["spec"], new["spec"]
     if "ExternalName" not in (before.get("type"), after.get("type")):
         _keep_addresses(after, before)
+    if after.get("type") == "ExternalName" != before.get("type"):
+        _drop_unchanged(after, before, "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
     if before.get("type") in _EXTERNAL and after.get("type") in _EXTERNAL:
         _keep_ports(after, before)
     if before.get("type") in _EXTERNAL and after.get("type") not in _EXTERNAL:
@@ -121,95 +117,6 @@ def _drop_unchanged(new: Object, old: Object, *members: str) -> None:
     for member in members:
         if member in new and new[member] == old.get(member):
             del new[member]
-
-
-def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """Ports, type, addresses and policies; the allocators check the ranges."""
-    spec = new["spec"]
-    kind, headless = spec.get("type", ""), spec.get("clusterIP") == "None"
-    if not spec.get("ports") and not headless and kind != "ExternalName":
-        yield field.required("spec.ports")
-    yield from validation.one_of(kind, "spec.type", _TYPES)
-    yield from _validate_ports(spec)
-    yield from validation.label_map(spec.get("selector"), "spec.selector")
-    if kind == "ExternalName":
-        yield from validation.checked(spec.get("externalName", ""), "spec.externalName", names.dns_subdomain)
-    yield from _affinity(spec)
-    yield from _addresses(spec)
-    if kind in ("ClusterIP", "ExternalName") and spec.get("externalTrafficPolicy") and not spec.get("externalIPs"):
-        detail = "may only be set for externally-accessible services"
-        yield field.invalid("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], detail)
-    if old is not None:
-        yield from _unchanged(spec, old["spec"])
-
-
-def _validate_ports(spec: Object) -> Iterator[field.Error]:
-    ports = spec.get("ports") or ()
-    names_seen: set[str] = set()
-    seen: set[tuple[object, object]] = set()
-    for index, port in enumerate(ports):
-        path = f"spec.ports[{index}]"
-        name = port.get("name", "")
-        if not name and len(ports) > 1:
-            yield field.required(f"{path}.name")
-        elif name:
-            yield from validation.checked(name, f"{path}.name", names.dns_label)
-            if name in names_seen:
-                yield field.duplicate(f"{path}.name", name)
-            names_seen.add(name)
-        yield from validation.port(port.get("port", 0), f"{path}.port")
-        yield from validation.one_of(port.get("protocol"), f"{path}.protocol", _PROTOCOLS)
-        if spec.get("type") != "ExternalName":
-            yield from validation.port(port.get("targetPort", 0), f"{path}.targetPort")
-        key = (port.get("protocol"), port.get("port"))
-        if key in seen:
-            yield field.duplicate(
-                path,
-                {
-                    "Name": "",
-                    "Protocol": key[0],
-                    "AppProtocol": None,
-                    "Port": key[1],
-                    "TargetPort": 0,
-                    "NodePort": 0,
-                },
-            )
-        seen.add(key)
-
-
-def _affinity(spec: Object) -> Iterator[field.Error]:
-    affinity = spec.get("sessionAffinity")
-    yield from validation.one_of(affinity, "spec.sessionAffinity", ("ClientIP", "None"))
-    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-    if affinity == "ClientIP" and seconds is not None and not 0 < seconds <= _AFFINITY_LIMIT:
-        detail = f"must be greater than 0 and less than {_AFFINITY_LIMIT}"
-        yield field.invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, detail)
-
-
-def _addresses(spec: Object) -> Iterator[field.Error]:
-    given = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-    if given and spec.get("clusterIP") and given[0] != spec["clusterIP"]:
-        yield field.invalid("spec.clusterIPs", given, "first value must match `clusterIP`")
-    for index, address in enumerate(given):
-        if address not in ("None", ""):
-            yield from validation.checked(address, f"spec.clusterIPs[{index}]", names.ip)
-    for index, address in enumerate(spec.get("externalIPs") or ()):
-        path = f"spec.externalIPs[{index}]"
-        if texts := names.ip(address):
-            yield from (field.invalid(path, address, text) for text in texts)
-        elif ipaddress.ip_address(address).is_loopback:
-            yield field.invalid(path, address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
-
-
-def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
-    kept = "ExternalName" not in (new.get("type"), old.get("type"))
-    before, after = old.get("clusterIPs") or [], new.get("clusterIPs") or []
-    if kept and before and after[:1] != before[:1]:
-        yield field.invalid("spec.clusterIPs[0]", after or None, "may not change once set")
-    balanced = old.get("type") == new.get("type") == "LoadBalancer"
-    before, after = old.get("loadBalancerClass"), new.get("loadBalancerClass")
-    if balanced and before is not None and after != before:
-        yield field.invalid("spec.loadBalancerClass", after, "may not change once set")
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:
@@ -262,6 +169,6 @@ RESOURCE = Resource(
         Column.AGE,
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
-    validate=validate,
+    validate=_service_validation.validate,
     warnings=warnings,
 )

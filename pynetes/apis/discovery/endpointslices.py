@@ -35,7 +35,11 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Addresses of the declared family, ports with names that can be told apart."""
     kind = new.get("addressType")
     yield from validation.one_of(kind, "addressType", ("FQDN", "IPv4", "IPv6"))
+    seen: set[str] = set()
     for index, port in enumerate(new.get("ports") or ()):
+        if (name := port.get("name") or "") in seen:
+            yield field.duplicate(f"ports[{index}].name", name)
+        seen.add(name)
         yield from validation.one_of(port.get("protocol"), f"ports[{index}].protocol", ("SCTP", "TCP", "UDP"))
         if port.get("name"):
             yield from validation.checked(port["name"], f"ports[{index}].name", names.dns_label)
@@ -47,6 +51,8 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         for number, address in enumerate(addresses):
             if kind in ("IPv4", "IPv6"):
                 yield from _address(address, kind, f"{path}.addresses", number)
+        if endpoint.get("nodeName") is not None:
+            yield from validation.checked(endpoint["nodeName"], f"{path}.nodeName", names.dns_subdomain)
         if endpoint.get("hostname"):
             yield from validation.checked(endpoint["hostname"], f"{path}.hostname", names.dns_label)
 

@@ -36,6 +36,7 @@ def warnings(new: Object, old: Object | None) -> list[str]:
     return []
 
 
+_INSIDE, _AT_END = ("//", "/./", "/../", "%2f", "%2F"), ("/..", "/.")
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _WILDCARD = names.regex_error(
     "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
@@ -53,8 +54,15 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("spec", spec or None, "either `defaultBackend` or `rules` must be specified")
     if backend is not None:
         yield from _backend(backend, "spec.defaultBackend")
+    for index, tls in enumerate(spec.get("tls") or ()):
+        for number, host in enumerate(tls.get("hosts") or ()):
+            yield from _name(host, f"spec.tls[{index}].hosts[{number}]")
+        if secret := tls.get("secretName"):
+            yield from validation.checked(secret, f"spec.tls[{index}].secretName", names.dns_subdomain)
     for index, rule in enumerate(rules or ()):
         yield from _host(rule.get("host", ""), f"spec.rules[{index}].host")
+        if rule.get("http") is not None and not rule["http"].get("paths"):
+            yield field.required(f"spec.rules[{index}].http.paths")
         for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
             yield from _path(path, f"spec.rules[{index}].http.paths[{number}]")
     if spec.get("ingressClassName"):
@@ -66,7 +74,12 @@ def _host(host: str, path: str) -> Iterator[field.Error]:
         return
     if not names.ip(host):
         yield field.invalid(path, host, "must be a DNS name, not an IP address")
-    elif host.startswith("*"):
+        return
+    yield from _name(host, path)
+
+
+def _name(host: str, path: str) -> Iterator[field.Error]:
+    if host.startswith("*"):
         if not host.startswith("*.") or names.dns_subdomain(host[2:]):
             yield field.invalid(path, host, _WILDCARD)
     else:
@@ -81,6 +94,13 @@ def _path(item: Object, path: str) -> Iterator[field.Error]:
         yield field.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
     elif (kind != "ImplementationSpecific" or text) and not text.startswith("/"):
         yield field.invalid(f"{path}.path", text, "must be an absolute path")
+    if kind in ("Exact", "Prefix") and text.startswith("/"):
+        for part in _INSIDE:
+            if part in text:
+                yield field.invalid(f"{path}.path", text, f"must not contain '{part}'")
+        for end in _AT_END:
+            if text.endswith(end):
+                yield field.invalid(f"{path}.path", text, f"cannot end with '{end}'")
     yield from _backend(item.get("backend") or {}, f"{path}.backend")
 
 
@@ -93,9 +113,25 @@ def _backend(backend: Object, path: str) -> Iterator[field.Error]:
     elif service is not None:
         if not service.get("name"):
             yield field.required(f"{path}.service.name")
-        port = service.get("port") or {}
-        if not port.get("name") and not port.get("number"):
-            yield field.required(path, "port name or number is required")
+        else:
+            yield from validation.checked(service["name"], f"{path}.service.name", names.dns_label)
+        yield from _port(service.get("port") or {}, path)
+    elif resource is not None:
+        for member in ("kind", "name"):
+            if not resource.get(member):
+                yield field.required(f"{path}.resource.{member}", f"{member} is required")
+
+
+def _port(port: Object, path: str) -> Iterator[field.Error]:
+    name, number = port.get("name"), port.get("number")
+    if name and number:
+        yield field.invalid(path, "", "cannot set both port name & port number")
+    elif name:
+        yield from validation.checked(name, f"{path}.service.port.name", names.port_name)
+    elif number:
+        yield from validation.port(number, f"{path}.service.port.number")
+    else:
+        yield field.required(path, "port name or number is required")
 
 
 RESOURCE = Resource(

@@ -44,6 +44,8 @@ def _ranges(ranges: list[str]) -> Iterator[field.Error]:
         return
     for index, text in enumerate(ranges):
         yield from validation.checked(text, f"{_PATH}[{index}]", names.cidr)
+        if not names.cidr(text) and ip_interface(text).ip != ip_interface(text).network.network_address:
+            yield field.invalid(f"{_PATH}[{index}]", text, "must not have bits set beyond the prefix length")
 
 
 def _family(text: str) -> int:

@@ -7,6 +7,8 @@ from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
+_POLICIES = ("AlwaysAllow", "IfHealthyBudget")
+
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """A count or percentage, of either kind but not both."""
@@ -24,6 +26,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from validation.int_or_percent(value, f"spec.{name}")
         yield from validation.at_most_hundred_percent(value, f"spec.{name}")
     yield from validation.label_selector(spec.get("selector"), "spec.selector")
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None and policy not in _POLICIES:
+        yield field.not_supported("spec.unhealthyPodEvictionPolicy", policy, _POLICIES)
 
 
 RESOURCE = Resource(

@@ -1,0 +1,214 @@
+"""What Services may not be; the allocators check what only they know: ranges, and what is taken."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from pynetes.machinery import field, names, validation
+from pynetes.machinery.meta import Object
+
+Errors = Iterator[field.Error]
+
+_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_FAMILIES, _FAMILY_POLICIES = ("IPv4", "IPv6"), ("PreferDualStack", "RequireDualStack", "SingleStack")
+_TRAFFIC_POLICIES, _DISTRIBUTIONS = ("Cluster", "Local"), ("PreferClose", "PreferSameNode", "PreferSameZone")
+_AFFINITY_LIMIT, _KUBELET_PORT = 86400, 10250
+_BALANCED = "may only be used when `type` is 'LoadBalancer'"
+
+
+def validate(new: Object, old: Object | None) -> Errors:
+    """Ports, type, addresses and policies."""
+    spec = new["spec"]
+    kind, headless = spec.get("type", ""), spec.get("clusterIP") == "None"
+    if not spec.get("ports") and not headless and kind != "ExternalName":
+        yield field.required("spec.ports")
+    yield from _by_type(spec, kind, headless=headless)
+    yield from _ports(spec)
+    yield from validation.label_map(spec.get("selector"), "spec.selector")
+    yield from _affinity(spec)
+    if kind != "ExternalName":
+        yield from _addresses(spec)
+    yield from _external_ips(spec)
+    yield from validation.one_of(kind, "spec.type", _TYPES)
+    yield from _taken_twice(spec, kind)
+    yield from _load_balancer(spec, kind)
+    yield from _policies(spec, kind)
+    if old is not None:
+        yield from _unchanged(spec, old["spec"])
+
+
+def _by_type(spec: Object, kind: str, *, headless: bool) -> Errors:
+    if kind == "LoadBalancer":
+        for index, port in enumerate(spec.get("ports") or ()):
+            if port.get("port") == _KUBELET_PORT:
+                detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
+                yield field.invalid(f"spec.ports[{index}]", _KUBELET_PORT, detail)
+    if kind in ("LoadBalancer", "NodePort") and headless:
+        yield field.invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
+    if kind == "ExternalName":
+        for name in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if spec.get(name) or (name == "clusterIPs" and spec.get("clusterIP")):
+                yield field.forbidden(f"spec.{name}", "may not be set for ExternalName services")
+        target = (spec.get("externalName") or "").removesuffix(".")
+        if not target:
+            yield field.required("spec.externalName")
+        else:
+            yield from validation.checked(target, "spec.externalName", names.dns_subdomain)
+
+
+def _ports(spec: Object) -> Errors:
+    ports = spec.get("ports") or ()
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        path, name = f"spec.ports[{index}]", port.get("name", "")
+        if not name and len(ports) > 1:
+            yield field.required(f"{path}.name")
+        elif name:
+            yield from validation.checked(name, f"{path}.name", names.dns_label)
+            if name in seen:
+                yield field.duplicate(f"{path}.name", name)
+            seen.add(name)
+        yield from validation.port(port.get("port", 0), f"{path}.port")
+        yield from validation.one_of(port.get("protocol"), f"{path}.protocol", _PROTOCOLS)
+        if spec.get("type") != "ExternalName":
+            yield from validation.port(port.get("targetPort", 0), f"{path}.targetPort")
+        if (protocol := port.get("appProtocol")) is not None:
+            yield from validation.checked(protocol, f"{path}.appProtocol", names.qualified_name)
+
+
+def _affinity(spec: Object) -> Errors:
+    affinity, config = spec.get("sessionAffinity"), spec.get("sessionAffinityConfig")
+    yield from validation.one_of(affinity, "spec.sessionAffinity", ("ClientIP", "None"))
+    seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if affinity == "ClientIP" and seconds is not None and not 0 < seconds <= _AFFINITY_LIMIT:
+        detail = f"must be greater than 0 and less than {_AFFINITY_LIMIT}"
+        yield field.invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, detail)
+    elif affinity == "None" and config is not None:
+        yield field.forbidden("spec.sessionAffinityConfig", "must not be set when session affinity is None")
+
+
+def _addresses(spec: Object) -> Errors:
+    """Families, and addresses that fit them. What is wrong with one address hides what is wrong between them."""
+    one, given, asked = spec.get("clusterIP"), spec.get("clusterIPs") or [], spec.get("ipFamilies") or ()
+    if one and given and given[0] != one:
+        yield field.invalid("spec.clusterIPs", given, "first value must match `clusterIP`")
+    for index, family in enumerate(asked):
+        if family not in _FAMILIES:
+            yield field.not_supported(f"spec.ipFamilies[{index}]", family, _FAMILIES)
+        if family in asked[:index]:
+            yield field.duplicate(f"spec.ipFamilies[{index}]", family)
+    policy = spec.get("ipFamilyPolicy")
+    if policy is not None and policy not in _FAMILY_POLICIES:
+        yield field.not_supported("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES)
+    given = given or ([one] if one else [])
+    wrong = list(_each_address(given))
+    yield from wrong
+    if len(given) > len(_FAMILIES):
+        yield field.invalid("spec.clusterIPs", given, "may only hold up to 2 values")
+    if wrong or "None" in given:
+        return
+    versions = [f"IPv{ipaddress.ip_address(address).version}" for address in given]
+    if len(given) == len(_FAMILIES) and len(set(versions)) == 1:
+        yield field.invalid("spec.clusterIPs", given, "may specify no more than one IP for each IP family")
+        return
+    for index, (address, found, family) in enumerate(zip(given, versions, asked, strict=False)):
+        if found != family and family in _FAMILIES:
+            detail = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
+            yield field.invalid(f"spec.clusterIPs[{index}]", address, detail)
+
+
+def _each_address(given: list[str]) -> Errors:
+    for index, address in enumerate(given):
+        if index == 0 and address == "None":
+            if len(given) > 1:
+                yield field.invalid("spec.clusterIPs", given, "'None' must be the first and only value")
+        else:
+            yield from validation.checked(address, f"spec.clusterIPs[{index}]", names.ip)
+
+
+def _external_ips(spec: Object) -> Errors:
+    for index, text in enumerate(spec.get("externalIPs") or ()):
+        path = f"spec.externalIPs[{index}]"
+        if texts := names.ip(text):
+            yield from (field.invalid(path, text, why) for why in texts)
+            continue
+        address = ipaddress.ip_address(text)
+        for applies, range_ in (
+            (address.is_unspecified, f"may not be unspecified ({text})"),
+            (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            (_is_local_multicast(address), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        ):
+            if applies:
+                yield field.invalid(path, text, range_)
+
+
+def _is_local_multicast(address: Any) -> bool:
+    return address in ipaddress.ip_network("224.0.0.0/24" if address.version == 4 else "ff02::/16")
+
+
+def _taken_twice(spec: Object, kind: str) -> Errors:
+    ports = spec.get("ports") or ()
+    for index, port in enumerate(ports):
+        if kind == "ClusterIP" and port.get("nodePort"):
+            yield field.forbidden(f"spec.ports[{index}].nodePort", "may not be used when `type` is 'ClusterIP'")
+    numbers: set[tuple[Any, Any]] = set()
+    for index, port in enumerate(ports):
+        key = (port.get("protocol"), port.get("nodePort"))
+        if key[1] and key in numbers:
+            yield field.duplicate(f"spec.ports[{index}].nodePort", key[1])
+        numbers.add(key)
+    seen: set[tuple[Any, Any]] = set()
+    for index, port in enumerate(ports):
+        key = (port.get("protocol"), port.get("port"))
+        if key in seen:
+            shown = {"Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1]}
+            yield field.duplicate(f"spec.ports[{index}]", {**shown, "TargetPort": 0, "NodePort": 0})
+        seen.add(key)
+
+
+def _load_balancer(spec: Object, kind: str) -> Errors:
+    balanced = kind == "LoadBalancer"
+    if ranges := spec.get("loadBalancerSourceRanges"):
+        # Upstream's own spelling.
+        path = "spec.LoadBalancerSourceRanges"
+        if not balanced:
+            yield field.forbidden(path, _BALANCED)
+        for index, text in enumerate(ranges):
+            yield from validation.checked(text.strip(), f"{path}[{index}]", names.cidr)
+    if spec.get("allocateLoadBalancerNodePorts") is not None and not balanced:
+        yield field.forbidden("spec.allocateLoadBalancerNodePorts", _BALANCED)
+    if (name := spec.get("loadBalancerClass")) is not None:
+        if balanced:
+            yield from validation.checked(name, "spec.loadBalancerClass", names.qualified_name)
+        else:
+            yield field.forbidden("spec.loadBalancerClass", _BALANCED)
+
+
+def _policies(spec: Object, kind: str) -> Errors:
+    policy, port = spec.get("externalTrafficPolicy"), spec.get("healthCheckNodePort")
+    if kind in ("LoadBalancer", "NodePort") or (kind == "ClusterIP" and spec.get("externalIPs")):
+        yield from validation.one_of(policy, "spec.externalTrafficPolicy", _TRAFFIC_POLICIES)
+    elif policy:
+        detail = "may only be set for externally-accessible services"
+        yield field.invalid("spec.externalTrafficPolicy", policy, detail)
+    if port and not (kind == "LoadBalancer" and policy == "Local"):
+        detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        yield field.invalid("spec.healthCheckNodePort", port, detail)
+    inner, spread = spec.get("internalTrafficPolicy"), spec.get("trafficDistribution")
+    if inner is not None and inner not in _TRAFFIC_POLICIES:
+        yield field.not_supported("spec.internalTrafficPolicy", inner, _TRAFFIC_POLICIES)
+    if spread is not None and spread not in _DISTRIBUTIONS:
+        yield field.not_supported("spec.trafficDistribution", spread, _DISTRIBUTIONS)
+
+
+def _unchanged(new: Object, old: Object) -> Errors:
+    kept = "ExternalName" not in (new.get("type"), old.get("type"))
+    before, after = old.get("clusterIPs") or [], new.get("clusterIPs") or []
+    if kept and before and after[:1] != before[:1]:
+        yield field.invalid("spec.clusterIPs[0]", after or None, "may not change once set")
+    balanced = old.get("type") == new.get("type") == "LoadBalancer"
+    before, after = old.get("loadBalancerClass"), new.get("loadBalancerClass")
+    if balanced and after != before:
+        yield field.invalid("spec.loadBalancerClass", after, "may not change once set")
