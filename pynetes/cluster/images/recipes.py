@@ -153,13 +153,8 @@ def _pynetes_grpc_image() -> Recipe:
 
 
 def _pynetes_storage_image() -> Recipe:
-    grpc = _grpc_part()
-
-    def files() -> list[Entry]:
-        links = [Entry(f"bin/{applet}", link="busybox") for applet in ("mount", "umount")]
-        return [*debian.program_entries(*STORAGE_PROGRAMS), *links]
-
-    return _pynetes_image(grpc, Part(f"storage-{debian.fingerprint('e2fsprogs')}", files))
+    programs = Part(f"e2fsprogs-{debian.fingerprint('e2fsprogs')}", lambda: debian.program_entries(*STORAGE_PROGRAMS))
+    return _pynetes_image(_grpc_part(), programs)
 
 
 def _pynetes_nginx_image() -> Recipe:

@@ -1,5 +1,8 @@
 """Filesystems of volumes: making, checking, mounting and growing them, with the tools of e2fsprogs and the kernel."""
 
+import asyncio
+import ctypes
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +16,24 @@ TYPES = ("ext4", "ext3", "ext2")
 SMALLEST = 1 << 20
 _TIMEOUT = 120.0
 _CAP_SYS_RESOURCE = 24
+MS_REMOUNT, MS_BIND, UMOUNT_NOFOLLOW = 32, 4096, 8
+#: Options of mount(8) that are the kernel's flags; all others are the filesystem's.
+OPTIONS = {
+    "ro": 1,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "sync": 16,
+    "dirsync": 128,
+    "noatime": 1024,
+    "nodiratime": 2048,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+    "lazytime": 1 << 25,
+    "rw": 0,
+    "defaults": 0,
+}
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mount(NamedTuple):
@@ -65,27 +86,49 @@ async def grow(device: Path) -> None:
 
 
 async def mount(source: Path, target: Path, fs_type: str, options: Sequence[str] = ()) -> None:
-    """Mount a device."""
-    flags = ["-o", ",".join(options)] if options else []
-    await command.run(["mount", "-t", fs_type, *flags, str(source), str(target)], timeout=_TIMEOUT)
+    """Mount a device; options as mount(8) has them."""
+    flags, data = _flags(options)
+    await asyncio.to_thread(_mount, str(source), target, fs_type, flags, data)
 
 
 async def bind(source: Path, target: Path, options: Sequence[str] = ()) -> None:
     """Bind a folder or a device's file; options such as ro take a second step."""
-    await command.run(["mount", "-o", "bind", str(source), str(target)], timeout=_TIMEOUT)
+    await asyncio.to_thread(_mount, str(source), target, "", MS_BIND, "")
     if options:
-        flags = ",".join(("remount", "bind", *options))
+        flags, _ = _flags(options)
         try:
-            await command.run(["mount", "-o", flags, str(target)], timeout=_TIMEOUT)
-        except command.CommandError:
+            await asyncio.to_thread(_mount, "", target, "", MS_REMOUNT | MS_BIND | flags, "")
+        except OSError:
             await unmount(target)
             raise
 
 
 async def unmount(target: Path) -> None:
-    """Unmount everything that is mounted right there."""
+    """Unmount everything that is mounted right there. OSError EBUSY while something uses it."""
     while mounted_at(target):
-        await command.run(["umount", str(target)], timeout=_TIMEOUT)
+        await asyncio.to_thread(_unmount, target)
+
+
+def _flags(options: Sequence[str]) -> tuple[int, str]:
+    """The kernel's flags of options, and those that are the filesystem's own matter."""
+    flags = 0
+    for option in options:
+        flags |= OPTIONS.get(option, 0)
+    return flags, ",".join(option for option in options if option not in OPTIONS)
+
+
+def _mount(source: str, target: Path, kind: str, flags: int, data: str) -> None:
+    arguments = [os.fsencode(part) for part in (source, str(target), kind)]
+    if _libc.mount(*arguments, flags, data.encode()) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), str(target))
+
+
+def _unmount(target: Path) -> None:
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) != 0:
+        error = ctypes.get_errno()
+        if error not in (errno.EINVAL, errno.ENOENT):
+            raise OSError(error, os.strerror(error), str(target))
 
 
 def mounts() -> list[Mount]:
