@@ -17,7 +17,9 @@ from pynetes.component import metrics, processmetrics, tracing  # noqa: F401 (th
 from pynetes.component.health import Checks
 
 #: Interactions a slow reader of the stream may lag behind before the oldest are left out.
-STREAM_BUFFER = 1000
+STREAM_BUFFER = 4000
+#: Seconds for which interactions are gathered before they are sent.
+MOMENT = 0.05
 
 
 def application(
@@ -115,7 +117,8 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
         with recorder.listening(lambda interaction: _offer(queue, interaction)):
             while True:
                 waiting = [await queue.get()]
-                # One write for all that has come meanwhile: under load a write each would cost more than the rest.
+                # One write for all that comes in a moment: under load a write each would cost more than the rest.
+                await asyncio.sleep(MOMENT)
                 while not queue.empty():
                     waiting.append(queue.get_nowait())
                 lines = b"".join(

@@ -3,15 +3,19 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from multidict import CIMultiDictProxy
 
 from pynetes.apis.core import namespaces, serviceaccounts
 from pynetes.apis.rbac import clusterrolebindings, rolebindings
-from pynetes.component import tasks
+from pynetes.component import serving, tasks
 from pynetes.dashboard import app
 from pynetes.machinery.meta import Key, Object
 from pynetes.testing.cluster import Cluster
@@ -27,8 +31,6 @@ class Answer:
 
     def json(self) -> Object:
         """The body as an object."""
-        import orjson
-
         found: Object = orjson.loads(self.body)
         return found
 
@@ -84,19 +86,26 @@ class Dashboard:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         answer = await client.request("POST", path, body=request)
-        import orjson
-
         return str(orjson.loads(answer.body)["status"]["token"])
 
 
-@pytest.fixture
-async def dashboard(cluster: Cluster) -> AsyncIterator[Dashboard]:
-    """Running, on a free port."""
+@asynccontextmanager
+async def served(cluster: Cluster, **more: Any) -> AsyncIterator[Dashboard]:
+    """The component itself, on a free port."""
     found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    config = app.Config(kubeconfig=str(cluster.kubeconfig), bind_address="127.0.0.1", secure_port=0, health_port=0)
+    given = {"kubeconfig": str(cluster.kubeconfig), "bind_address": "127.0.0.1", "secure_port": 0, "health_port": 0}
+    config = app.Config(**{**given, **more})
     async with tasks.Group() as group:
         group.start(app.run(config, listening=found.set_result))
         yield Dashboard(f"https://127.0.0.1:{await found}", cluster)
+
+
+@pytest.fixture
+async def dashboard(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Dashboard]:
+    """In front of the cluster, with the traffic of this process on its map."""
+    seen = serving.serve_paths(str(tmp_path / "apiserver.sock"), "kube-apiserver")
+    async with seen, served(cluster, paths_dir=str(tmp_path)) as running:
+        yield running
 
 
 @pytest.fixture

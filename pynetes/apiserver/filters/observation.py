@@ -3,7 +3,7 @@
 import time
 from functools import lru_cache
 
-from pynetes.apiserver.authn.user import SERVICE_ACCOUNT_PREFIX, User, node_name
+from pynetes.apiserver.authn.user import MASTERS, SERVICE_ACCOUNT_PREFIX, User, node_name
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.peer import described
@@ -88,10 +88,14 @@ def _note(request: Request, code: int, error: str, seconds: float, revision: int
             error="" if error in _ORDINARY else error,
             revision=revision if info.verb in _WRITES else 0,
         ),
-        _identity(user.name, request.credential, request.rule, request.peer_certificate or b"")
+        _identity(user.name, request.credential, _rule(request, user), request.peer_certificate or b"")
         if request.credential
         else None,
     )
+
+
+def _rule(request: Request, user: User) -> str:
+    return request.rule or ("group system:masters may do everything" if MASTERS in user.groups else "")
 
 
 @lru_cache(maxsize=1024)
