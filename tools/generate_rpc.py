@@ -29,7 +29,16 @@ def main() -> int:
         )
         if status:
             return int(status)
+    for stub in (ROOT / "pynetes" / "rpc").rglob("*_pb2_grpc.py"):
+        if not _imported(stub):
+            stub.unlink()
     return 0
+
+
+def _imported(stub: Path) -> bool:
+    """Whether a client or server of the service is made from it; of some protocols only the messages are needed."""
+    sources = (path for path in (ROOT / "pynetes").rglob("*.py") if not path.stem.endswith("_pb2_grpc"))
+    return any(f"rpc.{stub.parent.name} import" in text and stub.stem in text for text in map(Path.read_text, sources))
 
 
 if __name__ == "__main__":

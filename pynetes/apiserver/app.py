@@ -91,6 +91,7 @@ class APIServer(Server):
         self.checks = healthchecks.build(
             self.bootstrap,
             cached=lambda: cacher.listed,
+            following=lambda: cacher.following,
             loaded=lambda: self.definitions.loaded,
             stopping=lambda: self.draining,
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pynetes.apiserver.bootstrap import HOOKS, Bootstrap
 from pynetes.component.health import Check, Checks
 
-_CACHE, _CUSTOM, _STARTED = "cache", "custom", "started"
+_CACHE, _STORE, _CUSTOM, _STARTED = "cache", "store", "custom", "started"
 #: Hook → the part that it tells of; names of `bootstrap` tell of themselves.
 _POST_START = {
     "start-apiserver-admission-initializer": _CACHE,
@@ -27,7 +27,7 @@ _POST_START = {
     "start-cluster-authentication-info-controller": "",
     "start-kube-apiserver-identity-lease-controller": _STARTED,
     "start-kube-apiserver-identity-lease-garbage-collector": _STARTED,
-    "storage-readiness": _CACHE,
+    "storage-readiness": _STORE,
     "start-legacy-token-tracking-controller": _STARTED,
     "start-service-ip-repair-controllers": "",
     "rbac/bootstrap-roles": "",
@@ -47,7 +47,12 @@ _OPENAPI = ("apiservice-openapi-controller", "apiservice-openapiv3-controller")
 
 
 def build(
-    bootstrap: Bootstrap, *, cached: Callable[[], bool], loaded: Callable[[], bool], stopping: Callable[[], bool]
+    bootstrap: Bootstrap,
+    *,
+    cached: Callable[[], bool],
+    following: Callable[[], bool],
+    loaded: Callable[[], bool],
+    stopping: Callable[[], bool],
 ) -> Checks:
     """The checks; each callable tells whether that part is there."""
     checks = Checks()
@@ -56,6 +61,8 @@ def build(
         match told_by:
             case "cache":
                 return lambda: None if cached() else "not listed yet"
+            case "store":
+                return lambda: None if following() else "the store does not answer"
             case "custom":
                 return lambda: None if loaded() else "not loaded yet"
             case "started":
@@ -67,7 +74,7 @@ def build(
     checks.live("log", lambda: None)
     checks.ready("informer-sync", state(_CACHE))
     checks.live("loopback-serving-certificate", lambda: None, ready=False)
-    checks.live("etcd", state(_CACHE), ready=False)
+    checks.live("etcd", state(_STORE), ready=False)
     for name, told_by in _POST_START.items():
         checks.live(f"poststarthook/{name}", state(told_by or name))
     checks.live("autoregister-completion", state("apiservice-registration-controller"))

@@ -16,6 +16,8 @@ from pynetes.component.clock import Clock, SystemClock
 GRACE = 10.0
 #: Seconds that a TLS handshake may take: who only connects shall not hold a socket for a minute.
 HANDSHAKE = 10.0
+#: Seconds for a client to say goodbye after we did; idle ones often never do, and a shutdown waits for them.
+FAREWELL = 1.0
 
 
 class NamedCertificate(NamedTuple):
@@ -78,6 +80,7 @@ class Server:
             port,
             ssl=tls.context() if tls else None,
             ssl_handshake_timeout=HANDSHAKE if tls else None,
+            ssl_shutdown_timeout=FAREWELL if tls else None,
             backlog=1024,
             reuse_port=shared or None,
         )

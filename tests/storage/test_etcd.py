@@ -1,16 +1,21 @@
 """The connection to etcd: who is refused and why, several members, renewal while serving, and what is recorded."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pynetes.apis.core import pods
+from pynetes.component.clock import SystemClock
+from pynetes.component.tasks import Group
 from pynetes.component.tracing import Recorder
-from pynetes.machinery.meta import Revision
+from pynetes.machinery.meta import Key, Revision
 from pynetes.pki import issue, layout
 from pynetes.storage import etcd_channel
 from pynetes.storage.backend import Unavailable
+from pynetes.storage.cache import Cacher
 from pynetes.storage.etcd import EtcdBackend
 from pynetes.storage.etcd_channel import Credentials, EtcdChannel
 from tests.contract.etcd_server import EtcdServer, free_port
@@ -118,3 +123,26 @@ def test_schemes_and_files_must_agree() -> None:
         EtcdChannel(["http://127.0.0.1:2379"], Credentials(ca="a", certificate="b", key="c"))
     with pytest.raises(ValueError, match="--etcd-servers"):
         EtcdChannel([], Credentials())
+
+
+async def test_the_cache_knows_whether_the_store_answers(etcd: EtcdServer) -> None:
+    """What /readyz tells: not while etcd is gone, again once it is back, and nothing was missed."""
+    backend = EtcdBackend([etcd.endpoint], etcd.credentials())
+    cacher = Cacher(backend, SystemClock(), [pods.RESOURCE])
+    async with asyncio.timeout(60), Group() as group:
+        group.start(cacher.run())
+        await _until(lambda: cacher.following)
+        await etcd.kill()
+        await _until(lambda: not cacher.following)
+        await etcd.start()
+        await _until(lambda: cacher.following)
+        written = await backend.create("/registry/pods/default/a", b'{"metadata":{"name":"a","namespace":"default"}}')
+        assert await cacher.fresh() >= written
+        assert cacher.of(pods.RESOURCE).entry(Key("default", "a")) is not None
+        group.cancel()
+    await backend.close()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.02)
