@@ -131,6 +131,11 @@ class NetworkTransport:
             self._identity = replace(self._identity, server=self._open.peer.certificate)
         return self._identity
 
+    @property
+    def credentials(self) -> Credentials:
+        """Where it dials, and as whom."""
+        return self._credentials
+
     async def request(self, call: Call) -> Answer:
         connections = await self._ready()
         try:

@@ -284,6 +284,7 @@ def write_cni_conf(network: ClusterNetwork, node: NodeNetwork, *, conf_dir: Path
     text = json.dumps(cni_conf(network, node, data_dir), indent=2) + "\n"
     if not path.exists() or path.read_text() != text:
         temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
         temporary.write_text(text)
         temporary.replace(path)
 

@@ -16,6 +16,8 @@ from pynetes.cluster.process import Process
 from pynetes.pki.layout import Layout
 
 KUBELET_PORT = 10250
+#: Of one pod: no fork bomb takes the machine along.
+MOST_PROCESSES = 8192
 #: Everything else, certificates above all, is read again by whoever uses it when it changes.
 READ_AT_START = (".toml", ".pub", "local-cloud.yaml", "cloud-config.yaml")
 
@@ -63,6 +65,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             "--allocate-node-cidrs=true",
             *(("--cloud-provider=external",) if network.cloud_cidr else ()),
             "--use-service-account-credentials=true",
+            "--terminated-pod-gc-threshold=1000",
             f"--client-ca-file={ca.certificate}",
             f"--bind-address={_metrics_address(cluster)}",
             _paths_socket(cluster, "controller-manager"),
@@ -210,6 +213,8 @@ def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
         f"--cert-dir={home.pki}",
         "--rotate-certificates=true",
         "--rotate-server-certificates=true",
+        "--seccomp-default=true",
+        f"--pod-max-pids={MOST_PROCESSES}",
         f"--hostname-override={node.name}",
         # In a cloud, the metadata service says which addresses the node has, and which instance it is.
         *(

@@ -36,8 +36,8 @@ from pynetes.cluster.errors import ClusterError
 from pynetes.cluster.images import store
 from pynetes.component.remedy import RemedyError
 from pynetes.machinery.meta import Object
+from pynetes.pki import files, renew
 from pynetes.pki import layout as pki_layout
-from pynetes.pki import renew
 
 #: What kubeadm binds its administrators with.
 ADMINS: Object = {
@@ -272,7 +272,7 @@ async def _processes(bringup: Bringup) -> str:
     running = await _running(cluster)
     if running and {item["digest"] for item in running["processes"]} == {item.digest for item in wanted}:
         return "already running"
-    (cluster.run / "processes.json").write_bytes(process.to_json(wanted))
+    files.write(cluster.run / "processes.json", process.to_json(wanted))
     if running:
         await supervisor.request(cluster.control_socket, do="leave")
         # It removes its socket when it ends, which must not be the next one's.

@@ -17,6 +17,7 @@ CLUSTER = {
     "kubeconfig": ("kubeconfig", "print the administrator's kubeconfig, or its path"),
     "logs": ("logs", "show a component's log"),
     "certs": ("certs", "list or renew the cluster's certificates, replace its authorities"),
+    "audit-security": ("audit_security", "judge the running cluster by the CIS Kubernetes Benchmark"),
     "encryption": ("encryption", "new keys for the Secrets in etcd"),
     "kubectl": ("kubectl", "the official kubectl, with the cluster's kubeconfig"),
     "helm": ("helm", "the official Helm, with the cluster's kubeconfig"),

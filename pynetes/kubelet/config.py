@@ -104,6 +104,9 @@ class Config:
     image_gc_low_threshold: int = option(
         "--image-gc-low-threshold", 80, "Percent of the images' disk down to which they are removed."
     )
+    seccomp_default: bool = option(
+        "--seccomp-default", False, "Give containers that name no seccomp profile the runtime's default one."
+    )
     pod_max_pids: int = option("--pod-max-pids", -1, "Processes that a pod may have; -1 for no limit.")
     csi_timeout: float = option("--csi-timeout", 120.0, "Seconds that a CSI driver may take to answer a call.")
     paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
@@ -126,6 +129,7 @@ FILE_FIELDS = {
     "providerID": "provider_id",
     "resolvConf": "resolv_conf",
     "rotateCertificates": "rotate_certificates",
+    "seccompDefault": "seccomp_default",
     "serverTLSBootstrap": "server_tls_bootstrap",
     "tlsCertFile": "tls_cert_file",
     "tlsPrivateKeyFile": "tls_private_key_file",

@@ -63,6 +63,8 @@ class Context:
     crashes: Backoff
     #: Seconds after which a pod is looked at although nothing happened.
     resync: float = 60.0
+    #: Whether containers without a seccomp profile get the runtime's.
+    seccomp_default: bool = False
     runtime_name: str = "containerd"
     #: What the runtime can do: make mounts below a read-only one read-only, mount images.
     recursive: bool = False

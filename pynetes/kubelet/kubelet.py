@@ -256,6 +256,7 @@ class Kubelet:
             log_root=Path(config.pod_logs_dir or root / "logs"),
             crashes=Backoff(),
             resync=config.sync_frequency,
+            seccomp_default=config.seccomp_default,
             runtime_name=name,
         )
 

@@ -13,6 +13,7 @@ MASKED = (
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+DEFAULT: Object = {"type": "RuntimeDefault"}
 PROFILES = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
 
 
@@ -46,9 +47,11 @@ def of_sandbox(pod: Object) -> pb.LinuxSandboxSecurityContext:
 
 
 def of_container(
-    pod: Object, container: Object, image: pb.Image | None, *, target: str = ""
+    pod: Object, container: Object, image: pb.Image | None, *, target: str = "", seccomp_default: bool = False
 ) -> pb.LinuxContainerSecurityContext:
-    """The container's context. Raises BadConfig where runAsNonRoot forbids its user."""
+    """The container's context. Raises BadConfig where runAsNonRoot forbids its user.
+
+    seccomp_default: who names no profile gets the runtime's."""
     whole = pod["spec"].get("securityContext") or {}
     own = container.get("securityContext") or {}
     user, name = _user(own, whole, image)
@@ -71,7 +74,10 @@ def of_container(
         no_new_privs=allows is False,
         masked_paths=() if unmasked else MASKED,
         readonly_paths=() if unmasked else READONLY,
-        seccomp=_profile(own.get("seccompProfile") or whole.get("seccompProfile"), privileged=privileged),
+        seccomp=_profile(
+            own.get("seccompProfile") or whole.get("seccompProfile") or (DEFAULT if seccomp_default else None),
+            privileged=privileged,
+        ),
         apparmor=_apparmor(own.get("appArmorProfile") or whole.get("appArmorProfile")),
     )
 

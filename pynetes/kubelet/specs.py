@@ -76,6 +76,7 @@ def container(
     memory_capacity: int,
     cpuset: str = "",
     target: str = "",
+    seccomp_default: bool = False,
 ) -> pb.ContainerConfig:
     """A container of a pod."""
     command = [env.expand(word, environment) for word in spec.get("command") or ()]
@@ -107,6 +108,6 @@ def container(
         tty=bool(spec.get("tty")),
         linux=pb.LinuxContainerConfig(
             resources=resources.of_container(pod, spec, memory_capacity, cpuset=cpuset),
-            security_context=security.of_container(pod, spec, image, target=target),
+            security_context=security.of_container(pod, spec, image, target=target, seccomp_default=seccomp_default),
         ),
     )

@@ -202,6 +202,7 @@ async def _config(
             devices=container_volumes.devices(ctx.volumes, pod, spec),
             extras=extras,
             cpuset=ctx.cpus.cpuset(pod["metadata"]["uid"], spec["name"]),
+            seccomp_default=ctx.seccomp_default,
             memory_capacity=ctx.memory,
             target=aimed.id if aimed else "",
         )
