@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -169,14 +170,21 @@ async def connected(stack: AsyncExitStack, url: str, cluster: str, clock: Clock)
     return provider
 
 
+@cache
+def clients(server: str) -> tuple[Any, Any, Any]:
+    """ec2, elb and elbv2, past the proxy."""
+    import boto3
+
+    session = boto3.session.Session("AKIATEST", "secret", region_name=REGION)
+    ec2, elb, elbv2 = (session.client(name, endpoint_url=server) for name in ("ec2", "elb", "elbv2"))
+    return ec2, elb, elbv2
+
+
 @asynccontextmanager
 async def aws(server: str, *, clock: Clock | None = None) -> AsyncIterator[Aws]:
     """A fresh AWS behind a proxy."""
-    import boto3
-
     await asyncio.to_thread(reset, server)
-    session = boto3.session.Session("AKIATEST", "secret", region_name=REGION)
-    ec2, elb, elbv2 = (session.client(name, endpoint_url=server) for name in ("ec2", "elb", "elbv2"))
+    ec2, elb, elbv2 = clients(server)
     made = await asyncio.to_thread(_build, ec2)
     async with AsyncExitStack() as stack:
         proxy = Proxy(server)

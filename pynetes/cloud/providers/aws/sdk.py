@@ -6,11 +6,14 @@ The SDK's own retries are off: ours know of the pace, and a test's clock.
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.loaders
+import botocore.session
 
 from pynetes.cloud import names
 from pynetes.cloud.calls import Calls
@@ -48,13 +51,21 @@ _REFUSED = frozenset(
 )
 
 
+@cache
+def _models() -> botocore.loaders.Loader:
+    """The SDK's descriptions of its services, megabytes of JSON: read once per process."""
+    return botocore.loaders.create_loader()
+
+
 class Sdk:
     """Clients for one region."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self.config, self.clock = config, clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
-        session = boto3.session.Session(region_name=config.region)
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _models())
+        session = boto3.session.Session(botocore_session=core, region_name=config.region)
         settings = botocore.config.Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=5,
