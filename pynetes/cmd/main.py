@@ -36,6 +36,7 @@ COMPONENTS = {
     "device-plugin": ("device_plugin", "hand out device files of a node to containers"),
     "csi-driver": ("csi_driver", "the storage driver for the machine's own disk: csi-driver local"),
     "csi-controller": ("csi_controller", "what makes, attaches and snapshots a CSI driver's volumes"),
+    "dra-driver": ("dra_driver", "publish device files of a node for ResourceClaims"),
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
     "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),

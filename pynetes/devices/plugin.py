@@ -34,7 +34,7 @@ class Plugin:
 
     def look(self) -> None:
         """Look for device files; those who follow the list hear of a change."""
-        for path in _matching(self._config.device):
+        for path in matching(self._config.device):
             for share in range(self._config.shares):
                 number = f"-{share}" if self._config.shares > 1 else ""
                 self._files.setdefault(f"{path.name}{number}", path)
@@ -88,7 +88,7 @@ async def run(config: Config) -> None:
     """Serve until cancelled. Raises RemedyError where there is no such device."""
     plugin = Plugin(config)
     plugin.look()
-    if not list(_matching(config.device)):
+    if not list(matching(config.device)):
         raise RemedyError(f"there is no {' or '.join(config.device)} on this machine", "name others with --device")
     folder = Path(config.folder)
     socket = folder / f"{config.resource.replace('/', '_')}.sock"
@@ -130,7 +130,8 @@ async def _register(config: Config, socket: Path) -> None:
         await asyncio.sleep(RETRY)
 
 
-def _matching(patterns: tuple[str, ...]) -> Iterator[Path]:
+def matching(patterns: tuple[str, ...]) -> Iterator[Path]:
+    """The files of these names or patterns."""
     for pattern in patterns:
         path = Path(pattern)
         yield from sorted(path.parent.glob(path.name))

@@ -9,6 +9,7 @@ from pynetes.client.rest import Client
 from pynetes.component.clock import Clock
 from pynetes.kubelet import hosts, podspec
 from pynetes.kubelet.backoff import Backoff
+from pynetes.kubelet.claims import Claims
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.cm.cpus import Cpus
 from pynetes.kubelet.cri.pleg import Pleg
@@ -50,6 +51,7 @@ class Context:
     devices: Devices
     cpus: Cpus
     grants: Grants
+    claims: Claims
     #: The active pods beside the one with a UID.
     others: Callable[[str], list[Object]]
     prober: Prober

@@ -31,6 +31,7 @@ from pynetes.kubelet import (
     storage,
 )
 from pynetes.kubelet.backoff import Backoff
+from pynetes.kubelet.claims import Claims
 from pynetes.kubelet.cm import cpus, reserves
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
@@ -148,10 +149,11 @@ class Kubelet:
                 self.config, ctx, self._evictable, warn=self._warn, changed=self._status_due.set
             )
             ctx.devices.keep_only(set(self.workers))
+            ctx.claims.keep_only(set(self.workers))
             for gone in self._grants.allocated.keys() - self.workers.keys():
                 self._grants.forget(gone)
             await orphans.stop_all(ctx, self.workers, group)
-            lister = PodResources(self._active, ctx.devices.pool, ctx.cpus, lambda pod, container: [])
+            lister = PodResources(self._active, ctx.devices.pool, ctx.cpus, ctx.claims.told)
             group.start(podresources.serve(Path(self.config.root_dir) / "pod-resources" / "kubelet.sock", lister))
             group.start(self.eviction.run(), name="eviction")
             group.start(images.run(), name="image garbage")
@@ -170,8 +172,13 @@ class Kubelet:
         devices = self.ctx.devices
         devices.restore()
         self._grants.load()
+        self.ctx.claims.restore()
         group.start(devices.serve(), name="device plugins")
-        handlers: dict[str, Handler] = {"CSIPlugin": storage.drivers, "DevicePlugin": devices}
+        handlers: dict[str, Handler] = {
+            "CSIPlugin": storage.drivers,
+            "DevicePlugin": devices,
+            "DRAPlugin": self.ctx.claims,
+        }
         plugins = Plugins(root / "plugins_registry", handlers, self.clock)
         (root / "plugins").mkdir(parents=True, exist_ok=True)
         group.start(plugins.run(), name="plugins")
@@ -244,6 +251,7 @@ class Kubelet:
             cgroups=self._cgroups,
             cpus=self._cpus,
             grants=self._grants,
+            claims=Claims(client, root, clock, group),
             others=lambda uid: [one for one in self._active() if one["metadata"]["uid"] != uid],
             devices=Devices(root / "device-plugins", clock, group, self._status_due.set),
             prober=Prober(runtime, clock, group, wake=self._wake, report=report),

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from pynetes.apis.node import runtimeclasses
 from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, resize, specs
+from pynetes.kubelet.claims import ClaimFailure
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
@@ -78,10 +80,16 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     config = sandbox_config(ctx, pod, attempt)
     folder = logs.directory(ctx.log_root, config.metadata.namespace, config.metadata.name, config.metadata.uid)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        await ctx.claims.prepare(pod)
+    except ClaimFailure as failure:
+        message = f"Failed to prepare dynamic resources: {failure}"
+        ctx.events.event(pod, "Warning", "FailedPrepareDynamicResources", message)
+        raise SandboxFailure(str(failure)) from failure
     with metrics.CGROUP_SECONDS.timing("create"):
         await asyncio.to_thread(ctx.cgroups.create, pod)
     try:
-        made = await ctx.runtime.run_sandbox(config)
+        made = await ctx.runtime.run_sandbox(config, await _handler(ctx, pod))
         metrics.STARTED_PODS.inc()
         return made
     except RuntimeFailure as failure:
@@ -89,6 +97,18 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
         message = f"Failed to create pod sandbox: {failure}"
         ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", message)
         raise SandboxFailure(str(failure)) from failure
+
+
+async def _handler(ctx: Context, pod: Object) -> str:
+    """What the runtime calls the pod's RuntimeClass, "" for its default. Raises SandboxFailure."""
+    name = pod["spec"].get("runtimeClassName")
+    if not name:
+        return ""
+    found = await ctx.client.find(runtimeclasses.RESOURCE, Key("", name))
+    if found is None:
+        ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", f'RuntimeClass "{name}" not found')
+        raise SandboxFailure(f'RuntimeClass "{name}" not found')
+    return str(found["handler"])
 
 
 async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -> None:
@@ -178,6 +198,7 @@ async def _config(
 ) -> pb.ContainerConfig:
     try:
         extras = await ctx.devices.for_container(pod, spec)
+        extras.cdi += [one for one in ctx.claims.cdi(pod, spec) if one not in extras.cdi]
         if extras.cdi and not ctx.cdi:
             extras.take(cdi.resolve(extras.cdi))
         # The pod's own variables come before those of its devices.
@@ -206,7 +227,7 @@ async def _config(
             memory_capacity=ctx.memory,
             target=aimed.id if aimed else "",
         )
-    except (env.BadConfig, PluginFailure, cdi.Unresolved, ValueError, OSError) as error:
+    except (env.BadConfig, ClaimFailure, PluginFailure, cdi.Unresolved, ValueError, OSError) as error:
         ctx.container_event(pod, spec["name"], "Warning", "Failed", f"Error: {error}")
         raise StartFailure("CreateContainerConfigError", str(error)) from error
 

@@ -351,6 +351,7 @@ class Worker:
         ctx.references.release(self.uid)
         ctx.devices.release(self.uid)
         ctx.grants.forget(self.uid)
+        ctx.claims.release(self.uid)
         ctx.tokens.forget(self.uid)
         ctx.images.pulling.pop(self.uid, None)
         ctx.crashes.forget(f"{self.uid}/")

@@ -30,9 +30,9 @@ class Edits:
     devices: list[cri.Device] = field(default_factory=list)
 
 
-def resolve(names: Iterable[str], folders: Iterable[Path] = FOLDERS) -> Edits:
+def resolve(names: Iterable[str], folders: Iterable[Path] | None = None) -> Edits:
     """What the names VENDOR/CLASS=DEVICE stand for. Raises Unresolved."""
-    known = dict(_devices(folders))
+    known = dict(_devices(FOLDERS if folders is None else folders))
     made, seen = Edits(), set[int]()
     for name in names:
         if name not in known:

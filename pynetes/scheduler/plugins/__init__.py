@@ -2,6 +2,7 @@
 
 from pynetes.scheduler.framework import Plugin
 from pynetes.scheduler.plugins import (
+    dynamic_resources,
     image_locality,
     inter_pod_affinity,
     node_affinity,
@@ -20,7 +21,7 @@ from pynetes.scheduler.plugins import (
 from pynetes.scheduler.volumes import RESOURCES, Volumes
 
 #: What plugins follow besides nodes and pods, whose events wake pods too.
-FOLLOWED = RESOURCES
+FOLLOWED = (*RESOURCES, *dynamic_resources.RESOURCES)
 
 
 def default() -> tuple[Plugin, ...]:
@@ -38,6 +39,7 @@ def default() -> tuple[Plugin, ...]:
         node_volume_limits.NodeVolumeLimits(volumes),
         volume_binding.VolumeBinding(volumes),
         volume_zone.VolumeZone(volumes),
+        dynamic_resources.DynamicResources(),
         pod_topology_spread.PodTopologySpread(),
         inter_pod_affinity.InterPodAffinity(),
         node_resources.NodeResourcesBalancedAllocation(),
