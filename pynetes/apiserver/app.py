@@ -91,7 +91,7 @@ class APIServer(Server):
         self.checks = healthchecks.build(
             self.bootstrap,
             cached=lambda: cacher.listed,
-            following=lambda: cacher.following,
+            answers=cacher.answers,
             loaded=lambda: self.definitions.loaded,
             stopping=lambda: self.draining,
         )

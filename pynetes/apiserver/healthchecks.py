@@ -6,7 +6,7 @@ whose work is done by a part here tells that part's state; one whose loop is not
 repairs of what is allocated with a compare-and-swap) tells whether the start has come to its end.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pynetes.apiserver.bootstrap import HOOKS, Bootstrap
 from pynetes.component.health import Check, Checks
@@ -50,19 +50,25 @@ def build(
     bootstrap: Bootstrap,
     *,
     cached: Callable[[], bool],
-    following: Callable[[], bool],
+    answers: Callable[[], Awaitable[bool]],
     loaded: Callable[[], bool],
     stopping: Callable[[], bool],
 ) -> Checks:
-    """The checks; each callable tells whether that part is there."""
-    checks = Checks()
+    """The checks; each callable tells whether that part is there, answers whether the store does at this moment."""
+    answered = True
+
+    async def ask() -> None:
+        nonlocal answered
+        answered = await answers()
+
+    checks = Checks(before=ask)
 
     def state(told_by: str) -> Check:
         match told_by:
             case "cache":
                 return lambda: None if cached() else "not listed yet"
             case "store":
-                return lambda: None if following() else "the store does not answer"
+                return lambda: None if answered else "the store does not answer"
             case "custom":
                 return lambda: None if loaded() else "not loaded yet"
             case "started":

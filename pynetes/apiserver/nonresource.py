@@ -58,6 +58,7 @@ def build(
                 raise not_allowed()
             return not_found()
         if root in HEALTH:
+            await checks.look()
             return _health(checks, request, root, path)
         if found := exact.get(path):
             return found(request)

@@ -3,7 +3,7 @@
 The answers are upstream's: "ok", or with ?verbose (and on failure) one [+]name ok or [-]name failed line per check.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import NamedTuple
 
 Check = Callable[[], str | None]
@@ -22,7 +22,9 @@ ALIVE, READY = frozenset({"healthz", "livez"}), frozenset({"readyz"})
 class Checks:
     """The checks of one component, answered in the order in which they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        """before is awaited before requests are answered: it finds out what checks, which wait for nothing, tell."""
+        self._before = before
         self._checks: dict[str, tuple[Check, frozenset[str]]] = {}
         self.live("ping", lambda: None)
 
@@ -33,6 +35,11 @@ class Checks:
     def ready(self, name: str, check: Check) -> None:
         """Add what must hold before work is sent here."""
         self._checks[name] = check, READY
+
+    async def look(self) -> None:
+        """Find out what has to be asked for; before `answer`."""
+        if self._before is not None:
+            await self._before()
 
     def answer(self, endpoint: str, *, verbose: bool = False, exclude: Collection[str] = (), only: str = "") -> Result:
         """endpoint is healthz, livez or readyz; only picks one check, as /livez/NAME does."""

@@ -38,8 +38,6 @@ class Cacher:
 
     def __init__(self, backend: Backend, clock: Clock, resources: Iterable[Resource] = ()) -> None:
         self.revision = Revision(0)
-        #: Whether the store tells us of every change: it did when it was last heard of.
-        self.following = False
         self._backend = backend
         self._clock = clock
         self._caches: dict[str, ResourceCache] = {}
@@ -103,13 +101,11 @@ class Cacher:
                 async with self._listing:
                     await self._relist()
                 async with self._backend.watch("", after=self.revision) as changes:
-                    self.following = True
                     await self._follow(changes)
             except Compacted:
                 log.warning("the store has compacted the cache's revision %d; listing again", self.revision)
             except Unavailable as error:
                 log.warning("the store is unavailable: %s", error)
-                self.following = False
                 await self._clock.sleep(1.0)
 
     def settle(self) -> None:
@@ -135,6 +131,15 @@ class Cacher:
             except TimeoutError:
                 raise _too_large(wanted, self.revision) from None
         return self.revision
+
+    async def answers(self) -> bool:
+        """Whether the store does, soon enough for who asks after our health."""
+        try:
+            async with asyncio.timeout(FRESH):
+                await self._current()
+        except (TimeoutError, Unavailable):
+            return False
+        return True
 
     def wrote(self, entry: Entry, *, deleted: bool = False) -> None:
         """Note an own write: `newest` knows it at once, and the watch need not make its entry again."""

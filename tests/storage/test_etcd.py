@@ -1,7 +1,7 @@
 """The connection to etcd: who is refused and why, several members, renewal while serving, and what is recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pynetes.storage.etcd_channel import Credentials, EtcdChannel
 from tests.contract.etcd_server import EtcdServer, free_port
 
 pytestmark = pytest.mark.root
+POD = b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"default"}}'
 
 
 @pytest.fixture
@@ -131,18 +132,14 @@ async def test_the_cache_knows_whether_the_store_answers(etcd: EtcdServer) -> No
     cacher = Cacher(backend, SystemClock(), [pods.RESOURCE])
     async with asyncio.timeout(60), Group() as group:
         group.start(cacher.run())
-        await _until(lambda: cacher.following)
+        await cacher.ready()
+        assert await cacher.answers()
         await etcd.kill()
-        await _until(lambda: not cacher.following)
+        assert not await cacher.answers()
         await etcd.start()
-        await _until(lambda: cacher.following)
-        written = await backend.create("/registry/pods/default/a", b'{"metadata":{"name":"a","namespace":"default"}}')
+        assert await cacher.answers()
+        written = await backend.create("/registry/pods/default/a", POD)
         assert await cacher.fresh() >= written
         assert cacher.of(pods.RESOURCE).entry(Key("default", "a")) is not None
         group.cancel()
     await backend.close()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.02)
