@@ -18,6 +18,7 @@ from pynetes.component.config import option
 from pynetes.component.health import Checks
 from pynetes.machinery.meta import Object, key_of
 from pynetes.proxy import backend, kernel, model
+from pynetes.proxy.healthcheck import HealthChecks
 from pynetes.proxy.nftables import Settings
 from pynetes.proxy.sync import Proxier
 from pynetes.proxy.tracker import Tracker
@@ -122,17 +123,20 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
     client = client or Client.from_kubeconfig(config.kubeconfig, component="kube-proxy")
     mode = await choose_mode(config.proxy_mode)
     tracker = Tracker(config.hostname_override or socket.gethostname().lower())
+    checks = HealthChecks(lambda: bool(proxier.synced_at))
     proxier = Proxier(
         tracker,
         lambda family: backend.MODES[mode](family, rules),
         clock=clock,
         min_sync_seconds=config.min_sync_seconds,
         check_seconds=config.sync_seconds,
+        after=lambda tracker: checks.sync(tracker.forwards),
     )
     _LOG.info(logs.fact("proxying", mode=mode, node=tracker.node))
     async with contextlib.AsyncExitStack() as stack:
         group = await stack.enter_async_context(tasks.Group())
         stack.push_async_callback(client.close)
+        stack.push_async_callback(checks.close)
         await stack.enter_async_context(_serving(config, proxier, clock))
         informers = [
             # Services of another proxy and headless ones are of no interest; the server leaves them out.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pynetes.component import logs
 from pynetes.component.clock import Clock
@@ -50,7 +50,9 @@ class Proxier:
         clock: Clock,
         min_sync_seconds: float = 0.01,
         check_seconds: float = 30.0,
+        after: Callable[[Tracker], Awaitable[None]] | None = None,
     ) -> None:
+        """after: called when the kernel has what the tracker had."""
         self.tracker, self.clock = tracker, clock
         #: When the rules last were what was wanted, by the wall clock; 0 before the first time.
         self.synced_at = 0.0
@@ -60,6 +62,7 @@ class Proxier:
         self._backends: dict[int, Backend] = {}
         self._broken: set[int] = set()
         self._event = asyncio.Event()
+        self._after = after
 
     def changed(self) -> None:
         """The tracker has news."""
@@ -75,6 +78,8 @@ class Proxier:
             if await self._wait():
                 self._event.clear()
                 await self.sync()
+                if self._after:
+                    await self._after(self.tracker)
                 await self.clock.sleep(self._min)
             else:
                 await self._verify()
