@@ -1,11 +1,13 @@
 """What the verbs share: the cache and stores of every resource, admission, the registry's handlers, the clock."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.admission.chain import Chain
 from pynetes.apiserver.compression import Compressor
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.crd.conversion import Conversions
 from pynetes.apiserver.http import Request
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.served import Served
@@ -42,7 +44,7 @@ class Scope:
     @property
     def native(self) -> bool:
         """Whether stored bytes can be sent as they are."""
-        return self.api_version == self.resource.storage_api_version
+        return self.api_version == self.resource.storage_api_version and not self.resource.mixed
 
     @property
     def built_in(self) -> bool:
@@ -108,6 +110,7 @@ class Api:
         self.context = context
         self.compressor = Compressor()
         self.encoded = Encoded()
+        self.conversions = Conversions(context.objects)
         self._stores: dict[str, Store] = {}
 
     def store(self, resource: Resource) -> Store:
@@ -116,6 +119,11 @@ class Api:
         if store is None or store.resource is not resource:
             store = self._stores[resource.prefix] = Store(resource, self.backend, self.cacher)
         return store
+
+    async def prepare(self, scope: Scope, objs: Iterable[Object], *, to: str = "") -> None:
+        """Have a webhook convert objects, if there is one, before they are shown, or stored. Raises StatusError 500."""
+        if scope.resource.conversion is not None:
+            await self.conversions.ready(scope.resource, objs, to or scope.api_version)
 
     def cache(self, resource: Resource) -> ResourceCache:
         """Reads objects of a resource."""

@@ -194,6 +194,9 @@ def misfits(type_: Type, value: Any, path: Path = ()) -> Iterator[str]:
         return
     match type_.kind:
         case "object" | "map":
+            if not isinstance(value, dict) and type_.preserve and not type_.fields:
+                # Nothing is said of the value: it may be anything.
+                return
             if not isinstance(value, dict):
                 yield f"{dotted(path)}: expected map, got &{{{go_print.plain(value)}}}"
                 return

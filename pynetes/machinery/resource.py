@@ -107,6 +107,10 @@ class Resource:
     grace: Callable[[Object], int] | None = None
     #: (object, from apiVersion, to apiVersion) → the converted object; None where versions differ in name only.
     convert: Callable[[Object, str, str], Object] | None = None
+    #: The webhook that converts between versions, as a CustomResourceDefinition names it: asked before `convert`.
+    conversion: Mapping[str, Any] | None = None
+    #: Whether objects may be stored in another version than storage_version, because that has moved.
+    mixed: bool = False
     #: Whether it is kept at all; reviews (TokenReview, …) are only answered.
     stored: bool = True
     #: OpenAPI schema of a custom resource per version; None for built-ins, whose schema the package ships.

@@ -8,8 +8,10 @@ from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
 
-def record(definition: Object) -> Resource:
-    """The Resource of a valid definition."""
+def record(
+    definition: Object, conversion: Object | None = None, convert: Callable[[Object, str, str], Object] | None = None
+) -> Resource:
+    """The Resource of a valid definition; conversion and convert where a webhook knows its versions."""
     spec = definition["spec"]
     names, group = spec["names"], spec["group"]
     versions = {version["name"]: version for version in spec["versions"] if version.get("served")}
@@ -32,6 +34,9 @@ def record(definition: Object) -> Resource:
             sorted({name for version in versions.values() for name in version.get("subresources") or ()})
         ),
         scale=_scale((preferred.get("subresources") or {}).get("scale")),
+        conversion=conversion,
+        convert=convert,
+        mixed=len((definition.get("status") or {}).get("storedVersions") or ()) > 1,
         fields={each["jsonPath"].lstrip("."): each["jsonPath"] for each in fields} or None,
         columns=tuple(_columns(preferred.get("additionalPrinterColumns"))),
         schema={name: (version.get("schema") or {}).get("openAPIV3Schema") or {} for name, version in versions.items()},

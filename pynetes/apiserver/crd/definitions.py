@@ -10,6 +10,7 @@ from pynetes.apis.apiregistration import apiservices
 from pynetes.apiserver.api import Api
 from pynetes.apiserver.bootstrap.objects import api_service
 from pynetes.apiserver.crd import compiled
+from pynetes.apiserver.crd.conversion import converter
 from pynetes.apiserver.endpoints.delete import CLEANUP
 from pynetes.apiserver.stored import Stored, ensure
 from pynetes.component import logs
@@ -77,7 +78,7 @@ class Definitions:
 
         found, names = compiled.conditions(definition, taken, now), compiled.accepted_names(definition, taken)
         if found[0]["status"] == "True":
-            resource = compiled.record(definition)
+            resource = compiled.record(definition, *converter(definition, self._api.conversions))
             await self._api.cacher.add(resource)
             self._api.served.add(resource)
             self._served[name] = resource

@@ -77,6 +77,7 @@ async def create(
         if options.dry_run:
             await _pretend(api, scope, obj)
             return rendering.obj(api, request, scope, accepted, obj, 201)
+        await api.prepare(scope, [obj], to=scope.resource.storage_api_version)
         ttl = EVENT_TTL if scope.resource.plural == "events" else 0
         entry = await api.store(scope.resource).create(scope.stored(obj), ttl=ttl)
     except BaseException:
@@ -85,6 +86,8 @@ async def create(
         raise
     if strategy is not None:
         await strategy.after(api.context, attributes)
+    if scope.resource.conversion is not None:
+        await api.prepare(scope, [entry.obj])
     return rendering.one(api, request, scope, accepted, entry, 201)
 
 

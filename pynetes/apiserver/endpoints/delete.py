@@ -131,6 +131,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     obj, gone = await deletion.run()
     if gone and scope.resource.plural not in RETURNED:
         return rendering.plain(request, accepted, status_of(scope, obj))
+    await api.prepare(scope, [obj])
     return rendering.obj(api, request, scope, accepted, obj)
 
 

@@ -25,5 +25,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
             if error.code != 404:
                 raise
             continue
+        if scope.resource.conversion is not None:
+            await api.prepare(scope, [entry.obj])
         deleted.append(scope.shown(entry.copy()))
     return rendering.plain(request, accepted, rendering.list_of(scope, deleted, metadata))

@@ -17,6 +17,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
             406, "NotAcceptable", _shape("PartialObjectMetadataList", "is not a list", scope.resource.kind)
         )
     entry = await read(api, scope, list_revision(request, one=True) if request.query_string else None)
+    if scope.resource.conversion is not None:
+        await api.prepare(scope, [entry.obj])
     response = rendering.one(api, request, scope, accepted, entry)
     return await api.compressor.apply(request, response) if len(entry.item) > SMALLEST else response
 

@@ -18,6 +18,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         raise errors.failure(406, "NotAcceptable", text)
     options = parse(request, scope)
     entries, metadata = await read(api, scope, options)
+    if scope.resource.conversion is not None:
+        await api.prepare(scope, [entry.obj for entry in entries])
     if accepted.media == encoding.PROTOBUF and not accepted.as_:
         response = await rendering.many_messages(api, scope, entries, metadata)
     else:

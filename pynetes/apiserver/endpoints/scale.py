@@ -35,6 +35,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
     if request.info.verb == "get":
         entry = await get.read(api, scope)
+        await api.prepare(scope, [entry.copy()])
         shown = scope.shown(entry.copy())
         path = scope.resource.scale.spec_path if scope.resource.scale else ""
         if scope.resource.schema is not None and _at(shown, path) is None:
@@ -61,6 +62,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     update = Update(api, request, whole, options, manager, wish, subresource="scale")
     result = await update.dry_run() if options.dry_run else await update.store()
     stored = result if isinstance(result, dict) else result.copy()
+    await api.prepare(whole, [stored])
     return rendering.plain(request, accepted, scale_of(scope, whole.shown(stored)))
 
 

@@ -69,5 +69,7 @@ async def _patched(api: Api, request: Request, scope: Scope) -> Object:
     if getter is not None:
         now = (await getter(api.context, _call(api, request, scope, "get", {}, dry_run=False))).body
     else:
-        now = scope.shown((await api.store(scope.resource).read(scope.key)).copy())
+        stored = (await api.store(scope.resource).read(scope.key)).copy()
+        await api.prepare(scope, [stored])
+        now = scope.shown(stored)
     return patch.changed(scope, now, patch.parse(request.body, media), media)

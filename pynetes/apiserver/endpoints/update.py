@@ -80,6 +80,7 @@ class Update:
         if self.allocation is not None:
             await self.allocation.release()
             self.allocation = None
+        await self.api.prepare(scope, [stored])
         old = scope.shown(stored)
         # Those of an attempt that is repeated go, those from before it stay.
         del self.request.warnings[self._warned :]
@@ -95,6 +96,7 @@ class Update:
         self._bump_generation(new, old)
         await self._validate(new, old)
         await self._allocate()
+        await self.api.prepare(scope, [new], to=scope.resource.storage_api_version)
         stored = scope.stored(new)
         if is_finished(scope.resource, stored) and not self.options.dry_run:
             raise Finished(stored)
@@ -308,9 +310,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
 async def finish(update: Update, accepted: Accepted) -> Response:
     """Store, or only pretend to, and answer."""
     api, request, scope = update.api, update.request, update.scope
-    if update.options.dry_run:
-        return rendering.obj(api, request, scope, accepted, await update.dry_run())
-    stored = await update.store()
-    if isinstance(stored, dict):
-        return rendering.obj(api, request, scope, accepted, stored)
-    return rendering.one(api, request, scope, accepted, stored)
+    found = await update.dry_run() if update.options.dry_run else await update.store()
+    if scope.resource.conversion is not None:
+        await api.prepare(scope, [found if isinstance(found, dict) else found.obj])
+    if isinstance(found, dict):
+        return rendering.obj(api, request, scope, accepted, found)
+    return rendering.one(api, request, scope, accepted, found)

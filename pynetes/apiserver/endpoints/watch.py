@@ -6,7 +6,7 @@ server ends the watch, with the revision up to which everything has been sent.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,7 @@ async def _stream(
             try:
                 while not watch.nudged:
                     if events := await watch.batch():
+                        await frames.prepare(event.entry for event in events)
                         yield b"".join([frames.event(event) for event in events])
                     elif watch.closed:
                         return
@@ -96,6 +97,7 @@ async def _state(
 ) -> AsyncIterator[bytes]:
     revision = watch.progress() or api.cacher.revision
     for start in range(0, len(initial), 200):
+        await frames.prepare(initial[start : start + 200])
         yield b"".join([frames.added(entry) for entry in initial[start : start + 200]])
     if options.initial and options.bookmarks:
         yield frames.bookmark(revision, initial_events_end=True)
@@ -113,6 +115,11 @@ class Frames:
     scope: Scope
     accepted: Accepted
     _first: bool = True
+
+    async def prepare(self, entries: Iterable[Entry]) -> None:
+        """Before events of these."""
+        if self.scope.resource.conversion is not None:
+            await self.api.prepare(self.scope, [entry.obj for entry in entries])
 
     def event(self, event: CacheEvent) -> bytes:
         """One change."""
