@@ -155,6 +155,7 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             tasks.append(group.create_task(compact_regularly(server.api.backend, server.clock, interval)))
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
+                server.most_connections = server.config.max_connections_per_client
                 await server.listen(group, host=host, port=port, tls=tls, shared=server.config.workers > 1)
             await server.bootstrap.run(server.port)
             server.cacher.settle()

@@ -23,6 +23,9 @@ class Config:
     cert_dir: str = option("--cert-dir", "", "Where self-signed certificates are kept when none are given.")
     tls_cert_file: str = option("--tls-cert-file", "", "PEM file with the serving certificate and its intermediates.")
     tls_private_key_file: str = option("--tls-private-key-file", "", "PEM file with the key of --tls-cert-file.")
+    max_connections_per_client: int = option(
+        "--max-connections-per-client", 5000, "Connections of one address at once; more are closed. 0: no limit."
+    )
     tls_sni_cert_key: tuple[str, ...] = option(
         "--tls-sni-cert-key",
         (),

@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
         self._host = host
+        #: The client's address.
+        self.remote = ""
         self._loop = loop
         self._queue: deque[tuple[Request, bool]] = deque()
         self._wake: asyncio.Future[None] | None = None
@@ -88,7 +90,7 @@ class Connection(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         self._certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         peer = transport.get_extra_info("peername")
-        self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.remote = self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
         self._parser = httptools.HttpRequestParser(self)
         task = self._host.joined(self)
         if task is None:

@@ -83,6 +83,8 @@ class Request:
     credential: str = ""
     #: Why the request was allowed: the authorizer's reason, for `pynetes paths`.
     rule: str = ""
+    #: Headers that tell in which flow it was; none before that is known.
+    flow: tuple[tuple[str, str], ...] = ()
     #: Annotations of the audit event; None where none is written.
     annotations: dict[str, str] | None = None
     _query: Mapping[str, list[str]] | None = None

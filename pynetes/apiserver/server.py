@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -11,6 +12,7 @@ from pynetes.apiserver.connection import Connection
 from pynetes.apiserver.http import Handler
 from pynetes.component import tls as tls_contexts
 from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.metrics import REGISTRY
 
 #: Seconds that requests in flight get to finish at shutdown.
 GRACE = 10.0
@@ -18,6 +20,10 @@ GRACE = 10.0
 HANDSHAKE = 10.0
 #: Seconds for a client to say goodbye after we did; idle ones often never do, and a shutdown waits for them.
 FAREWELL = 1.0
+
+_REFUSED = REGISTRY.counter(
+    "pynetes_apiserver_connections_refused_total", "Connections of clients that had as many as they may."
+)
 
 
 class NamedCertificate(NamedTuple):
@@ -56,6 +62,9 @@ class Server:
         self.draining = False
         self.handle = handler
         self.port = 0
+        #: Connections of one address at once; 0: no limit.
+        self.most_connections = 0
+        self._clients: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._group: asyncio.TaskGroup | None = None
         self._listener: asyncio.Server | None = None
@@ -101,8 +110,11 @@ class Server:
             connection.cut()
 
     def joined(self, connection: Connection) -> "asyncio.Task[None] | None":
-        """A connection is there; its task is ours. None when the server is going down and takes no more."""
+        """A connection is there; its task is ours. None when the server is going down, or the client has too many."""
         assert self._group is not None
+        if self.most_connections and self._clients[connection.remote] >= self.most_connections:
+            _REFUSED.inc()
+            return None
         serving = connection.serve()
         try:
             task = self._group.create_task(serving)
@@ -110,11 +122,16 @@ class Server:
             serving.close()
             return None
         self._connections.add(connection)
+        self._clients[connection.remote] += 1
         return task
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._clients[connection.remote] -= 1
+            if not self._clients[connection.remote]:
+                del self._clients[connection.remote]
 
     def date(self) -> bytes:
         """The Date header, formatted once a second."""

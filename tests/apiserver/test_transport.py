@@ -106,3 +106,33 @@ async def test_an_endless_head_is_cut(port: int) -> None:
     except (ConnectionError, ssl.SSLError):
         pass
     writer.close()
+
+
+async def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
+    """The one too many is closed; when others go, there is room again."""
+
+    async def handle(request: Request) -> Response:
+        return Response(200, b"hello")
+
+    async def answers(port: int, writers: list[asyncio.StreamWriter]) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            return (await reader.readline()).startswith(b"HTTP/1.1 200")
+        except ConnectionError:
+            return False
+
+    server = Server(handle)
+    server.most_connections = 3
+    async with asyncio.TaskGroup() as group:
+        await server.listen(group, host="127.0.0.1", port=0)
+        writers: list[asyncio.StreamWriter] = []
+        assert [await answers(server.port, writers) for _ in range(5)] == [True, True, True, False, False]
+        for writer in writers:
+            writer.close()
+        async with asyncio.timeout(5):
+            while not await answers(server.port, writers):
+                await asyncio.sleep(0.01)
+        writers[-1].close()
+        await server.shutdown()

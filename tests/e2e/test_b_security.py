@@ -29,7 +29,7 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
     - name: c
-      image: busybox:1.35
+      image: pynetes.io/busybox:1.35
       command: [sleep, "600"]
       env: [{{name: WORD, valueFrom: {{secretKeyRef: {{name: canary, key: word}}}}}}]
       volumeMounts: [{{name: s, mountPath: /s}}]
@@ -77,13 +77,12 @@ def test_a_stolen_nodes_credentials(guarded: Cluster) -> None:
         "-n kube-system create token generic-garbage-collector",
         "label node {node} node-restriction.kubernetes.io/x=y",
         "taint node {node} x=y:NoSchedule",
-        "-n guarded run x --image=busybox:1.35",
+        "-n guarded run x --image=pynetes.io/busybox:1.35",
         '-n guarded patch pod holder -p {{"metadata":{{"labels":{{"a":"b"}}}}}}',
         "-n kube-system delete deployment coredns",
         "--as=system:masters get nodes",
         "-n guarded exec holder -- cat /s/word",
         "get --raw /api/v1/nodes/{node}/proxy/pods",
-        "certificate approve x",
     )
     for attack in attacks:
         said = thief.run(*attack.format(node=home.name).split(), check=False)

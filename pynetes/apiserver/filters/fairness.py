@@ -28,6 +28,14 @@ _WAITING = REGISTRY.gauge(
     "priority_level",
 )
 
+_NOMINAL = REGISTRY.gauge(
+    "apiserver_flowcontrol_nominal_limit_seats",
+    "Nominal number of execution seats configured for each priority level",
+    "priority_level",
+)
+HEADERS = ("X-Kubernetes-PF-FlowSchema-UID", "X-Kubernetes-PF-PriorityLevel-UID")
+EXEMPT = Flow("exempt", "exempt", "")
+
 
 class Fairness:
     """Follows FlowSchemas and PriorityLevelConfigurations; what changes counts for requests that come afterwards."""
@@ -38,7 +46,9 @@ class Fairness:
         self._schemas = Schemas(())
         self._levels: dict[str, Level | None] = {}
         self._specs: Object = {}
-        self._known: dict[object, tuple[Flow, Level] | None] = {}
+        self._known: dict[object, tuple[Flow, Level | None]] = {}
+        self._uids: dict[str, str] = {}
+        self._exempt = EXEMPT
         self._stale = True
         for resource in (flowschemas.RESOURCE, prioritylevelconfigurations.RESOURCE):
             objects.keep(resource, _Marks(self))
@@ -49,10 +59,10 @@ class Fairness:
 
     async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
         """Go on, now or later, or 429."""
-        found = self._find(request)
-        if found is None:
+        flow, level = self._find(request)
+        request.flow = flow.headers
+        if level is None:
             return await next(request)
-        flow, level = found
         lasting = is_long_running(request)
         if lasting and request.info.verb != "watch":
             return await next(request)
@@ -71,14 +81,14 @@ class Fairness:
         finally:
             level.leave()
 
-    def _find(self, request: Request) -> tuple[Flow, Level] | None:
-        """The flow and its level; None for what is exempt."""
+    def _find(self, request: Request) -> tuple[Flow, Level | None]:
+        """The flow and its level; no level for what is exempt."""
         if self._stale:
             self._read()
         user, info = request.user, request.info
         assert user is not None
         if MASTERS in user.groups:
-            return None
+            return self._exempt, None
         scope = (info.resource, info.subresource, info.namespace) if info.is_resource_request else (info.path,)
         key = (user.name, user.groups, info.verb, info.api_group, *scope)
         try:
@@ -89,20 +99,28 @@ class Fairness:
             made = self._known[key] = self._classified(user, info)
             return made
 
-    def _classified(self, user: User, info: RequestInfo) -> tuple[Flow, Level] | None:
+    def _classified(self, user: User, info: RequestInfo) -> tuple[Flow, Level | None]:
         flow = self._schemas.classify(user, info)
         if flow is None or flow.level not in self._levels:
             flow = Flow("catch-all", "catch-all", user.name)
-        level = self._levels.get(flow.level)
-        return None if level is None else (flow, level)
+        return self._told(flow), self._levels.get(flow.level)
+
+    def _told(self, flow: Flow) -> Flow:
+        """With the headers that tell a client in which flow its request was."""
+        names = (f"schema {flow.schema}", f"level {flow.level}")
+        uids = [self._uids.get(name, "") for name in names]
+        return flow._replace(headers=tuple(zip(HEADERS, uids, strict=True)))
 
     def _read(self) -> None:
         self._stale = False
         self._known.clear()
         self._schemas = Schemas(self._objects.list(flowschemas.RESOURCE))
-        specs = {
-            one["metadata"]["name"]: one["spec"] for one in self._objects.list(prioritylevelconfigurations.RESOURCE)
-        }
+        found = list(self._objects.list(prioritylevelconfigurations.RESOURCE))
+        named = [("level", one) for one in found]
+        named += [("schema", one) for one in self._objects.list(flowschemas.RESOURCE)]
+        self._uids = {f"{kind} {one['metadata']['name']}": one["metadata"].get("uid", "") for kind, one in named}
+        self._exempt = self._told(EXEMPT)
+        specs = {one["metadata"]["name"]: one["spec"] for one in found}
         if specs != self._specs:
             self._specs = specs
             self._levels = dict(self._made(specs))
@@ -110,6 +128,7 @@ class Fairness:
     def _made(self, specs: Object) -> Iterable[tuple[str, Level | None]]:
         shares = {name: _shares(spec) for name, spec in specs.items()}
         whole = sum(shares.values()) or 1
+        others: list[Level] = []
         for name, spec in specs.items():
             if spec.get("type") == "Exempt":
                 yield name, None
@@ -117,15 +136,20 @@ class Fairness:
             response = (spec.get("limited") or {}).get("limitResponse") or {}
             queuing = response.get("queuing") or {}
             asked = queuing.get("queues") or 64, queuing.get("handSize") or 8, queuing.get("queueLengthLimit") or 50
-            yield (
+            limited, seats = spec.get("limited") or {}, ceil(self._seats * shares[name] / whole)
+            most = limited.get("borrowingLimitPercent")
+            level = Level(
                 name,
-                Level(
-                    name,
-                    seats=ceil(self._seats * shares[name] / whole),
-                    shares=shares[name],
-                    queuing=asked if response.get("type") == "Queue" else None,
-                ),
+                seats=seats,
+                shares=shares[name],
+                queuing=asked if response.get("type") == "Queue" else None,
+                lendable=round(seats * (limited.get("lendablePercent") or 0) / 100),
+                borrowing=None if most is None else round(seats * most / 100),
+                others=others,
             )
+            _NOMINAL.set(seats, name)
+            others.append(level)
+            yield name, level
 
 
 def _shares(spec: Object) -> int:

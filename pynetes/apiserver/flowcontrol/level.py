@@ -6,11 +6,14 @@ many requests per turn of the event loop, by its shares; between two turns every
 
 Queues are dealt by shuffle sharding: a flow has a hand of a few queues and takes the shortest; two flows rarely share a
 whole hand, so a noisy client fills its own queues and not everybody's. Queues are served in turn.
+
+A level whose seats are all taken may use seats that others lend and do not use now.
 """
 
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 #: Of a level's shares, one in so many is what it begins per turn.
 SHARES_PER_TURN = 4
@@ -23,10 +26,24 @@ class Rejected(Exception):
 class Level:
     """Limits requests. Made anew when its configuration changes; requests that have begun end in the old one."""
 
-    def __init__(self, name: str, *, seats: int, shares: int, queuing: tuple[int, int, int] | None) -> None:
-        """queuing: number of queues, size of a hand, longest queue; None rejects at once."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        seats: int,
+        shares: int,
+        queuing: tuple[int, int, int] | None,
+        lendable: int = 0,
+        borrowing: int | None = 0,
+        others: "Sequence[Level]" = (),
+    ) -> None:
+        """queuing: number of queues, size of a hand, longest queue; None rejects at once.
+
+        lendable: seats of its own that others may use while it does not; borrowing: seats of others that it may use,
+        None for all that there are; others: all levels, itself among them."""
         self.name = name
         self.seats = max(seats, 1)
+        self._lendable, self._borrowing, self._others = lendable, borrowing, others
         self.executing = 0
         self.waiting = 0
         self._queuing = queuing
@@ -38,10 +55,10 @@ class Level:
 
     async def enter(self, flow: str, patience: float) -> None:
         """Return when the request may begin; `leave` must follow. Raises Rejected."""
-        if not self.waiting and self.executing < self.seats and self._begun < self._per_turn:
+        if not self.waiting and self._has_seat() and self._begun < self._per_turn:
             self._begin()
             return
-        if self._queuing is None and self.executing >= self.seats:
+        if self._queuing is None and not self._has_seat():
             raise Rejected("concurrency-limit")
         place = self._queue(flow)
         # Cheaper than asyncio.timeout, and most who wait do so for a turn only.
@@ -62,6 +79,24 @@ class Level:
         self.executing -= 1
         if self.waiting:
             self._serve()
+        elif self._lendable and self.executing < self.seats:
+            for other in self._others:
+                if other.waiting and other is not self:
+                    other._serve()
+
+    def _has_seat(self) -> bool:
+        """Whether one of its own is free, or one that others lend. Its own are always its own: who lends gets a seat
+        at once when it wants one, and whoever borrowed it ends when he ends."""
+        if self.executing < self.seats:
+            return True
+        borrowed = self.executing - self.seats
+        if self._borrowing == 0 or (self._borrowing is not None and borrowed >= self._borrowing):
+            return False
+        lent = sum(max(0, other.executing - other.seats) for other in self._others)
+        spare = sum(
+            max(0, min(other._lendable, other.seats - other.executing)) for other in self._others if other is not self
+        )
+        return lent < spare
 
     def _begin(self) -> None:
         self.executing += 1
@@ -77,7 +112,7 @@ class Level:
             self._serve()
 
     def _serve(self) -> None:
-        while self.waiting and self.executing < self.seats and self._begun < self._per_turn:
+        while self.waiting and self._has_seat() and self._begun < self._per_turn:
             number, queue = next(iter(self._queues.items()))
             place = queue.popleft()
             self.waiting -= 1

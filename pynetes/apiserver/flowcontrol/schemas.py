@@ -14,6 +14,8 @@ class Flow(NamedTuple):
     schema: str
     level: str
     distinguisher: str
+    #: Of every answer to such a request.
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Schemas:

@@ -167,6 +167,47 @@ async def test_a_level_without_queues_rejects() -> None:
         await level.enter("a", 1)
 
 
+async def test_seats_are_lent_and_given_back() -> None:
+    """A busy level uses what a quiet one lends, never more than that, and never what the quiet one wants itself."""
+    everybody: list[Level] = []
+    quiet = Level("quiet", seats=10, shares=4000, queuing=None, lendable=4, others=everybody)
+    busy = Level("busy", seats=2, shares=4000, queuing=None, borrowing=3, others=everybody)
+    greedy = Level("greedy", seats=1, shares=4000, queuing=(4, 2, 50), borrowing=None, others=everybody)
+    everybody += [quiet, busy, greedy]
+    for _ in range(5):
+        await busy.enter("a", 1)
+    with pytest.raises(Rejected):  # its limit of borrowing
+        await busy.enter("a", 1)
+    for _ in range(2):
+        await greedy.enter("g", 1)
+    late = asyncio.ensure_future(greedy.enter("g", 5))  # all four are lent
+    await asyncio.sleep(0)
+    assert not late.done()
+    for _ in range(10):
+        await quiet.enter("q", 1)
+    with pytest.raises(Rejected):
+        await quiet.enter("q", 1)
+    assert (quiet.executing, busy.executing, greedy.executing) == (10, 5, 2)
+    for _ in range(10):
+        quiet.leave()
+    for _ in range(3):
+        busy.leave()
+    quiet.executing += 1
+    quiet.leave()
+    await late
+    assert greedy.executing == 3
+
+
+async def test_answers_tell_their_flow() -> None:
+    """Which schema and level a request was in, for administrators too, and for those who are refused."""
+    async with api() as server:
+        levels = (await server.get("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations")).body["items"]
+        uids = {one["metadata"]["uid"] for one in levels}
+        for path in (CONFIGMAPS, "/api/v1/nothing", "/healthz"):
+            told = dict((await server.get(path)).headers)
+            assert told["X-Kubernetes-PF-PriorityLevel-UID"] in uids and told["X-Kubernetes-PF-FlowSchema-UID"]
+
+
 def test_hands_differ() -> None:
     """Distinct queues, the same for a flow every time, and hardly ever a whole hand in common."""
     hands = {flow: frozenset(dealt(flow, 128, 6)) for flow in (f"user-{number}" for number in range(500))}
@@ -179,7 +220,7 @@ async def test_a_change_of_the_levels_counts_at_once() -> None:
     """An administrator who throttles a client need not restart anything."""
     objects = await filled()
     fairness = Fairness(objects, seats=100, patience=0.01)
-    assert fairness._find(asked(NOISY)) is not None
+    assert fairness._find(asked(NOISY))[1] is not None
     exempting: Object = {
         "metadata": {"name": "let-in"},
         "spec": {
@@ -204,7 +245,7 @@ async def test_a_change_of_the_levels_counts_at_once() -> None:
         },
     }
     await objects.create(flowschemas.RESOURCE, exempting)
-    assert fairness._find(asked(NOISY)) is None
+    assert fairness._find(asked(NOISY))[1] is None
     assert fairness._find(asked(QUIET)) is not None
     assert _names(objects.list(prioritylevelconfigurations.RESOURCE)) >= {"exempt", "catch-all", "workload-low"}
 
