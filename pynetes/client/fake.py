@@ -12,7 +12,7 @@ status as a subresource, selectors, and watches that can be resumed.
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -60,7 +60,9 @@ class _Target(NamedTuple):
 class FakeAPI:
     """The objects, and the Transport to them. Tests may read `objects` and append to `writes` as they like."""
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, custom: Sequence[Resource] = ()) -> None:
+        """custom: kinds that are not built in, as after the definitions of custom resources."""
+        self._custom = tuple(custom)
         self.objects: dict[tuple[Resource, Key], Object] = {}
         self.writes: list[Write] = []
         self.revision = 0
@@ -79,7 +81,7 @@ class FakeAPI:
 
     def put(self, obj: Object) -> Object:
         """Store an object past the API, unrecorded, replacing one of the same key; watches see it."""
-        resource = resource_of(obj)
+        resource = self._resource_of(obj)
         old = self.objects.get((resource, key_of(obj)))
         return self._store(resource, copy.deepcopy(obj), old)
 
@@ -94,7 +96,11 @@ class FakeAPI:
 
     def remove(self, obj: Object) -> None:
         """Remove an object past the API, whatever its finalizers."""
-        self._drop(resource_of(obj), obj)
+        self._drop(self._resource_of(obj), obj)
+
+    def _resource_of(self, obj: Object) -> Resource:
+        wanted = obj["apiVersion"].partition("/")[0], obj["kind"]
+        return next((one for one in self._custom if (one.group, one.kind) == wanted), None) or resource_of(obj)
 
     def fail(self, verb: str, resource: Resource, error: StatusError) -> None:
         """Answer the next such write with error; verb is create, update, patch or delete."""
@@ -127,7 +133,7 @@ class FakeAPI:
 
     @asynccontextmanager
     async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[Stream]:
-        target, query = _parsed(call)
+        target, query = _parsed(call, self._custom)
         yield Stream(200, {}, self._events(target, query))
 
     async def _events(self, target: _Target, query: dict[str, str]) -> AsyncIterator[bytes]:
@@ -146,7 +152,7 @@ class FakeAPI:
             await waiter
 
     def _answer(self, call: Call) -> Object:
-        target, query = _parsed(call)
+        target, query = _parsed(call, self._custom)
         body: Any = orjson.loads(call.body) if call.body else None
         if call.method == "GET":
             return self._found(target) if target.name else self._list(target, query)
@@ -315,14 +321,15 @@ def patched(resource: Resource, obj: Object, change: Any, content_type: str) -> 
     return patch.strategic_merge(obj, change, schema.of(resource).type)
 
 
-def _parsed(call: Call) -> tuple[_Target, dict[str, str]]:
+def _parsed(call: Call, custom: Sequence[Resource]) -> tuple[_Target, dict[str, str]]:
     url = urlsplit(call.target)
     parts = url.path.strip("/").split("/")
     group, parts = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2 and parts[2] not in ("status", "finalize"):
         namespace, parts = parts[1], parts[2:]
-    resource = apis.find(group, parts[0])
+    resource = next((one for one in custom if (one.group, one.plural) == (group, parts[0])), None)
+    resource = resource or apis.find(group, parts[0])
     if resource is None:
         raise errors.failure(404, "NotFound", "the server could not find the requested resource")
     name, subresource = [*parts, "", ""][1:3]

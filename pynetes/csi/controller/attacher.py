@@ -11,7 +11,7 @@ from pynetes.apis.core import nodes
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import csinodes, volumeattachments
 from pynetes.client.controller import Context, Controller, Foreseen, Lookup, Watch
-from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, capability_of, secret
+from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, capability_of, on_intent, secret
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting
@@ -176,7 +176,7 @@ class Attacher:
                 name="csi-attacher",
                 reconcile=self.reconcile,
                 watches=(
-                    Watch(volumeattachments.RESOURCE, indexes=index),
+                    Watch(volumeattachments.RESOURCE, keys=on_intent, indexes=index),
                     Watch(volumes.RESOURCE, keys=_of_volume),
                     Watch(csinodes.RESOURCE, keys=_of_csi_node),
                     Watch(nodes.RESOURCE, keys=_nothing),

@@ -1,12 +1,12 @@
 """The driver that is controlled: its client, name, abilities and place, asked once when the component starts."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pynetes.apis.core import secrets
-from pynetes.client.controller import Context, Foreseen
-from pynetes.machinery.meta import Key, Object
+from pynetes.client.controller import Context, Foreseen, Lookup
+from pynetes.machinery.meta import Key, Object, key_of
 from pynetes.rpc.csi import csi_pb2 as pb
 from pynetes.rpc.csi.driver import Driver, DriverFailure, capability
 
@@ -55,6 +55,18 @@ class Plugin:
         if not csi or csi["driver"] != self.name:
             return False
         return self.place is None or self.place in places_of(volume)
+
+
+def on_intent(_lookup: Lookup, new: Object, old: Object | None) -> Iterator[Key]:
+    """An object's key, unless only its status changed: what these controllers write about a failure must not make them
+    try again at once."""
+    if old is None or old is new or _intent(new) != _intent(old):
+        yield key_of(new)
+
+
+def _intent(obj: Object) -> tuple[object, ...]:
+    members = ("deletionTimestamp", "finalizers", "annotations")
+    return obj.get("spec"), *(obj["metadata"].get(name) for name in members)
 
 
 async def connect(driver: Driver, *, local: bool = False, node: str = "", extra_metadata: bool = False) -> Plugin:

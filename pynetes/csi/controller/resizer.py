@@ -12,7 +12,7 @@ from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import volumeattributesclasses as classes
 from pynetes.client.controller import Context, Controller, Foreseen, Lookup, Watch
-from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, capability_of, secret
+from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, capability_of, on_intent, secret
 from pynetes.machinery import quantity
 from pynetes.machinery import time as times
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
@@ -174,11 +174,11 @@ class Resizer:
         """One for sizes, one for attributes, as far as the driver can."""
         made = []
         if "EXPAND_VOLUME" in self._plugin.can or self._plugin.services & {"ONLINE", "OFFLINE"}:
-            watches = (Watch(claims.RESOURCE), Watch(volumes.RESOURCE, keys=_of_volume))
+            watches = (Watch(claims.RESOURCE, keys=on_intent), Watch(volumes.RESOURCE, keys=_of_volume))
             made.append(Controller(name="csi-resizer", reconcile=self.resize, watches=watches))
         if "MODIFY_VOLUME" in self._plugin.can:
             watched = (
-                Watch(claims.RESOURCE, indexes={"attributes-class": _by_attributes}),
+                Watch(claims.RESOURCE, keys=on_intent, indexes={"attributes-class": _by_attributes}),
                 Watch(volumes.RESOURCE, keys=_of_volume),
                 Watch(classes.RESOURCE, keys=_of_class),
             )

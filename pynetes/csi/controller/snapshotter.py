@@ -13,7 +13,7 @@ from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.client.controller import Context, Controller, Foreseen, Lookup, Watch
 from pynetes.csi.controller.kinds import CLASSES, CONTENTS, GROUP, SNAPSHOTS
-from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, secret
+from pynetes.csi.controller.plugin import TIMEOUT, NotReady, Plugin, on_intent, secret
 from pynetes.machinery import quantity
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
@@ -291,7 +291,7 @@ class Snapshotter:
                 name="snapshot-controller",
                 reconcile=self.bind,
                 watches=(
-                    Watch(SNAPSHOTS, indexes={"claim": _by_claim}),
+                    Watch(SNAPSHOTS, keys=on_intent, indexes={"claim": _by_claim}),
                     Watch(CONTENTS, keys=_of_content),
                     Watch(CLASSES, keys=_unbound_snapshots),
                     Watch(claims.RESOURCE, keys=_of_claim),
@@ -302,7 +302,7 @@ class Snapshotter:
                 name="csi-snapshotter",
                 reconcile=self.carry_out,
                 watches=(
-                    Watch(CONTENTS),
+                    Watch(CONTENTS, keys=on_intent),
                     Watch(CLASSES, keys=lambda _lookup, _new, _old: ()),
                     Watch(volumes.RESOURCE, keys=lambda _lookup, _new, _old: ()),
                 ),
