@@ -79,7 +79,7 @@ async def _claim(ctx: Context, pod: Object, entry: Object) -> Object | None:
         if named and any(owner["uid"] == pod["metadata"]["uid"] for owner in owners):
             return one
     name = entry["resourceClaimTemplateName"]
-    template = await ctx.live(templates.RESOURCE, Key(pod["metadata"]["namespace"], name))
+    template = await ctx.cached(templates.RESOURCE, Key(pod["metadata"]["namespace"], name))
     if template is None:
         text = f'resource claim template "{name}" not found'
         ctx.event(pod, "Warning", "FailedResourceClaimCreation", f"PodResourceClaim {entry['name']}: {text}")
@@ -147,11 +147,25 @@ def of_claim(lookup: Lookup, claim: Object, old: Object | None) -> Iterator[Key]
         yield Key(key.namespace, f"{_CLAIM}{key.name}")
 
 
+def of_template(lookup: Lookup, template: Object, old: Object | None) -> Iterator[Key]:
+    """The pods that name a new template."""
+    if old is None:
+        key = key_of(template)
+        for pod in lookup.listed(pods.RESOURCE, namespace=key.namespace):
+            entries = pod["spec"].get("resourceClaims") or ()
+            if any(one.get("resourceClaimTemplateName") == key.name for one in entries):
+                yield key_of(pod)
+
+
 CONTROLLER = Controller(
     name="resourceclaim-controller",
     service_account="resource-claim-controller",
     reconcile=reconcile,
-    watches=(Watch(pods.RESOURCE, keys=of_pod), Watch(claims.RESOURCE, keys=of_claim)),
+    watches=(
+        Watch(pods.RESOURCE, keys=of_pod),
+        Watch(claims.RESOURCE, keys=of_claim),
+        Watch(templates.RESOURCE, keys=of_template),
+    ),
     rules=(
         Rule("pods", "get,list,watch"),
         Rule("pods/finalizers", "update"),
