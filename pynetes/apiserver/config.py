@@ -51,6 +51,9 @@ class Config:
         0.0,
         "Seconds to keep serving, unready, after SIGTERM, for load balancers to notice.",
     )
+    tracing_config_file: str = option(
+        "--tracing-config-file", "", "A TracingConfiguration: where spans are sent over OTLP, and how many are begun."
+    )
     paths_socket: str = option(
         "--paths-socket", "", "Unix socket on which `pynetes paths` reads what this process saw."
     )

@@ -118,14 +118,14 @@ class _Runner:
 
     def _follow(self, watch: Watch, informer: Informer) -> None:
         def changed(new: Object, old: Object | None, gone: bool) -> None:
-            cause = new["metadata"].get("resourceVersion") or ""
+            cause = tracing.revision(new["metadata"])
             try:
                 keys = self._keys(watch, new, old, gone)
             except Exception as error:  # one odd object must not stop the controller for all the others
                 _LOG.error(logs.fact("cannot map", controller=self.controller.name, object=new), exc_info=error)
                 return
             for key in keys:
-                self.queue.add(key, cause=int(cause) if cause.isdecimal() else 0)
+                self.queue.add(key, cause=cause)
 
         informer.handle(changed)
 

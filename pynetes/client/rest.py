@@ -20,7 +20,7 @@ from pynetes import GIT_VERSION
 from pynetes.client import kubeconfig
 from pynetes.client.interactions import paths_of
 from pynetes.client.transport import Answer, Call, NetworkTransport, Stream, Transport, Unreachable
-from pynetes.component import tracing
+from pynetes.component import spans, tracing
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.errors import StatusError, failure
@@ -233,6 +233,8 @@ class Client:
         headers = {"Accept": accept, "User-Agent": self._agent}
         if data is not None:
             headers["Content-Type"] = content_type
+        if spans.TRACER.on and (cause := tracing.CAUSE.get()):
+            headers["Baggage"] = f"{spans.BAGGAGE}={cause}"
         call = Call(method=method, target=path + _encoded(query or {}), headers=headers, body=data)
         for attempt in range(RETRIES + 1):
             answer = await self._timed(call)
@@ -296,7 +298,7 @@ class Client:
                 object=f"{resource.qualified} {shown}".rstrip(),
                 seconds=self._clock.monotonic() - started,
                 error=error,
-                revision=_revision(metadata),
+                revision=tracing.revision(metadata),
                 cause=tracing.CAUSE.get(),
             ),
             self.transport.identity,
@@ -323,16 +325,11 @@ class Client:
                     target=self.component,
                     action=f"watch {kind}",
                     object=f"{resource.qualified} {key_of(obj)}",
-                    revision=_revision(obj["metadata"]),
+                    revision=tracing.revision(obj["metadata"]),
                 ),
                 self.transport.identity,
             )
         return Event(kind, obj)
-
-
-def _revision(metadata: Object) -> int:
-    text = str(metadata.get("resourceVersion") or "")
-    return int(text) if text.isdecimal() else 0
 
 
 def _action(method: str, key: Key | None, subresource: str) -> str:

@@ -119,6 +119,11 @@ class Cluster:
         return CACHE / "images"
 
     @property
+    def tracing(self) -> Path:
+        """A TracingConfiguration, if somebody has put one there: the components follow it from the next `up` on."""
+        return self.state / "tracing.yaml"
+
+    @property
     def admin_conf(self) -> Path:
         """The administrator's kubeconfig."""
         return self.state / "admin.conf"

@@ -68,7 +68,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             "--terminated-pod-gc-threshold=1000",
             f"--client-ca-file={ca.certificate}",
             f"--bind-address={_metrics_address(cluster)}",
-            _paths_socket(cluster, "controller-manager"),
+            *_observed(cluster, "controller-manager"),
         ),
         after=("apiserver",),
         ready=Probe(port=10257),
@@ -80,7 +80,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             f"--kubeconfig={layout.kubeconfig('scheduler.conf')}",
             f"--client-ca-file={ca.certificate}",
             f"--bind-address={_metrics_address(cluster)}",
-            _paths_socket(cluster, "scheduler"),
+            *_observed(cluster, "scheduler"),
         ),
         after=("apiserver",),
         ready=Probe(port=10259),
@@ -92,8 +92,10 @@ def _metrics_address(cluster: Cluster) -> str:
     return "0.0.0.0" if "prometheus" in cluster.addons else "127.0.0.1"
 
 
-def _paths_socket(cluster: Cluster, component: str) -> str:
-    return f"--paths-socket={cluster.paths_dir / component}.sock"
+def _observed(cluster: Cluster, component: str) -> tuple[str, ...]:
+    """Where it shows what it exchanges with others; and traces, once somebody has said where they go."""
+    shown = f"--paths-socket={cluster.paths_dir / component}.sock"
+    return (shown, f"--tracing-config-file={cluster.tracing}") if cluster.tracing.exists() else (shown,)
 
 
 def _etcd(cluster: Cluster, layout: Layout) -> Process:
@@ -173,7 +175,7 @@ def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Pr
             f"--proxy-client-cert-file={proxy.certificate}",
             f"--proxy-client-key-file={proxy.key}",
             *hardening.flags(cluster),
-            _paths_socket(cluster, "apiserver"),
+            *_observed(cluster, "apiserver"),
         ),
         after=("etcd",),
         ready=Probe(port=cluster.secure_port, path="/readyz", ca=str(ca.certificate)),
@@ -199,7 +201,7 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
         f"--cluster-cidr={cluster.pod_cidr}",
         f"--proxy-mode={cluster.proxy_mode}",
         "--network-policy",
-        _paths_socket(cluster, f"kube-proxy-{node.name}"),
+        *_observed(cluster, f"kube-proxy-{node.name}"),
         *((f"--metrics-bind-address={node.address}:10249",) if "prometheus" in cluster.addons else ()),
     )
     yield Process(name=f"kube-proxy-{node.name}", argv=node.command(_pynetes("proxy", *proxy)), after=("apiserver",))
@@ -230,7 +232,7 @@ def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
         "--anonymous-auth=false",
         "--authorization-mode=Webhook",
         f"--cgroup-root=/{cgroup(cluster)}/{node.name}",
-        _paths_socket(cluster, f"kubelet-{node.name}"),
+        *_observed(cluster, f"kubelet-{node.name}"),
     )
 
 

@@ -19,7 +19,7 @@ from pynetes.apiserver.server import TLS, NamedCertificate
 from pynetes.apiserver.serving import serving_certificate, with_token_key
 from pynetes.apiserver.workers import Worker
 from pynetes.client.kubeconfig import KubeconfigError
-from pynetes.component import config, logs, tasks
+from pynetes.component import config, logs, spans, tasks
 from pynetes.component.clock import SystemClock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.remedy import RemedyError
@@ -89,5 +89,9 @@ async def run(given: Config, tls: TLS, worker: Worker | None = None) -> None:
                 from pynetes.component.serving import serve_paths
 
                 await stack.enter_async_context(serve_paths(given.paths_socket, "kube-apiserver"))
+            if given.tracing_config_file:
+                from pynetes.rpc import otlp
+
+                await stack.enter_async_context(otlp.exporting(spans.load(given.tracing_config_file), "kube-apiserver"))
             log.info(logs.fact("serving", address=given.bind_address, port=server.port))
             await asyncio.get_running_loop().create_future()

@@ -21,13 +21,14 @@ from pynetes.client.rest import Client
 from pynetes.client.serviceaccounts import ServiceAccountTransport
 from pynetes.client.transport import NetworkTransport
 from pynetes.component import config as flags
-from pynetes.component import logs, serving, tasks
+from pynetes.component import logs, serving, spans, tasks
 from pynetes.component.clock import SystemClock
 from pynetes.component.config import option
 from pynetes.component.files import Reread
 from pynetes.component.health import Checks
 from pynetes.machinery.meta import Key
 from pynetes.pki import issue
+from pynetes.rpc.otlp import exporting
 
 COMPONENT = "kube-controller-manager"
 DESCRIPTION = (
@@ -82,6 +83,9 @@ class Config:
     )
     cloud_provider: str = option(
         "--cloud-provider", "", "external: a cloud controller manager runs; empty: there is no cloud."
+    )
+    tracing_config_file: str = option(
+        "--tracing-config-file", "", "A TracingConfiguration: where spans are sent over OTLP, and how many are begun."
     )
     paths_socket: str = option("--paths-socket", "", "Unix socket on which interactions are shown.")
     verbosity: int = option("-v", 0, "Log level; from 4 on details are logged.")
@@ -175,6 +179,8 @@ async def run(given: Config, chosen: Sequence[Controller], credentials: kubeconf
         app.middlewares.append(guard.middleware(client, clock))
         context = guard.self_signed_context(("localhost", given.bind_address), given.client_ca_file)
         await stack.enter_async_context(serving.serve_paths(given.paths_socket, COMPONENT))
+        tracing = spans.load(given.tracing_config_file)
+        await stack.enter_async_context(exporting(tracing, COMPONENT, paths_socket=given.paths_socket))
         await stack.enter_async_context(
             serving.serve(app, host=given.bind_address, port=given.secure_port, context=context)
         )

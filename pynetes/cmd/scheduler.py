@@ -10,9 +10,10 @@ from pynetes.client import guard
 from pynetes.client.kubeconfig import KubeconfigError
 from pynetes.client.leaderelection import LeaderElector, identity
 from pynetes.client.rest import Client
-from pynetes.component import config, logs, serving, tasks, tls
+from pynetes.component import config, logs, serving, spans, tasks, tls
 from pynetes.component.clock import SystemClock
 from pynetes.component.health import Checks
+from pynetes.rpc.otlp import exporting
 from pynetes.scheduler import metrics
 from pynetes.scheduler.config import Config
 from pynetes.scheduler.scheduler import Scheduler
@@ -37,7 +38,9 @@ async def run(options: Config, client: Client) -> None:
     scheduler, checks = Scheduler(client), Checks()
     elector = LeaderElector(client, COMPONENT, clock=SystemClock(), holder=identity(options.secure_port))
     checks.ready("scheduler", lambda: scheduler.unsynced() if elector.leading or not options.leader_elect else None)
-    async with serving.serve_paths(options.paths_socket, COMPONENT), _serving(options, checks, client, scheduler):
+    exported = exporting(spans.load(options.tracing_config_file), COMPONENT, paths_socket=options.paths_socket)
+    shown = serving.serve_paths(options.paths_socket, COMPONENT)
+    async with shown, exported, _serving(options, checks, client, scheduler):
         try:
             await (elector.run(scheduler.run) if options.leader_elect else scheduler.run())
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from pynetes.component import metrics, processmetrics, tracing  # noqa: F401 (the second declares its metrics)
+from pynetes.component import metrics, processmetrics, spans, tracing  # noqa: F401 (the second declares its metrics)
 from pynetes.component.health import Checks
 
 #: Interactions a slow reader of the stream may lag behind before the oldest are left out.
@@ -110,6 +110,12 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
         }
         return web.Response(body=orjson.dumps(document), content_type="application/json")
 
+    async def contexts(request: web.Request) -> web.Response:
+        """?revisions=1,2: which of these revisions belong to which span (component/spans.py)."""
+        asked = [int(each) for each in request.query.get("revisions", "").split(",") if each.isdecimal()]
+        found = {str(revision): context for revision, context in spans.TRACER.contexts(asked).items()}
+        return web.json_response(found)
+
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
@@ -132,6 +138,7 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
 
     app = web.Application()
     app.router.add_get("/snapshot", snapshot)
+    app.router.add_get("/contexts", contexts)
     app.router.add_get("/stream", stream)
     return app
 

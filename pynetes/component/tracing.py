@@ -7,7 +7,7 @@ The numbers are those of pynetes/paths/registry.py (1–29; 0 is what belongs to
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -118,6 +118,12 @@ RECORDER = Recorder()
 
 #: The revision that woke the work in progress, set by work queues; writes made meanwhile carry it as their cause.
 CAUSE: ContextVar[int] = ContextVar("CAUSE", default=0)
+
+
+def revision(metadata: Mapping[str, Any]) -> int:
+    """The revision of an object by its metadata, 0 for one that no server of ours made."""
+    text = str(metadata.get("resourceVersion") or "")
+    return int(text) if text.isdecimal() else 0
 
 
 def now() -> float:

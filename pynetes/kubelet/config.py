@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pynetes.component import spans
 from pynetes.component.config import option, seconds
 from pynetes.kubelet.eviction.thresholds import HARD
 
@@ -109,11 +110,21 @@ class Config:
     )
     pod_max_pids: int = option("--pod-max-pids", -1, "Processes that a pod may have; -1 for no limit.")
     csi_timeout: float = option("--csi-timeout", 120.0, "Seconds that a CSI driver may take to answer a call.")
+    tracing_config_file: str = option(
+        "--tracing-config-file", "", "A TracingConfiguration: where spans are sent over OTLP, and how many are begun."
+    )
     paths_socket: str = option("--paths-socket", "", "Unix socket that shows the interactions of this process.")
     v: int = option("-v", 0, "Verbosity of the log, 0 to 10.")
     pod_infra_container_image: str = option(
         "--pod-infra-container-image", "", "Accepted and left to the runtime, whose own setting counts."
     )
+
+    def tracing(self) -> spans.Config:
+        """Where spans go: what its own file says, else `tracing` of the KubeletConfiguration."""
+        if self.tracing_config_file or not self.config:
+            return spans.load(self.tracing_config_file)
+        document = yaml.safe_load(Path(self.config).read_text()) or {}
+        return spans.of(document["tracing"], self.config) if document.get("tracing") else spans.Config()
 
 
 #: Fields of a KubeletConfiguration that have a flag: name in the file to name here.

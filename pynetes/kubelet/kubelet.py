@@ -53,6 +53,7 @@ from pynetes.kubelet.worker import Stage, Worker
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
+from pynetes.rpc import otlp
 from pynetes.rpc.cri import runtime_v1_pb2 as cri
 
 log = logging.getLogger(__name__)
@@ -275,6 +276,7 @@ class Kubelet:
         async with (
             app.serve(self, checks) as port,
             serving.serve_paths(self.config.paths_socket, "kubelet"),
+            otlp.exporting(self.config.tracing(), "kubelet", paths_socket=self.config.paths_socket),
         ):
             yield port
 

@@ -18,6 +18,7 @@ from pynetes.apis.core import pods
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.tasks import Group, leaves
+from pynetes.component.tracing import CAUSE, revision
 from pynetes.kubelet import garbage, lifecycle, metrics, podspec, resizing, start, status, stop
 from pynetes.kubelet import logs as podlogs
 from pynetes.kubelet.context import Context
@@ -89,6 +90,8 @@ class Worker:
         self._not_before: dict[str, float] = {}
         self._awake, self._interrupt = asyncio.Event(), asyncio.Event()
         self._delay = 0.0
+        #: The revision that brought the pod, or the last one that wanted something else of it.
+        self._cause = revision(pod["metadata"])
         #: On the monotonic clock; and whether its containers have been seen running, which counts once.
         self._seen, self._ran = ctx.clock.monotonic(), bool(ctx.pleg.get(self.uid).sandbox)
 
@@ -96,6 +99,8 @@ class Worker:
         """The object has changed."""
         shorter = is_deleting(pod) and podspec.grace(pod) < podspec.grace(self.pod)
         ends = is_deleting(pod) and not is_deleting(self.pod)
+        if ends or pod["metadata"].get("generation") != self.pod["metadata"].get("generation"):
+            self._cause = revision(pod["metadata"])
         self.pod = pod
         if (ends and self.stage == Stage.SYNC) or (shorter and self.stage == Stage.TERMINATING):
             self._interrupt.set()
@@ -138,6 +143,7 @@ class Worker:
             self._interrupt.clear()
             stage = self.stage
             began = self._ctx.clock.monotonic()
+            CAUSE.set(self._cause)
             pause = await self._interruptible(steps[stage]())
             metrics.WORKER_SECONDS.observe(self._ctx.clock.monotonic() - began, str(stage))
             if self.stage == stage and pause > 0 and not self._interrupt.is_set():

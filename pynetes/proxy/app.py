@@ -12,7 +12,7 @@ from pynetes.apis.core import services
 from pynetes.apis.discovery import endpointslices
 from pynetes.client.informer import Handler, Informer
 from pynetes.client.rest import Client
-from pynetes.component import logs, serving, tasks
+from pynetes.component import logs, serving, spans, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.config import option
 from pynetes.component.health import Checks
@@ -22,6 +22,7 @@ from pynetes.proxy.healthcheck import HealthChecks
 from pynetes.proxy.nftables import Settings
 from pynetes.proxy.sync import Proxier
 from pynetes.proxy.tracker import Tracker
+from pynetes.rpc.otlp import exporting
 
 _LOG = logging.getLogger(__name__)
 #: A change that has not reached the kernel for this long makes the proxy unhealthy, as upstream has it.
@@ -54,6 +55,9 @@ class Config:
     )
     sync_seconds: float = option("--sync-seconds", 30.0, "How often to look whether the rules are still there.")
     cleanup: bool = option("--cleanup", False, "Remove all rules of every mode, and exit.")
+    tracing_config_file: str = option(
+        "--tracing-config-file", "", "A TracingConfiguration: where spans are sent over OTLP, and how many are begun."
+    )
     paths_socket: str = option("--paths-socket", "", "Unix socket on which interactions are shown.")
     conntrack_max_per_core: int = option("--conntrack-max-per-core", 0, "Accepted; the kernel's own limit is kept.")
     conntrack_min: int = option("--conntrack-min", 0, "Accepted; the kernel's own limit is kept.")
@@ -202,4 +206,6 @@ async def _serving(config: Config, proxier: Proxier, clock: Clock) -> AsyncItera
                 app = serving.application(checks)
                 await stack.enter_async_context(serving.serve(app, host=host.strip("[]"), port=int(port)))
         await stack.enter_async_context(serving.serve_paths(config.paths_socket, "kube-proxy"))
+        tracing = spans.load(config.tracing_config_file)
+        await stack.enter_async_context(exporting(tracing, "kube-proxy", paths_socket=config.paths_socket))
         yield

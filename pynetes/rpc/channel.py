@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
+from pynetes.component.tracing import CAUSE, RECORDER, Interaction, Recorder, now
 
 #: What is larger than gRPC's default of 4 MB: a node's full container list with its annotations.
 MAX_MESSAGE = 16 << 20
@@ -49,6 +49,7 @@ class Tracing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
                 object=_object(request),
                 seconds=time.monotonic() - started,
                 error="" if code == grpc.StatusCode.OK else code.name,
+                cause=CAUSE.get(),
             )
         )
         return call

@@ -22,6 +22,9 @@ class Config:
     client_ca_file: str = option("--client-ca-file", "", "CA of client certificates that may read the metrics.")
     tls_private_key_file: str = option("--tls-private-key-file", "", "Key of the serving certificate (PEM).")
     leader_elect: bool = option("--leader-elect", True, "Work only while holding the Lease kube-system/kube-scheduler.")
+    tracing_config_file: str = option(
+        "--tracing-config-file", "", "A TracingConfiguration: where spans are sent over OTLP, and how many are begun."
+    )
     paths_socket: str = option(
         "--paths-socket", "", "Unix socket on which `pynetes paths` reads what this process saw."
     )

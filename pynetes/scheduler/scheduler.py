@@ -17,7 +17,7 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.tasks import Group
-from pynetes.component.tracing import CAUSE
+from pynetes.component.tracing import CAUSE, revision
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import UID, Object, is_deleting, key_of
@@ -137,8 +137,7 @@ class Scheduler:
 
     def _cycle(self, entry: Queued, group: Group) -> None:
         started = self._clock.monotonic()
-        revision = entry.info.pod["metadata"].get("resourceVersion") or ""
-        CAUSE.set(int(revision) if revision.isdecimal() else 0)
+        CAUSE.set(revision(entry.info.pod["metadata"]))
         with self.cache.reserved(entry.info):
             result = framework.fit(self._plugins, entry.info, self.cache.nodes)
             filtered = self._clock.monotonic()

@@ -7,6 +7,7 @@ from pynetes.apiserver.authn.user import MASTERS, SERVICE_ACCOUNT_PREFIX, User, 
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.peer import described
+from pynetes.component.spans import TRACER, Begun
 from pynetes.component.tracing import RECORDER, Identity, Interaction, now
 from pynetes.machinery.errors import StatusError
 
@@ -49,16 +50,45 @@ async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (t
     code = 500
     error = ""
     revision = 0
+    traced = None
+    if TRACER.on:
+        headers = request.headers
+        traced = TRACER.begin(headers.get("traceparent", ""), headers.get("baggage", ""))
     try:
         response = await next(request)
         code = response.status
         revision = response.revision
+        if traced and revision and request.info.verb in _WRITES:
+            TRACER.belongs(revision, traced.context)
         return response
     except StatusError as failure:
         code, error = failure.code, failure.reason
         raise
     finally:
-        _note(request, code, error, time.perf_counter() - began, revision)
+        seconds = time.perf_counter() - began
+        _note(request, code, error, seconds, revision)
+        if traced and request.user is not None:
+            _trace(traced, request, code, seconds, revision)
+
+
+def _trace(traced: Begun, request: Request, code: int, seconds: float, revision: int) -> None:
+    """The span of a request, named and described as upstream names its own; health and watches are none."""
+    info, ended = request.info, now()
+    if info.verb == "watch" or request.path.startswith(("/healthz", "/livez", "/readyz")):
+        return
+    attributes: dict[str, str | int] = {
+        "http.request.method": request.method,
+        "url.path": request.path,
+        "http.response.status_code": code,
+        "user_agent.original": request.headers.get("user-agent", ""),
+        "k8s.user": request.user.name if request.user else "",
+    }
+    if info.is_resource_request:
+        attributes |= {"k8s.resource": info.resource, "k8s.namespace": info.namespace, "k8s.name": info.name}
+    if revision and info.verb in _WRITES:
+        attributes["pynetes.revision"] = revision
+    name = f"{request.method} {info.resource or request.path}" + f"/{info.subresource}" * bool(info.subresource)
+    TRACER.end(traced, name, ended - seconds, ended, attributes, f"{code}" if code >= 500 else "")
 
 
 def _note(request: Request, code: int, error: str, seconds: float, revision: int) -> None:
