@@ -2,7 +2,7 @@
 
 What connects two components is the revision. A write gets its revision from the store, and whoever the watch wakes
 knows the revision that woke him (tracing.CAUSE). So the API server, which answers every write, remembers to which span
-each revision belongs; a client of ours says in a `baggage` header which revision made it write; and the other components
+each revision belongs; a client of ours says in a `baggage` header which revision made it write; and other components
 ask for the spans of the revisions they acted on when they export what they did, through the socket of `pynetes paths`.
 
 Off unless a configuration says otherwise; then a request costs one comparison more.

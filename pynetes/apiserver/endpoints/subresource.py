@@ -10,6 +10,7 @@ from pynetes.apiserver.endpoints.options import write_options
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.registry.call import Answer, Call, Handler
 from pynetes.apiserver.registry.table import HANDLERS
+from pynetes.component import tracing
 from pynetes.machinery.meta import Object
 
 
@@ -30,7 +31,9 @@ async def handle(api: Api, request: Request, scope: Scope, handler: Handler) -> 
     elif verb in ("create", "update"):
         body = encoding.load(request)
     answer = await handler(api.context, _call(api, request, scope, verb, body, dry_run=options.dry_run))
-    return rendering.plain(request, accepted, _shown(scope, answer), answer.code)
+    response = rendering.plain(request, accepted, _shown(scope, answer), answer.code)
+    response.revision = answer.revision or tracing.revision(answer.body.get("metadata") or {})
+    return response
 
 
 def _shown(scope: Scope, answer: Answer) -> Object:

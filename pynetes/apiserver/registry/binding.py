@@ -4,6 +4,7 @@ from pynetes.apis.core import pods
 from pynetes.apiserver.admission.attributes import CREATE, Attributes
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.registry.call import SUCCESS, Answer, Call
+from pynetes.component import tracing
 from pynetes.machinery import errors, field, time
 from pynetes.machinery.meta import Key, Object
 
@@ -32,10 +33,10 @@ async def create(ctx: Context, call: Call) -> Answer:
     )
     await call.admit(attributes)
     now = time.rfc3339(ctx.clock.now())
-    await ctx.objects.update(
+    stored = await ctx.objects.update(
         pods.RESOURCE, key, lambda pod: bound(pod, binding, now), respecified=False, dry_run=call.dry_run
     )
-    return Answer(201, SUCCESS)
+    return Answer(201, SUCCESS, tracing.revision(stored["metadata"]))
 
 
 def _problems(binding: Object) -> list[field.Error]:

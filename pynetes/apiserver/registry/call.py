@@ -37,10 +37,11 @@ class Call:
 
 
 class Answer(NamedTuple):
-    """HTTP status and body."""
+    """HTTP status and body; and the revision that a write led to, where the body is not what was written."""
 
     code: int
     body: Object
+    revision: int = 0
 
 
 Handler: TypeAlias = Callable[[Context, Call], Awaitable[Answer]]
