@@ -1,4 +1,4 @@
-"""Node ports: a number, per protocol, that is this Service's on every node.
+"""Node ports: a number that is this Service's on every node, whatever the protocols it uses it for.
 
 What is taken follows from the Services in the cache; what this process has promised to a write still on its way is
 remembered until that write is done.
@@ -6,26 +6,18 @@ remembered until that write is done.
 
 import random
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from pynetes.machinery.meta import Key, Object
 
 DYNAMIC_FROM = 86
 
 
-class Port(NamedTuple):
-    """A port number means nothing without its protocol."""
-
-    number: int
-    protocol: str
-
-
 class Taken:
     """An index over Services: who holds which port."""
 
     def __init__(self) -> None:
-        self._holders: dict[Port, Key] = {}
-        self._promised: set[Port] = set()
+        self._holders: dict[int, Key] = {}
+        self._promised: dict[int, Key] = {}
 
     def reset(self, objs: Iterable[Object]) -> None:
         """Start over."""
@@ -36,36 +28,37 @@ class Taken:
     def changed(self, new: Object | None, old: Object | None) -> None:
         """A Service came, changed, or went."""
         if old is not None:
-            for port in ports_of(old):
-                self._holders.pop(port, None)
+            for number in ports_of(old):
+                self._holders.pop(number, None)
         if new is not None:
             key = Key(new["metadata"]["namespace"], new["metadata"]["name"])
-            ports = dict.fromkeys(ports_of(new), key)
-            self._holders.update(ports)
-            self._promised.difference_update(ports)
+            for number in ports_of(new):
+                self._holders[number] = key
+                self._promised.pop(number, None)
 
-    def free(self, port: Port, service: Key) -> bool:
-        """Whether the Service may have the port; it may keep its own."""
-        return port not in self._promised and self._holders.get(port, service) == service
+    def free(self, number: int, service: Key) -> bool:
+        """Whether the Service may have the port: nobody else has it, nor has been promised it."""
+        return all(taken.get(number, service) == service for taken in (self._promised, self._holders))
 
-    def promise(self, port: Port) -> None:
+    def promise(self, number: int, service: Key) -> None:
         """Nobody else gets the port until the Service is seen with it, or the promise is taken back."""
-        self._promised.add(port)
+        self._promised[number] = service
 
-    def held(self, port: Port, service: Key) -> bool:
+    def held(self, number: int, service: Key) -> bool:
         """Whether the stored Service has it."""
-        return self._holders.get(port) == service
+        return self._holders.get(number) == service
 
-    def forget(self, ports: Iterable[Port]) -> None:
+    def forget(self, numbers: Iterable[int]) -> None:
         """The write failed: the ports are free again."""
-        self._promised.difference_update(ports)
+        for number in numbers:
+            self._promised.pop(number, None)
 
-    def any(self, protocols: set[str], service: Key, allowed: range) -> int | None:
-        """A number free for all these protocols, outside the lower part, which is kept for fixed ports if possible."""
+    def any(self, allowed: range) -> int | None:
+        """A number that nobody has, outside the lower part, which is kept for fixed ports if possible."""
         lower = allowed[min(DYNAMIC_FROM, len(allowed) - 1) :]
         for candidates in (_random(lower), _random(allowed)):
             for number in candidates:
-                if all(self.free(Port(number, protocol), service) for protocol in protocols):
+                if number not in self._promised and number not in self._holders:
                     return number
         return None
 
@@ -75,11 +68,8 @@ def _random(numbers: range) -> Iterator[int]:
     yield from (numbers[(start + step) % len(numbers)] for step in range(len(numbers)))
 
 
-def ports_of(service: Object) -> Iterator[Port]:
-    """The node ports that a Service holds; its health check port is a TCP one."""
+def ports_of(service: Object) -> set[int]:
+    """The node ports that a Service holds, its health check port among them."""
     spec = service["spec"]
-    for port in spec.get("ports") or ():
-        if port.get("nodePort"):
-            yield Port(port["nodePort"], port.get("protocol") or "TCP")
-    if spec.get("healthCheckNodePort"):
-        yield Port(spec["healthCheckNodePort"], "TCP")
+    numbers = {port.get("nodePort") for port in spec.get("ports") or ()} | {spec.get("healthCheckNodePort")}
+    return {number for number in numbers if number}

@@ -9,7 +9,7 @@ from pynetes.apiserver.admission.attributes import CREATE, DELETE, Attributes
 from pynetes.apiserver.objects import Context, Objects
 from pynetes.apiserver.registry import service_ips
 from pynetes.apiserver.registry.call import Allocation
-from pynetes.apiserver.registry.node_ports import Port, Taken
+from pynetes.apiserver.registry.node_ports import Taken
 from pynetes.apiserver.registry.service_ips import Unavailable
 from pynetes.machinery import errors
 from pynetes.machinery import field as problem
@@ -27,7 +27,7 @@ class Held:
     service: Key
     taken: Taken
     addresses: list[str] = field(default_factory=list)
-    ports: list[Port] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
     dry_run: bool = False
 
     async def release(self) -> None:
@@ -169,47 +169,45 @@ def _node_ports(held: Held, service: Object) -> None:
     wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
     numbers: dict[int, int] = {}
     for index, port in enumerate(spec.get("ports") or ()):
-        protocol = port.get("protocol") or "TCP"
         if port.get("nodePort"):
-            _take(held, service, Port(port["nodePort"], protocol), f"spec.ports[{index}].nodePort")
+            _take(held, service, port["nodePort"], f"spec.ports[{index}].nodePort")
             numbers[port["port"]] = port["nodePort"]
     for index, port in enumerate(spec.get("ports") or ()):
         if not wanted or port.get("nodePort"):
             continue
-        protocol = port.get("protocol") or "TCP"
         # TCP and UDP on one port share a number where they can: that is what DNS over both expects.
         same = numbers.get(port["port"])
-        number = same if same and held.taken.free(Port(same, protocol), held.service) else None
-        number = number or held.taken.any({protocol}, held.service, allowed)
+        number = same if same and held.taken.free(same, held.service) else None
+        number = number or held.taken.any(allowed)
         if number is None:
             text = "failed to allocate a nodePort: range is full"
             raise errors.internal(f"{text} (spec.ports[{index}])")
-        _promise(held, Port(number, protocol))
+        _promise(held, number)
         port["nodePort"] = numbers[port["port"]] = number
     if _needs_health_check(spec):
         if spec.get("healthCheckNodePort"):
-            _take(held, service, Port(spec["healthCheckNodePort"], "TCP"), "spec.healthCheckNodePort")
-        elif (number := held.taken.any({"TCP"}, held.service, allowed)) is not None:
-            _promise(held, Port(number, "TCP"))
+            _take(held, service, spec["healthCheckNodePort"], "spec.healthCheckNodePort")
+        elif (number := held.taken.any(allowed)) is not None:
+            _promise(held, number)
             spec["healthCheckNodePort"] = number
 
 
-def _take(held: Held, service: Object, port: Port, path: str) -> None:
+def _take(held: Held, service: Object, number: int, path: str) -> None:
     allowed = held.ctx.settings.node_ports
-    if port.number not in allowed:
+    if number not in allowed:
         shown = f"{allowed.start}-{allowed.stop - 1}"
         text = f"provided port is not in the valid range. The range of valid ports is {shown}"
-        raise _invalid(service, problem.invalid(path, port.number, text))
-    if port in held.ports or held.taken.held(port, held.service):
+        raise _invalid(service, problem.invalid(path, number, text))
+    if number in held.ports or held.taken.held(number, held.service):
         return
-    if not held.taken.free(port, held.service):
-        raise _invalid(service, problem.invalid(path, port.number, "provided port is already allocated"))
-    _promise(held, port)
+    if not held.taken.free(number, held.service):
+        raise _invalid(service, problem.invalid(path, number, "provided port is already allocated"))
+    _promise(held, number)
 
 
-def _promise(held: Held, port: Port) -> None:
-    held.taken.promise(port)
-    held.ports.append(port)
+def _promise(held: Held, number: int) -> None:
+    held.taken.promise(number, held.service)
+    held.ports.append(number)
 
 
 def _invalid(service: Object, error: problem.Error) -> StatusError:

@@ -165,7 +165,7 @@ async def test_delete_gives_back(ctx: Context, strategy: ServiceStrategy) -> Non
 
 
 async def test_node_ports(ctx: Context, strategy: ServiceStrategy) -> None:
-    """A port is taken per protocol; TCP and UDP on one port share the number."""
+    """TCP and UDP on one port share a number, which no other Service gets."""
     both = [{**PORT, "name": "t", "port": 53}, {**PORT, "name": "u", "port": 53, "protocol": "UDP"}]
     spec = (await create(ctx, strategy, service("dns", type="NodePort", ports=both)))["spec"]
     number = spec["ports"][0]["nodePort"]
@@ -195,3 +195,11 @@ async def test_dual_stack(strategy: ServiceStrategy) -> None:
     single = context()
     with pytest.raises(StatusError, match="not configured for dual-stack"):
         await create(single, ServiceStrategy(), service("web", ipFamilyPolicy="RequireDualStack"))
+
+
+async def test_a_node_port_is_one_services_whatever_the_protocol(ctx: Context, strategy: ServiceStrategy) -> None:
+    """Upstream's allocator knows numbers only."""
+    await create(ctx, strategy, service("tcp", type="NodePort", ports=[{**PORT, "nodePort": 30080}]))
+    other = [{**PORT, "protocol": "UDP", "nodePort": 30080}]
+    with pytest.raises(StatusError, match="provided port is already allocated"):
+        await create(ctx, strategy, service("udp", type="NodePort", ports=other))
