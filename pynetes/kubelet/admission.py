@@ -4,6 +4,7 @@ A refused pod fails with phase Failed and the reason; controllers then make anot
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pynetes.kubelet import podspec, qos
@@ -11,6 +12,24 @@ from pynetes.kubelet.cm import resources
 from pynetes.kubelet.eviction import ranking
 from pynetes.machinery import quantity
 from pynetes.machinery.meta import Object
+
+#: Settings that are a pod's own on every kernel that is supported.
+SAFE_SYSCTLS = frozenset(
+    (
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    )
+)
 
 
 class Refusal(NamedTuple):
@@ -20,10 +39,20 @@ class Refusal(NamedTuple):
     message: str
 
 
-def admit(pod: Object, others: Iterable[Object], node: Object, allocatable: Object) -> Refusal | None:
-    """None when the pod may run beside the others, which are the active pods of the node."""
+def admit(
+    pod: Object, others: Iterable[Object], node: Object, allocatable: Object, *, sysctls: Collection[str] = ()
+) -> Refusal | None:
+    """None when the pod may run beside the others, which are the active pods of the node.
+
+    sysctls: what --allowed-unsafe-sysctls allows beside the safe ones."""
     others = [one for one in others if one["metadata"]["uid"] != pod["metadata"]["uid"]]
-    for check in (_selector(pod, node), _ports(pod, others), _taints(pod, node), _fits(pod, others, allocatable)):
+    for check in (
+        _selector(pod, node),
+        _ports(pod, others),
+        _taints(pod, node),
+        _fits(pod, others, allocatable),
+        _sysctls(pod, sysctls),
+    ):
         if check:
             return check
     return None
@@ -36,6 +65,21 @@ def pressed(pod: Object, pressures: Collection[str]) -> Refusal | None:
     if set(pressures) == {"MemoryPressure"} and qos.of_pod(pod) != qos.BEST_EFFORT:
         return None
     return Refusal("Evicted", f"The node had condition: [{' '.join(sorted(pressures))}]. ")
+
+
+def _sysctls(pod: Object, unsafe: Collection[str]) -> Refusal | None:
+    """Only settings that are known to stay inside the pod: others would change the node, or starve its neighbours."""
+    spec = pod["spec"]
+    for item in (spec.get("securityContext") or {}).get("sysctls") or ():
+        name = item["name"].replace("/", ".")
+        known = name in SAFE_SYSCTLS or any(fnmatchcase(name, pattern) for pattern in unsafe)
+        shared = (spec.get("hostNetwork") and name.startswith("net.")) or (
+            spec.get("hostIPC") and name.startswith(("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."))
+        )
+        if not known or shared:
+            why = "not allowed with the node's namespace" if shared else "not allowlisted"
+            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" {why}')
+    return None
 
 
 def _selector(pod: Object, node: Object) -> Refusal | None:

@@ -105,6 +105,11 @@ class Config:
     image_gc_low_threshold: int = option(
         "--image-gc-low-threshold", 80, "Percent of the images' disk down to which they are removed."
     )
+    allowed_unsafe_sysctls: tuple[str, ...] = option(
+        "--allowed-unsafe-sysctls",
+        (),
+        "Kernel settings that pods may change beside the safe ones; net.core.* is a pattern.",
+    )
     seccomp_default: bool = option(
         "--seccomp-default", False, "Give containers that name no seccomp profile the runtime's default one."
     )
@@ -140,6 +145,7 @@ FILE_FIELDS = {
     "providerID": "provider_id",
     "resolvConf": "resolv_conf",
     "rotateCertificates": "rotate_certificates",
+    "allowedUnsafeSysctls": "allowed_unsafe_sysctls",
     "seccompDefault": "seccomp_default",
     "serverTLSBootstrap": "server_tls_bootstrap",
     "tlsCertFile": "tls_cert_file",

@@ -322,7 +322,9 @@ class Kubelet:
         others = [other.pod for uid, other in self.workers.items() if uid != worker.uid and _active(other)]
         try:
             refusal = admission.pressed(pod, self._pressures())
-            refusal = refusal or admission.admit(pod, others, self.node, self._allocatable())
+            refusal = refusal or admission.admit(
+                pod, others, self.node, self._allocatable(), sysctls=self.config.allowed_unsafe_sysctls
+            )
         except (LookupError, ValueError, TypeError) as error:
             # A pod that cannot even be judged must not stop the others.
             refusal = admission.Refusal("UnexpectedAdmissionError", f"pod cannot be judged: {error!r}")

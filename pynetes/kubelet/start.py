@@ -78,6 +78,11 @@ def sandbox_config(ctx: Context, pod: Object, attempt: int) -> pb.PodSandboxConf
 async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     """Start a sandbox; its ID. Raises SandboxFailure."""
     config = sandbox_config(ctx, pod, attempt)
+    if pod["spec"].get("hostUsers") is False:
+        # Never in the node's user namespace instead, where root in the pod would be root.
+        why = "user namespaces are not supported by this node's runtime"
+        ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
+        raise SandboxFailure(why)
     folder = logs.directory(ctx.log_root, config.metadata.namespace, config.metadata.name, config.metadata.uid)
     folder.mkdir(parents=True, exist_ok=True)
     try:
