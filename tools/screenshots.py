@@ -15,11 +15,10 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 #: File → page, what is clicked there, dark or light, width and height.
 PICTURES: tuple[tuple[str, str, str, str, tuple[int, int]], ...] = (
-    ("map", "#/map", "", "dark", (1440, 860)),
+    ("map", "#/map", "", "dark", (1440, 990)),
     ("map-path", "#/map/7", "", "light", (1440, 860)),
     ("overview", "#/", "", "light", (1280, 860)),
     ("pods", "#/list/core/pods", "", "dark", (1280, 620)),
-    ("yaml", "#/object/apps/deployments/shop/front/yaml", "", "light", (1280, 760)),
     ("story", "#/object/apps/deployments/shop/front/story", "", "dark", (1280, 760)),
     ("terminal", "#/list/core/pods", "front-", "dark", (1280, 640)),
     ("phone", "#/list/core/pods", "", "light", (360, 700)),

@@ -35,7 +35,7 @@ export class Drawing {
     const zone = (x, y, w, high, name) => [s("rect", { class: "zone", x, y, width: w, height: high, rx: 16 }), s("text", { class: "zone-name", x: x + 16, y: y + 22 }, name)];
     this.svg = s("svg", { class: "map", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": "Map of the components and the paths between them" },
       zone(10, 20, 190, 370, "People and tools"), zone(480, 20, 550, 370, "Control plane"), zone(1046, 210, 184, 180, "Cloud"), zone(10, 440, 1220, 380, "Every node"),
-      Object.values(this.edges), this.layer, Object.values(this.nodes));
+      this.layer, Object.values(this.edges), Object.values(this.nodes));
     this.element = h("div", { class: "card mapbox" }, this.svg);
   }
 

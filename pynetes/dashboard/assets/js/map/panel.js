@@ -17,12 +17,12 @@ export class Panel {
 
   idle() {
     this.path = null;
-    replace(this.element, h("h2", {}, "What moves, and what secures it"),
-      h("p", { class: "muted" }, "Choose a line to see its protocol, both certificates, who was let in by which rule, and its last calls. Choose a box to see what it talks to."),
-      h("div", { class: "legend" }, h("span", {}, h("i", {}), "requests"), h("span", {}, h("i", { class: "watch" }), "watch events"), h("span", {}, h("i", { class: "error" }), "errors"), h("span", {}, h("i", { class: "absent" }), "not seen yet")));
+    replace(this.element);
+    this.element.parentElement?.classList.add("solo");
   }
 
   head(title, ...more) {
+    this.element.parentElement?.classList.remove("solo");
     return h("div", {}, h("div", { class: "title" }, h("h2", {}, title), h("button", { class: "quiet", "aria-label": "Close", onclick: () => { this.idle(); this.onclose(); } }, "✕")), more);
   }
 
@@ -86,7 +86,8 @@ export class Panel {
 
   secured({ identities, path }) {
     const plain = !identities.some((each) => each.client || each.server);
-    const told = identities.filter((each) => each.rule || each.subject);
+    const ruled = identities.filter((each) => each.rule);
+    const told = ruled.length ? ruled : identities.filter((each) => each.subject);
     const client = identities.find((each) => each.client)?.client, server = identities.find((each) => each.server)?.server;
     replace(this.security,
       h("section", {}, h("h3", {}, "Let in last"), told.length ? told.slice(0, 4).map((each) => facts([["Who", h("span", { class: "mono" }, each.subject)], ["Rule", each.rule], ["By", each.issuer && !each.client ? each.issuer : ""], ["Told by", h("span", { class: "faint" }, each.instance)]])) : h("p", { class: "muted" }, `By design: ${path.identity}`)),

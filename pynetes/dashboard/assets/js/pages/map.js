@@ -32,7 +32,7 @@ export async function show(place, [wanted]) {
     drawing = new Drawing(whole.paths, { onedge: edge, onnode: node });
     rows = whole.paths.map((path) => row(path, edge));
     const body = h("tbody", {}, rows.map((each) => each.element));
-    replace(holder, h("div", { class: "mapwrap" }, h("div", {}, drawing.element, h("section", { class: "card" }, h("h2", {}, "The same as a list"), h("div", { class: "overflow" }, h("table", { class: "plain paths" },
+    replace(holder, hint(), h("div", { class: "mapwrap solo" }, h("div", {}, drawing.element, h("section", { class: "card" }, h("h2", {}, "The same as a list"), h("div", { class: "overflow" }, h("table", { class: "plain paths" },
       h("thead", {}, h("tr", {}, ["#", "Path", "Protocol", "Per second", "Half within", "99 % within", "Errors", "Last"].map((name, index) => h("th", { scope: "col", class: index > 2 ? "num" : null }, name)))), body)))), panel.element));
     paint({});
     if (wanted) edge(wanted === "mtls" ? 0 : wanted);
@@ -57,6 +57,11 @@ export async function show(place, [wanted]) {
     onerror: (status) => { replace(line); replace(holder, problem(new ApiError(status))); },
   });
   return () => { close(); drawing?.close(); };
+}
+
+function hint() {
+  return h("div", { class: "legend" }, h("span", {}, "Choose a line to see what secures it, a box to see what it talks to."),
+    h("span", {}, h("i", {}), "requests"), h("span", {}, h("i", { class: "watch" }), "watch events"), h("span", {}, h("i", { class: "error" }), "errors"), h("span", {}, h("i", { class: "absent" }), "not seen yet"));
 }
 
 // Made once and changed in place, so that the keyboard's focus stays where it is.
