@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -113,10 +114,12 @@ class Kubelet:
     async def _run(self, client: Client, runtime: Runtime, group: tasks.Group) -> None:
         version = await self._runtime_version(runtime)
         self.config = await cloud.learnt(self.config, self.clock)
-        facts = self._facts(f"{version[0]}://{version[1]}")
+        facts = replace(self._facts(f"{version[0]}://{version[1]}"), features=await runtime.features())
         recorder = Recorder(client, clock=self.clock, host=self.name)
         ctx = self._context(client, runtime, group, facts, recorder, version[0])
         self.ctx, self.facts = ctx, facts
+        ctx.recursive = facts.features.recursive
+        ctx.cdi, ctx.image_volumes = _newer(version, (2, 0)), _newer(version, (2, 1))
         group.start(recorder.run(), name="events")
         if self.config.rotate_certificates:
             group.start(certificate.rotate(client, self.config, self.name, self.clock), name="certificate")
@@ -158,6 +161,7 @@ class Kubelet:
             group.start(podresources.serve(Path(self.config.root_dir) / "pod-resources" / "kubelet.sock", lister))
             group.start(self.eviction.run(), name="eviction")
             group.start(images.run(), name="image garbage")
+            group.start(self.storage.stats.run(), name="volume stats")
             self.started.set()
             await tasks.forever()
 
@@ -312,6 +316,7 @@ class Kubelet:
         worker = self.workers[uid] = Worker(self.ctx, new)
         RUNNING.set(len(self.workers))
         self._admit(worker, new)
+        self.ctx.cgroups.share(self._active())
         group.start(self._work(worker), name=f"pod {new['metadata']['name']}")
 
     def _admit(self, worker: Worker, pod: Object) -> None:
@@ -469,6 +474,13 @@ class _Events:
 
     def event(self, obj: Object, kind: str, reason: str, message: str, *, field_path: str = "") -> None:
         self._recorder.event({**obj, "fieldPath": field_path}, kind, reason, message, source="kubelet")
+
+
+def _newer(version: tuple[str, str], least: tuple[int, int]) -> bool:
+    """Whether the runtime is a containerd of at least this version: what it can do it does not always say."""
+    name, text = version
+    numbers = re.match(r"v?(\d+)\.(\d+)", text)
+    return name == "containerd" and numbers is not None and (int(numbers[1]), int(numbers[2])) >= least
 
 
 def _active(worker: Worker) -> bool:

@@ -18,6 +18,7 @@ from pynetes.machinery import time as times
 from pynetes.machinery.meta import Object
 
 if TYPE_CHECKING:
+    from pynetes.kubelet.csi.stats import Room
     from pynetes.kubelet.kubelet import Kubelet
 
 #: Upstream's buckets of durations that a person waits for.
@@ -165,7 +166,7 @@ class Stateful:
             for state in ("actual_state_of_world", "desired_state_of_world"):
                 yield (plugin(kind), state), count
 
-    def _claims(self, value: Callable[[os.statvfs_result], float]) -> Samples:
+    def _claims(self, value: Callable[["os.statvfs_result | Room"], float]) -> Samples:
         volumes = self._kubelet.ctx.volumes
         seen = set()
         for worker in list(self._kubelet.workers.values()):
@@ -173,14 +174,15 @@ class Stateful:
                 if one.claim is None or one.block or one.claim in seen:
                     continue
                 try:
-                    found = os.statvfs(volumes.path(worker.pod, one))
+                    told = self._kubelet.storage.stats.known.get((worker.uid, one.spec_name))
+                    found = told or os.statvfs(volumes.path(worker.pod, one))
                 except OSError:
                     continue  # unmounted meanwhile
                 seen.add(one.claim)
                 yield (one.claim.namespace, one.claim.name), value(found)
 
 
-_STATS: tuple[tuple[str, str, Callable[[os.statvfs_result], float]], ...] = (
+_STATS: tuple[tuple[str, str, Callable[["os.statvfs_result | Room"], float]], ...] = (
     ("capacity_bytes", "Capacity in bytes of the volume", lambda fs: fs.f_blocks * fs.f_frsize),
     ("available_bytes", "Number of available bytes in the volume", lambda fs: fs.f_bavail * fs.f_frsize),
     ("used_bytes", "Number of used bytes in the volume", lambda fs: (fs.f_blocks - fs.f_bfree) * fs.f_frsize),

@@ -17,6 +17,7 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.kubelet import cloud
+from pynetes.kubelet.cri.runtime import Features
 from pynetes.kubelet.machine import Machine, process_slots
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
@@ -55,6 +56,7 @@ class Facts:
     #: What is not for pods, in thousandths by resource; and what eviction keeps free, in bytes.
     reserved: Mapping[str, int] = field(default_factory=dict)
     kept_free: Mapping[str, int] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
     labels: dict[str, str]
     taints: Sequence[Object]
     provider_id: str = ""
@@ -186,8 +188,11 @@ def status(
         },
         "images": list(images),
         "volumesInUse": list(in_use),
-        "features": {"supplementalGroupsPolicy": False},
-        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}],
+        "features": {"supplementalGroupsPolicy": facts.features.supplemental_groups},
+        "runtimeHandlers": [
+            {"name": name, "features": {"recursiveReadOnlyMounts": recursive, "userNamespaces": users}}
+            for name, (recursive, users) in (facts.features.handlers or {"": (False, False)}).items()
+        ],
     }
 
 

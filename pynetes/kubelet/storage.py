@@ -14,6 +14,7 @@ from pynetes.kubelet.csi import requests
 from pynetes.kubelet.csi.attachments import Attachments, InUse
 from pynetes.kubelet.csi.drivers import Drivers
 from pynetes.kubelet.csi.nodeinfo import NodeInfo
+from pynetes.kubelet.csi.stats import VolumeStats
 from pynetes.kubelet.csi.volumes import CsiVolumes, Source
 from pynetes.kubelet.references import References
 from pynetes.kubelet.volumes.manager import Volumes
@@ -32,6 +33,7 @@ class Storage:
     drivers: Drivers
     node_info: NodeInfo
     csi_drivers: Informer
+    stats: VolumeStats
 
 
 def build(
@@ -80,4 +82,5 @@ def build(
         drivers=drivers,
         node_info=node_info,
         csi_drivers=informer,
+        stats=VolumeStats(csi, clock),
     )

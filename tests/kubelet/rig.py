@@ -15,7 +15,7 @@ from pynetes.kubelet.kubelet import Kubelet
 from pynetes.machinery.meta import Key, Object
 
 IMAGE = "pynetes.io/busybox:1.35"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def pod(name: str, command: str = "sleep 1000", **spec: Any) -> Object:

@@ -12,6 +12,7 @@ from pynetes.apis.storage import csinodes
 from pynetes.client.fake import FakeAPI
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.csi import volumes as csi_volumes
+from pynetes.kubelet.metrics import Stateful
 from pynetes.kubelet.volumes.spec import attachment_name
 from pynetes.machinery.meta import Key, Object
 from tests.kubelet import fake_runtime
@@ -310,3 +311,36 @@ async def test_absent_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         await rig.until(lambda: "FailedMount" in rig.reasons("web"))
         words = "driver name absent.csi.test not found in the list of registered CSI drivers"
         assert any(words in one["message"] for one in api.listed(events.RESOURCE))
+
+
+async def test_driver_tells_how_full_a_volume_is(tmp_path: Path) -> None:
+    """What NodeGetVolumeStats says is what kubelet_volume_stats tells of the claim."""
+    api = FakeAPI()
+    csi_driver(api)
+    volume = persistent(api, "claim")
+    async with setting(tmp_path, api) as (rig, driver):
+        await rig.started(with_volume("web", volume))
+        await rig.kubelet.storage.stats.once()
+        assert "Stats h-claim" in driver.calls
+        text = Stateful(rig.kubelet).registry.text()
+        labels = '{namespace="default",persistentvolumeclaim="claim"}'
+        assert f"kubelet_volume_stats_used_bytes{labels} 300" in text
+        assert f"kubelet_volume_stats_inodes_used{labels} 3" in text
+
+
+async def test_hundred_volumes_are_taken_over_at_once(tmp_path: Path) -> None:
+    """A new kubelet reads the notes of a hundred volumes, and asks the driver to undo none of them."""
+    api = FakeAPI()
+    csi_driver(api)
+    volumes = [{**persistent(api, f"claim{number}"), "name": f"v{number}"} for number in range(100)]
+    mounts = [{"name": one["name"], "mountPath": f"/{one['name']}"} for one in volumes]
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), driver.serving():
+        async with kubelet(tmp_path, api, endpoint) as rig:
+            await rig.started(pod("web", volumes=volumes, container={"volumeMounts": mounts}))
+        assert len([call for call in driver.calls if call.startswith("Publish")]) == 100
+        driver.calls.clear()
+        async with kubelet(tmp_path, api, endpoint) as rig:
+            assert len(rig.kubelet.ctx.volumes.csi.of_pod("uid-web")) == 100
+            await rig.until(lambda: len(rig.kubelet.ctx.volumes.specs("uid-web")) == 100)
+            assert not [call for call in driver.calls if call.startswith("Un")]

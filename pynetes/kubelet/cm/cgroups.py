@@ -26,6 +26,8 @@ class Cgroups:
 
     def __init__(self, root: str = "", mount: Path = MOUNT, *, pids: int = -1) -> None:
         self._pids = pids
+        #: The shares that the Burstable class has.
+        self._shared = 0
         self._root = PurePosixPath("/", root.strip("/"), "kubepods")
         self._mount = mount
         self.unified = (mount / "cgroup.controllers").exists()
@@ -53,7 +55,10 @@ class Cgroups:
         """Give the Burstable class the shares that its pods have asked for together."""
         burstable = [pod for pod in pods if qos.of_pod(pod) == qos.BURSTABLE]
         asked = sum(resources.pod_requests(pod).get("cpu", 0) for pod in burstable)
-        self._set(self._root / "burstable", "cpu", self._shares(resources.shares(asked)))
+        wanted = resources.shares(asked)
+        if wanted != self._shared:
+            self._shared = wanted
+            self._set(self._root / "burstable", "cpu", self._shares(wanted))
 
     def create(self, pod: Object) -> None:
         """Make a pod's group and set the limits that its containers have together."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ class RuntimeFailure(Exception):
         return self.code == "NOT_FOUND"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What a runtime can do. handlers: by name, whether recursive read-only mounts, and whether user namespaces."""
+
+    supplemental_groups: bool = False
+    handlers: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+
+    @property
+    def recursive(self) -> bool:
+        """Whether the default handler makes mounts below a read-only one read-only."""
+        return self.handlers.get("", (False, False))[0]
+
+
 class Runtime:
     """A client of one runtime. Made inside the running event loop; close it in the end."""
 
@@ -70,6 +84,17 @@ class Runtime:
         """RuntimeReady and NetworkReady: whether, and if not why."""
         response = await self._call(self._runtime.Status, pb.StatusRequest(), timeout=10.0)
         return {one.type: (one.status, one.message or one.reason) for one in response.status.conditions}
+
+    async def features(self) -> Features:
+        """What the runtime can do beyond the basics; an old one says nothing, and can do none of it."""
+        response = await self._call(self._runtime.Status, pb.StatusRequest(), timeout=10.0)
+        handlers = {one.name: one.features for one in response.runtime_handlers}
+        return Features(
+            supplemental_groups=response.features.supplemental_groups_policy,
+            handlers={
+                name: (one.recursive_read_only_mounts, one.user_namespaces) for name, one in sorted(handlers.items())
+            },
+        )
 
     async def pods(self, uid: str = "") -> dict[str, list[tuple[pb.PodSandbox, list[pb.Container]]]]:
         """The cheap list of everything (or of one pod): sandboxes with their containers, by pod UID."""

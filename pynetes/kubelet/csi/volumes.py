@@ -237,6 +237,16 @@ class CsiVolumes:
                 raise VolumeFailure(f"NodeExpandVolume failed for volume {text}") from failure
         return int(answer.capacity_bytes) or spec.capacity
 
+    def stats_request(self, registered: Registered, one: Published) -> pb.NodeGetVolumeStatsRequest:
+        """What a driver is asked for the figures of a volume."""
+        state = self._states.get(one.device.key)
+        staged = state is not None and state.staged
+        return pb.NodeGetVolumeStatsRequest(
+            volume_id=one.device.handle,
+            volume_path=self._seen(registered, self._layout.target(one.uid, one.device)),
+            staging_target_path=self._seen(registered, self._layout.staging(one.device)) if staged else "",
+        )
+
     # And back
 
     async def tear_down(self, published: Published) -> None:
