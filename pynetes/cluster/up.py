@@ -250,7 +250,7 @@ async def _certificates(bringup: Bringup) -> str:
 
 
 async def _images(bringup: Bringup) -> str:
-    wanted = [image for addon in manifests.chosen(bringup.cluster) for image in addon.images]
+    wanted = [image for addon in manifests.chosen(bringup.cluster) if not addon.late for image in addon.images]
     archives = await asyncio.to_thread(store.pack, bringup.cluster.images, wanted)
     bringup.archives.set_result(archives)
     return ", ".join(name.rpartition("/")[2] for name in archives)
@@ -361,11 +361,28 @@ async def _pods(bringup: Bringup) -> str:
 async def _addons(bringup: Bringup) -> str:
     cluster = bringup.cluster
     async with Api(cluster) as api:
-        objects = manifests.objects(cluster, manifests.chosen(cluster))
+        objects = manifests.objects(cluster, [addon for addon in manifests.chosen(cluster) if not addon.late])
         await api.apply(objects)
         # A new cluster has nothing to take away.
         gone = await api.remove(manifests.objects(cluster, manifests.others(cluster))) if cluster.complete else 0
     return f"{len(objects)} objects applied" + (f", {gone} removed" if gone else "")
+
+
+async def _late(bringup: Bringup) -> str:
+    """What the first pods do without: images first, or its own pods would be told that there are none."""
+    cluster = bringup.cluster
+    late = [addon for addon in manifests.chosen(cluster) if addon.late]
+    if not late:
+        return "none"
+    images = [image for addon in late for image in addon.images]
+    packed = await asyncio.to_thread(store.pack, cluster.images, images)
+    archives = {name: archive for name, archive in packed.items() if name in images}
+    async with asyncio.TaskGroup() as group:
+        for node in cluster.node_names():
+            group.create_task(_import_into(cluster, node, archives))
+    async with Api(cluster) as api:
+        await api.apply(manifests.objects(cluster, late))
+    return ", ".join(addon.name for addon in late)
 
 
 async def _answers(bringup: Bringup) -> str:
@@ -399,5 +416,5 @@ STAGES: tuple[tuple[Phase, ...], ...] = (
     (Phase("Start the processes", _processes),),
     (Phase("Pack images", _images), Phase("Import images", _import), Phase("Administrators", _administrators)),
     (Phase("Pod networks", _pods), Phase("Add-ons", _addons)),
-    (Phase("Wait until it answers", _answers),),
+    (Phase("Wait until it answers", _answers), Phase("Late add-ons", _late)),
 )

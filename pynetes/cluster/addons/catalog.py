@@ -24,6 +24,8 @@ class Addon(NamedTuple):
     packages: Mapping[str, str] = {}
     #: Deployments of kube-system that `up` waits for, once they were asked for by name.
     waits_for: tuple[str, ...] = ()
+    #: Whether it is brought while `up` already waits for the cluster to answer: what no cluster's first pod needs.
+    late: bool = False
     #: The cloud it belongs to: a cluster has it when it has that cloud, and nobody asks for it by name.
     cloud: str = ""
 
@@ -49,6 +51,8 @@ ADDONS: tuple[Addon, ...] = (
         "volumes on the machine's disk: the CSI driver `local` and the StorageClass of that name",
         images=(f"pynetes.io/pynetes-storage:{pynetes.__version__}",),
         packages={"mkfs.ext4": "e2fsprogs"},
+        default=True,
+        late=True,
     ),
     Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
     Addon(
