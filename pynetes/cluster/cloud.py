@@ -234,6 +234,8 @@ def processes(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
             f"--kubeconfig={Layout(cluster.state).kubeconfig('cloud-controller-manager.conf')}",
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
+            # Those that are made at the same time share a reload of haproxy.
+            "--concurrent-service-syncs=20",
             "--bind-address=127.0.0.1",
             f"--paths-socket={cluster.paths_dir / 'cloud-controller-manager'}.sock",
         ),

@@ -84,8 +84,14 @@ def prepare(new: Object, old: Object | None) -> None:
         _drop_unchanged(after, before, "externalTrafficPolicy", "healthCheckNodePort")
         for port, previous in zip(after.get("ports") or (), before.get("ports") or (), strict=False):
             _drop_unchanged(port, previous, "nodePort")
+    if _has_health_check(before) and not _has_health_check(after):
+        _drop_unchanged(after, before, "healthCheckNodePort")
     if before.get("type") == "LoadBalancer" and after.get("type") != "LoadBalancer":
         _drop_unchanged(after, before, "allocateLoadBalancerNodePorts", "loadBalancerClass")
+
+
+def _has_health_check(spec: Object) -> bool:
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _keep_addresses(new: Object, old: Object) -> None:
@@ -109,7 +115,7 @@ def _keep_ports(new: Object, old: Object) -> None:
         number = numbers.get((port.get("protocol"), port.get("port")))
         if number and not port.get("nodePort") and number not in used:
             port["nodePort"] = number
-    if new.get("type") == "LoadBalancer" and new.get("externalTrafficPolicy") == "Local":
+    if _has_health_check(new):
         _keep(new, old, "healthCheckNodePort")
 
 

@@ -6,7 +6,7 @@ is called again, or when the service starts.
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pynetes.cloud.localcloud import haproxy
@@ -168,14 +168,14 @@ class Cloud:
             address = self._address(name, wanted.pop("requestedAddress", ""), before)
             after = {**wanted, "name": name, "address": address}
             if after != before:
-                self.state.put("balancers", name, after)
                 try:
-                    await self._balance()
+                    # Alone: what haproxy does not take must not hold up the others.
+                    await self._plumbing.check(self._configuration([after]))
                 except CommandError as error:
-                    # haproxy refuses it: the others must not suffer.
-                    self.state.put("balancers", name, before) if before else self.state.drop("balancers", name)
                     raise Refusal(422, "InvalidBalancer", f"haproxy does not take it: {error}") from None
-            return after
+                self.state.put("balancers", name, after)
+        await self._balance()
+        return after
 
     def _address(self, name: str, requested: str, before: Object | None) -> str:
         used = {each["address"] for other, each in self.state.of("balancers").items() if other != name}
@@ -200,13 +200,15 @@ class Cloud:
             if found is None:
                 raise absent("load balancer", name)
             self.state.drop("balancers", name)
-            await self._balance()
-            return found
+        await self._balance()
+        return found
 
     async def _balance(self) -> None:
+        await self._plumbing.balance(self._configuration(self.state.of("balancers").values()))
+
+    def _configuration(self, listed: Iterable[Object]) -> str:
         state = Path(self.config.haproxy_config).with_name("servers.state")
-        listed = self.state.of("balancers").values()
-        await self._plumbing.balance(haproxy.configuration(listed, stats=self.config.haproxy_stats, state=str(state)))
+        return haproxy.configuration(listed, stats=self.config.haproxy_stats, state=str(state))
 
     # Routes
 

@@ -13,10 +13,17 @@ from pynetes.component.command import CommandError, run
 _LOG = logging.getLogger(__name__)
 #: rtnetlink's protocol number on routes of ours, the same as on those that the cluster makes.
 ROUTE_PROTOCOL = "80"
+#: How often haproxy is asked again while it reloads, and how many seconds apart.
+ATTEMPTS, STEP = 100, 0.05
+#: Seconds that an answer may take; one that was asked for just before a reload never comes.
+ANSWER = 2.0
 
 
 class Plumbing(Protocol):
     """Everything can be repeated. Raises CommandError where the machine will not."""
+
+    async def check(self, text: str) -> None:
+        """Whether haproxy would take this configuration."""
 
     async def balance(self, text: str) -> None:
         """Make haproxy run this configuration, without dropping a connection."""
@@ -54,46 +61,67 @@ class Host:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._loaded = ""
+        self._loaded = self._wanted = ""
+        self._loading = asyncio.Lock()
+
+    async def check(self, text: str) -> None:
+        trial = Path(self._config.haproxy_config).with_suffix(".trial")
+        trial.parent.mkdir(parents=True, exist_ok=True)
+        trial.write_text(text)
+        await run(["haproxy", "-c", "-q", "-f", str(trial)])
 
     async def balance(self, text: str) -> None:
+        # Those that come while haproxy reloads share the next reload.
+        self._wanted = text
+        async with self._loading:
+            if self._wanted != self._loaded:
+                await self._load(self._wanted)
+
+    async def _load(self, text: str) -> None:
         path = Path(self._config.haproxy_config)
-        if text == self._loaded and path.exists():
-            return
-        fresh = path.with_suffix(".new")
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text)
-        await run(["haproxy", "-c", "-q", "-f", str(fresh)])
         same = path.exists() and path.read_text() == text
-        fresh.replace(path)
         states = path.with_name("servers.state")
+        states.parent.mkdir(parents=True, exist_ok=True)
         states.touch()
         if not same:
-            await self._keep_server_states()
-            await self._ask(self._config.haproxy_master, "reload")
+            fresh = path.with_suffix(".new")
+            fresh.write_text(text)
+            fresh.replace(path)
+            # So that nodes known to be down do not count as up after a reload until they are asked again.
+            known = await self._ask(self._config.haproxy_stats, "show servers state")
+            if known:
+                states.write_text(known)
+            if await self._ask(self._config.haproxy_master, "reload") is not None:
+                # It answers again when the new configuration is at work.
+                await self._ask(self._config.haproxy_master, "show proc")
         self._loaded = text
 
-    async def _keep_server_states(self) -> None:
-        """So that nodes known to be down do not count as up after a reload until they are asked again."""
-        states = await self._ask(self._config.haproxy_stats, "show servers state")
-        if states:
-            Path(self._config.haproxy_config).with_name("servers.state").write_text(states)
+    async def _ask(self, socket: str, question: str) -> str | None:
+        """haproxy's answer; None when it does not run: it will read its configuration when it starts.
 
-    async def _ask(self, socket: str, question: str) -> str:
-        """haproxy's answer, "" when it does not run: it will read its configuration when it starts."""
-        try:
-            async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_unix_connection(socket)
-                writer.write(f"{question}\n".encode())
-                answer = (await reader.read()).decode()
-                writer.close()
-                return answer
-        except (OSError, TimeoutError) as error:
-            _LOG.info(logs.fact("haproxy does not answer", question=question, error=error))
-            return ""
+        While it reloads, its socket is there and refuses."""
+        for _ in range(ATTEMPTS):
+            sent = False
+            try:
+                async with asyncio.timeout(ANSWER):
+                    reader, writer = await asyncio.open_unix_connection(socket)
+                    writer.write(f"{question}\n".encode())
+                    sent = True
+                    answer = (await reader.read()).decode()
+                    writer.close()
+                    return answer
+            except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
+                if question == "reload" and sent:
+                    return ""
+                await asyncio.sleep(STEP)
+            except OSError as error:
+                _LOG.info(logs.fact("haproxy does not answer", question=question, error=error))
+                return None
+        _LOG.warning(logs.fact("haproxy refuses", question=question, seconds=ATTEMPTS * STEP))
+        return None
 
     async def health(self) -> dict[str, dict[str, str]]:
-        answer = await self._ask(self._config.haproxy_stats, "show stat -1 4 -1")
+        answer = await self._ask(self._config.haproxy_stats, "show stat -1 4 -1") or ""
         rows = [line.split(",") for line in answer.splitlines() if line]
         if not rows:
             return {}
@@ -165,6 +193,10 @@ class Paper:
         if self.failing and sentence.startswith(self.failing):
             raise CommandError(f"{sentence}: no")
         self.done.append(sentence)
+
+    async def check(self, text: str) -> None:
+        if self.failing == "check":
+            raise CommandError("check: no")
 
     async def balance(self, text: str) -> None:
         if text != self.text:
