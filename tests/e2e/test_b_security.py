@@ -90,6 +90,31 @@ def test_a_stolen_nodes_credentials(guarded: Cluster) -> None:
     assert CANARY not in thief.run("-n", "guarded", "get", "pod", "holder", "-o", "yaml", check=False)
 
 
+@pytest.mark.parametrize(
+    ("file", "attacks"),
+    [
+        ("kube-proxy.conf", ("get secrets -A", "-n guarded delete pod holder", "-n default delete service kubernetes")),
+        ("scheduler.conf", ("get secrets -A", "-n guarded create configmap x", "delete node --all")),
+    ],
+)
+def test_a_components_credentials(file: str, attacks: tuple[str, ...], guarded: Cluster) -> None:
+    """Stolen, they do that component's work and no other."""
+    thief = Cluster(kubeconfig=STATE / file, kubectl=guarded.kubectl)
+    for attack in attacks:
+        assert "orbidden" in thief.run(*attack.split(), check=False), attack
+
+
+def test_sockets_are_roots(guarded: Cluster) -> None:
+    """Runtime, plugins, supervisor, traces: nobody but root connects to them, and no pod finds them in its own files."""
+    found = [path for root in (Path(f"/run/pynetes/{NAME}"), STATE) for path in root.rglob("*") if path.is_socket()]
+    assert any(path.name == "containerd.sock" for path in found)
+    for path in found:
+        stat = path.stat()
+        assert (stat.st_uid, stat.st_gid) == (0, 0) and not stat.st_mode & 0o007, path
+    said = guarded.run("-n", "guarded", "exec", "holder", "--", "find", "/", "-xdev", "-type", "s")
+    assert not said.strip()
+
+
 def test_secrets_are_nowhere_else(guarded: Cluster) -> None:
     """Not in any component's log, the record, events, traces, `paths`, `status`, the etcd files, or command lines."""
     guarded.run("-n", "guarded", "get", "secret", "canary", "-o", "yaml")

@@ -73,6 +73,10 @@ QUESTIONS = [
     (User("system:kube-scheduler"), {"verb": "create", "resource": "pods", "subresource": "binding"}, True),
     (User("system:kube-scheduler"), {"verb": "get", "resource": "secrets"}, False),
     (User("system:kube-proxy"), {"verb": "watch", "resource": "services"}, True),
+    (User("system:kube-proxy"), {"verb": "get", "resource": "secrets", "namespace": "default"}, False),
+    (User("system:kube-proxy"), {"verb": "update", "resource": "services", "namespace": "default"}, False),
+    (User("system:kube-proxy"), {"verb": "delete", "group": "discovery.k8s.io", "resource": "endpointslices"}, False),
+    (User("system:kube-scheduler"), {"verb": "delete", "resource": "nodes"}, False),
     (User("x", groups=("system:nodes",)), {"verb": "get", "resource": "secrets"}, False),
 ]
 
