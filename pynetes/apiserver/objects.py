@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Protocol
 
-from pynetes.apiserver.authz.attributes import Authorizer
+from pynetes.apiserver.authz.attributes import Deciding
 from pynetes.component.clock import Clock
 from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
@@ -99,7 +99,7 @@ class Context:
 
     objects: Objects
     clock: Clock
-    authorizer: Authorizer
+    authorizer: Deciding
     settings: Settings = field(default_factory=Settings)
     #: None where tokens are not verified, not signed, RBAC is not in force.
     authentication: "Authentication | None" = None

@@ -116,5 +116,7 @@ class Controller:
     workers: int = 5
     #: The ServiceAccount in kube-system that it runs as, where its name is another than the controller's.
     service_account: str = ""
+    #: Whether it writes as the controller manager itself, because no ServiceAccount may do what it does.
+    itself: bool = False
     #: Runs beside the workers, for what no object wakes (a lease that did not move): yields keys to reconcile.
     ticks: Callable[[Any], AsyncIterator[Key]] | None = None

@@ -63,7 +63,9 @@ class Config:
     node_cidr_mask_size_ipv6: int = option("--node-cidr-mask-size-ipv6", 64, "The same for IPv6.")
     root_ca_file: str = option("--root-ca-file", "", "The CA that pods get to verify the API server with.")
     service_account_private_key_file: str = option(
-        "--service-account-private-key-file", "", "Accepted; the API server signs all ServiceAccount tokens."
+        "--service-account-private-key-file",
+        "",
+        "Signs the tokens of Secrets that ask for one; the API server signs others.",
     )
     cluster_signing_cert_file: str = option("--cluster-signing-cert-file", "", "The CA that signs kubelets' requests.")
     cluster_signing_key_file: str = option("--cluster-signing-key-file", "", "Its key.")
@@ -122,6 +124,7 @@ def settings(given: Config) -> controllers.Config:
             given.cluster_signing_cert_file,
             given.cluster_signing_key_file,
         ),
+        token_key=_reread("--service-account-private-key-file", issue.load_key, given.service_account_private_key_file),
         kubelet_names=_reread("--kubelet-serving-nodes", orjson.loads, given.kubelet_serving_nodes),
         node_monitor_grace_period=_duration("--node-monitor-grace-period", given.node_monitor_grace_period),
         cloud_provider=given.cloud_provider,
@@ -194,6 +197,8 @@ def _accounts(bare: NetworkTransport, issuer: Client, clock: SystemClock) -> Cal
     made: dict[str, Client] = {}
 
     def client_of(controller: Controller) -> Client:
+        if controller.itself:
+            return issuer
         name = controller.service_account or controller.name
         if name not in made:
             transport = ServiceAccountTransport(bare, issuer, Key("kube-system", name), clock=clock)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pynetes.pki.issue import Issued
+from pynetes.pki.issue import Issued, Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,8 @@ class Config:
     root_ca: Callable[[], str] | None = None
     #: The authority that signs kubelets' certificates, as it is now; None signs none.
     signing: Callable[[], Issued] | None = None
+    #: Signs tokens that lie in Secrets; None signs none.
+    token_key: Callable[[], Key] | None = None
     #: Which names and addresses the kubelet of each node may have in its serving certificate; None approves none.
     kubelet_names: Callable[[], Mapping[str, Collection[str]]] | None = None
     #: The longest life of a signed certificate.

@@ -105,7 +105,7 @@ def test_a_components_credentials(file: str, attacks: tuple[str, ...], guarded: 
 
 
 def test_sockets_are_roots(guarded: Cluster) -> None:
-    """Runtime, plugins, supervisor, traces: nobody but root connects to them, and no pod finds them in its own files."""
+    """Runtime, plugins, supervisor, traces: nobody but root connects, and no pod finds them in its own files."""
     found = [path for root in (Path(f"/run/pynetes/{NAME}"), STATE) for path in root.rglob("*") if path.is_socket()]
     assert any(path.name == "containerd.sock" for path in found)
     for path in found:

@@ -5,7 +5,7 @@ to) still exists with the same UID is checked on every request, against the watc
 """
 
 import base64
-import hashlib
+import hmac
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ from pynetes.apiserver.objects import Objects
 from pynetes.component.clock import Clock
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
+from pynetes.pki.tokens import LEGACY, PREFIX, PublicKey, algorithm, key_id
 
 #: Deleted objects keep their tokens this long, as clocks differ.
 LEEWAY = timedelta(seconds=60)
@@ -33,21 +34,12 @@ REMEMBERED = 10_000
 CLAIM = "kubernetes.io"
 EXTRA = "authentication.kubernetes.io/"
 ALGORITHMS = ("RS256", "ES256")
+REQUIRED = ("iss", "sub")
+#: On a Secret whose token nobody has used for long: it is refused, and can be made good again.
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 #: What a token can be bound to: claim → resource.
 BINDINGS: Mapping[str, Resource] = {"pod": pods.RESOURCE, "node": nodes.RESOURCE, "secret": secrets.RESOURCE}
-
-
-def key_id(key: PublicKey) -> str:
-    """The kid of upstream: the SHA-256 of the key's DER, in URL-safe base64 without padding."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
-
-
-def algorithm(key: PublicKey) -> str:
-    """RS256 or ES256, by the key's kind."""
-    return "ES256" if isinstance(key, ec.EllipticCurvePublicKey) else "RS256"
 
 
 def load_public(path: str) -> PublicKey:
@@ -130,13 +122,16 @@ class ServiceAccountTokens:
         """None unless the token names one of our issuers. Raises InvalidToken."""
         claims = self._verified.get(token)
         if claims is None:
-            if unverified_issuer(token) not in self._issuers:
+            issuer = unverified_issuer(token)
+            if issuer not in self._issuers and issuer != LEGACY:
                 return None
-            claims = self._signed(token)
+            claims = self._signed(token, (*REQUIRED, "exp", "iat", "aud") if issuer != LEGACY else REQUIRED)
             if len(self._verified) >= REMEMBERED:
                 self._verified.clear()
             self._verified[token] = claims
         now = self._clock.now()
+        if claims["iss"] == LEGACY:
+            return await self._of_secret(token, claims, now)
         _in_time(claims, now)
         granted = tuple(audience for audience in audiences if audience in _audiences(claims))
         if not granted:
@@ -145,7 +140,25 @@ class ServiceAccountTokens:
         await self._alive(private, now)
         return TokenUser(_user(claims, private), granted, str(claims["iss"]))
 
-    def _signed(self, token: str) -> Mapping[str, Any]:
+    async def _of_secret(self, token: str, claims: Mapping[str, Any], now: datetime) -> TokenUser:
+        """One that lies in a Secret: good for as long as it lies there, and for this server only."""
+        namespace, name, uid, held = (
+            str(claims.get(f"{PREFIX}{each}") or "")
+            for each in ("namespace", "service-account.name", "service-account.uid", "secret.name")
+        )
+        user = f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"
+        if claims["sub"] != user:
+            raise InvalidToken("the token's subject is not the account in its claims")
+        secret = self._objects.get(secrets.RESOURCE, Key(namespace, held))
+        kept = base64.b64decode(((secret or {}).get("data") or {}).get("token") or "").decode(errors="replace")
+        if secret is None or secret["metadata"].get("deletionTimestamp") or not hmac.compare_digest(kept, token):
+            raise InvalidToken(f"the token is not that of the secret {namespace}/{held}")
+        if (secret["metadata"].get("labels") or {}).get(INVALID_SINCE):
+            raise InvalidToken(f"the token of the secret {namespace}/{held} was made invalid")
+        await self._exists(serviceaccounts.RESOURCE, namespace, {"name": name, "uid": uid}, now)
+        return TokenUser(User(user, uid=uid, groups=(SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}")), (), LEGACY)
+
+    def _signed(self, token: str, required: Sequence[str]) -> Mapping[str, Any]:
         try:
             kid = jwt.get_unverified_header(token).get("kid", "")
             candidates = [self._keys[kid]] if kid in self._keys else list(self._keys.values())
@@ -153,7 +166,7 @@ class ServiceAccountTokens:
             raise InvalidToken(f"the token's header is unreadable: {error}") from None
         # Times and audiences are checked per request, by our own clock.
         options: Options = {
-            "require": ["exp", "iat", "iss", "sub", "aud"],
+            "require": list(required),
             "verify_aud": False,
             "verify_exp": False,
             "verify_nbf": False,

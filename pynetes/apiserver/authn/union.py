@@ -16,7 +16,7 @@ from pynetes.apiserver.authn import configuration, oidc, webhook
 from pynetes.apiserver.authn.bootstrap_token import BootstrapTokens
 from pynetes.apiserver.authn.configuration import Anonymous
 from pynetes.apiserver.authn.front_proxy import FrontProxy
-from pynetes.apiserver.authn.service_account import PublicKey, ServiceAccountTokens, load_public
+from pynetes.apiserver.authn.service_account import ServiceAccountTokens, load_public
 from pynetes.apiserver.authn.tokens import InvalidToken, StaticTokens, TokenAuthenticator, TokenUser
 from pynetes.apiserver.authn.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
 from pynetes.apiserver.authn.x509 import Bundle, ClientCertificates
@@ -26,6 +26,7 @@ from pynetes.apiserver.objects import Objects
 from pynetes.apiserver.reloading import Reloading
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
+from pynetes.pki.tokens import PublicKey
 
 EVERYWHERE = Anonymous()
 ANYBODY = User(ANONYMOUS, groups=(UNAUTHENTICATED,))

@@ -63,6 +63,13 @@ class Authorizer(Protocol):
         """Answer without side effects."""
 
 
+class Deciding(Authorizer, Protocol):
+    """All authorizers of a server together."""
+
+    def unlisted(self, user: User) -> list[str]:
+        """Why a list of the user's rights is not all of them; empty when it is."""
+
+
 def forbidden(attributes: Attributes, reason: str = "") -> StatusError:
     """The 403 as upstream words it."""
     detail = f'User "{attributes.user.name}" cannot {attributes.verb}'

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pynetes.apiserver.authn.user import MASTERS
+from pynetes.apiserver.authn.user import MASTERS, User, node_name
 from pynetes.apiserver.authz import configuration
 from pynetes.apiserver.authz.attributes import Attributes, Authorizer, Decision, Verdict
 from pynetes.apiserver.authz.node import NodeAuthorizer
@@ -116,6 +116,16 @@ class Modes(Union):
     def by_rules(self) -> bool:
         """Whether RBAC is one of them."""
         return any(kind == "RBAC" for kind, _, _ in self._authorizers())
+
+    def unlisted(self, user: User) -> list[str]:
+        """Why a list of somebody's rights is not all of them: authorizers that know rights only when asked."""
+        kinds = {kind for kind, _, _ in self._authorizers()}
+        told = []
+        if "Node" in kinds and node_name(user):
+            told.append("node authorizer does not support user rule resolution")
+        if "Webhook" in kinds:
+            told.append("webhook authorizer does not support user rule resolution")
+        return told
 
     def _named(
         self, entry: configuration.Entry, webhooks: dict[configuration.Entry, Authorizer], clock: Clock

@@ -75,8 +75,10 @@ async def self_subject_rules_review(ctx: Context, call: Call) -> Answer:
     held = ctx.rbac.held(call.user, namespace) if ctx.rbac else None
     for rule, _ in held.rules if held else ():
         _list_rule(status, rule)
-    if held and held.errors:
-        status["evaluationError"] = ", ".join(held.errors)
+    problems = [*(held.errors if held else ()), *ctx.authorizer.unlisted(call.user)]
+    if problems:
+        status["evaluationError"] = ", ".join(problems)
+        status["incomplete"] = bool(ctx.authorizer.unlisted(call.user))
     return _answer(call, AUTHORIZATION, {}, status)
 
 
