@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pynetes.cluster import config, packages, preflight
-from pynetes.cluster.addons import manifests
+from pynetes.cluster.addons import catalog, manifests
 from pynetes.cluster.config import Cluster
 from pynetes.cmd import common
 
@@ -19,13 +19,14 @@ def main(argv: Sequence[str]) -> int:
         type=lambda text: text.split(","),
         default=[],
         metavar="NAME,…",
-        help="… for these add-ons",
+        help="… for these add-ons; `all` for every one",
     )
     given = parser.parse_args(argv)
 
     async def work() -> int:
         cluster = config.load(given.cluster, given.data_dir) or Cluster(name=given.cluster, data_dir=given.data_dir)
-        cluster = dataclasses.replace(cluster, addons=(*cluster.addons, *given.more))
+        more = tuple(catalog.BY_NAME) if given.more == ["all"] else given.more
+        cluster = dataclasses.replace(cluster, addons=(*cluster.addons, *more))
         missing = packages.missing(manifests.packages(cluster))
         if given.install:
             await packages.install(missing)
