@@ -179,12 +179,10 @@ def _disks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
 
 def _networks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
     """Of pods; the container label is empty, since a pod's containers share its interfaces."""
+    # Each label set is written in eight families.
+    each = [(extended(labels, interface=one.name), one) for group, labels in found for one in group.network]
     for way, done in (("receive", "received"), ("transmit", "transmitted")):
         for index, (suffix, words) in enumerate(_NETWORK):
-            samples: list[tuple[str, float]] = []
-            for group, labels in found:
-                for each in group.network:
-                    value = (each.received if way == "receive" else each.sent)[index]
-                    samples.append((extended(labels, interface=each.name), value))
+            samples = [(labels, (one.received if way == "receive" else one.sent)[index]) for labels, one in each]
             text = f"Cumulative count of {words} {done}"
             out.family(f"container_network_{way}_{suffix}_total", _COUNTER, text, samples, now)
