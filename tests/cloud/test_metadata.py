@@ -129,7 +129,7 @@ async def test_the_sdk_finds_its_credentials() -> None:
     clock = Clock()
     async with served(clock) as (url, issuer):
         config = {"ec2_metadata_service_endpoint": f"{url}/", "ec2_metadata_v1_disabled": True}
-        fetcher = utils.InstanceMetadataFetcher(timeout=2, num_attempts=1, config=config)
+        fetcher = utils.InstanceMetadataFetcher(timeout=30, num_attempts=1, config=config)
         found = await asyncio.to_thread(credentials.InstanceMetadataProvider(fetcher).load)
         assert found is not None and found.method == "iam-role"
         assert issuer.role_of(found.token) == "pynetes-node/i-1"
