@@ -1,11 +1,12 @@
 """What a cluster could leave behind on a machine: everything that has a name outside of files."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 #: The cluster under test.
-NAME = "e2e"
+NAME = os.environ.get("PYNETES_E2E_CLUSTER", "e2e")
 
 
 class Traces(NamedTuple):

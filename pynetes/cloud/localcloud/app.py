@@ -38,12 +38,12 @@ async def serve(config: Config, plumbing: Plumbing, clock: Clock, stack: AsyncEx
     app = serving.application(Checks())
     api.add_routes(app, cloud, issuer)
     context = tls.server_context(config.certificate, config.key)
-    port = await _site(stack, app, _listening(config.namespace, config.host, config.port), context)
+    port = await _site(stack, app, listening(config.namespace, config.host, config.port), context)
     sessions = Sessions(secret, clock)
     for machine in config.instances:
         if machine.metadata_interface:
             service = Service(partial(facts, cloud, machine), issuer=issuer, sessions=sessions)
-            channel = _listening(config.namespace, METADATA, 80, device=machine.metadata_interface)
+            channel = listening(config.namespace, METADATA, 80, device=machine.metadata_interface)
             await _site(stack, service.application(), channel)
     _LOG.info(logs.fact("the cloud is there", cluster=config.cluster, instances=len(config.instances), port=port))
     return cloud, port
@@ -81,7 +81,7 @@ async def _site(
     return int(runner.addresses[0][1])
 
 
-def _listening(namespace: str, host: str, port: int, *, device: str = "") -> socket.socket:
+def listening(namespace: str, host: str, port: int, *, device: str = "") -> socket.socket:
     """A listening socket that lives in a network namespace, whatever namespace this process is in."""
     made: list[socket.socket] = []
     failure: list[OSError] = []
