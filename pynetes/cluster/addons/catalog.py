@@ -54,6 +54,11 @@ ADDONS: tuple[Addon, ...] = (
         default=True,
         late=True,
     ),
+    Addon(
+        "devices",
+        "devices of the machine for pods: /dev/fuse by a device plugin, loop devices by claims",
+        images=(f"pynetes.io/pynetes-grpc:{pynetes.__version__}",),
+    ),
     Addon("dashboard", "the cluster in a browser, with the viewer's own rights", waits_for=("dashboard",)),
     Addon(
         "prometheus",
