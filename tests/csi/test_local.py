@@ -142,6 +142,20 @@ async def test_never_formats_at_staging(bench: Bench, disk: Path) -> None:
         await bench.stage(volume)
 
 
+async def test_unclean_is_checked(bench: Bench, disk: Path) -> None:
+    """A filesystem that has seen errors is repaired before it is mounted; one that was unmounted well costs nothing."""
+    volume = await bench.create()
+    image = disk / "volumes" / "volumes" / volume.volume_id / "image"
+    assert filesystem.is_clean(image)
+    with image.open("r+b") as file:
+        file.seek(1024 + 58)
+        file.write(b"\x02\x00")
+    assert not filesystem.is_clean(image)
+    await bench.use(volume)
+    await bench.release(volume)
+    assert filesystem.is_clean(image)
+
+
 async def test_missing_image_is_abnormal(bench: Bench, disk: Path) -> None:
     """The condition of a volume says what ails it."""
     volume = await bench.create()

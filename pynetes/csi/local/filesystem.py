@@ -16,6 +16,8 @@ TYPES = ("ext4", "ext3", "ext2")
 SMALLEST = 1 << 20
 _TIMEOUT = 120.0
 _CAP_SYS_RESOURCE = 24
+#: A bit of the features that a kernel must know, byte 96: the journal has something to replay.
+_NEEDS_RECOVERY = 4
 MS_REMOUNT, MS_BIND, UMOUNT_NOFOLLOW = 32, 4096, 8
 #: Options of mount(8) that are the kernel's flags; all others are the filesystem's.
 OPTIONS = {
@@ -46,12 +48,24 @@ class Mount(NamedTuple):
     source: str
 
 
-def superblock_bytes(device: Path) -> int:
-    """How large the ext2, 3 or 4 filesystem on a device or in an image is; 0 if there is none."""
+def _superblock(device: Path) -> bytes:
+    """The superblock of an ext2, 3 or 4; empty if there is none."""
     with device.open("rb") as file:
         file.seek(1024)
         block = file.read(1024)
-    if len(block) < 1024 or block[56:58] != b"\x53\xef":
+    return block if len(block) == 1024 and block[56:58] == b"\x53\xef" else b""
+
+
+def is_clean(device: Path) -> bool:
+    """Whether a filesystem was unmounted as it should and has seen no errors: the kernel's own word, two bits."""
+    block = _superblock(device)
+    return bool(block) and int.from_bytes(block[58:60], "little") == 1 and not block[96] & _NEEDS_RECOVERY
+
+
+def superblock_bytes(device: Path) -> int:
+    """How large the filesystem on a device or in an image is; 0 if there is none."""
+    block = _superblock(device)
+    if not block:
         return 0
     count = int.from_bytes(block[4:8], "little") | int.from_bytes(block[0x150:0x154], "little") << 32
     return count << (10 + int.from_bytes(block[24:28], "little"))

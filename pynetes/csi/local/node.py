@@ -90,7 +90,8 @@ class Node:
             # The filesystem was made with the volume: this one has been destroyed, and is not ours to make anew.
             raise Failure("INTERNAL", f"volume {volume.id} has no filesystem any more")
         grows = filesystem.superblock_bytes(device) + requests.GRAIN <= loop.size(device)
-        await filesystem.check(device, thoroughly=grows)
+        if grows or not filesystem.is_clean(device):
+            await filesystem.check(device, thoroughly=grows)
         if grows:
             await filesystem.grow(device)
 
