@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from bench.figures import Figure
@@ -77,7 +78,9 @@ async def figures(client: Client) -> list[Figure]:
     names = [f"many-{number}" for number in range(MANY)]
     groups = [names[start : start + PER_POD] for start in range(0, MANY, PER_POD)]
     began = time.monotonic()
-    creates = [partial(client.create, claims.RESOURCE, claim(name), namespace="default") for name in names]
+    creates: list[Callable[[], Awaitable[Object]]] = [
+        partial(client.create, claims.RESOURCE, claim(name), namespace="default") for name in names
+    ]
     await gather_limited(creates, limit=10)
     for group in groups:
         await client.create(pods.RESOURCE, pod(group[0], group), namespace="default")
