@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pynetes.component import command
 from pynetes.csi.local import driver as local
 from pynetes.csi.local import filesystem, images, loop
 from pynetes.csi.local.store import Busy, Store, Volume, volume_id
@@ -147,7 +148,7 @@ async def test_unclean_is_checked(bench: Bench, disk: Path) -> None:
     volume = await bench.create()
     image = disk / "volumes" / "volumes" / volume.volume_id / "image"
     assert filesystem.is_clean(image)
-    subprocess.run(["tune2fs", "-E", "force_fsck", str(image)], check=True, capture_output=True)
+    await command.run(["tune2fs", "-E", "force_fsck", str(image)])
     assert not filesystem.is_clean(image)
     await bench.use(volume)
     await bench.release(volume)
