@@ -11,6 +11,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ from pynetes.dashboard import app
 
 PODS = 5000
 #: Loads of the page, and rounds with and without a viewer in turns.
-LOADS, ROUNDS, SECONDS = 5, 8, 2.0
+LOADS, ROUNDS, SECONDS = 5, 30, 1.5
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
 
@@ -94,14 +95,14 @@ async def _first_page(url: str) -> list[float]:
 
 async def _map_cost(server: Started, url: str) -> float:
     """How much more processor time a request takes while somebody looks; in turns, so that noise meets both alike."""
-    spent, asked = [0.0, 0.0], [0, 0]
+    costs: tuple[list[float], list[float]] = ([], [])
     for round_number in range(ROUNDS):
         looked = round_number % 2
         async with _viewer(url) if looked else contextlib.nullcontext():
             before = server.processor
-            asked[looked] += len((await gets(server.target, SECONDS)).times)
-            spent[looked] += server.processor - before
-    return (spent[1] / asked[1]) / (spent[0] / asked[0]) - 1
+            asked = len((await gets(server.target, SECONDS)).times)
+            costs[looked].append((server.processor - before) / asked)
+    return median(costs[1]) / median(costs[0]) - 1
 
 
 @contextlib.asynccontextmanager

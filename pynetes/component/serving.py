@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
@@ -18,6 +19,8 @@ from pynetes.component.health import Checks
 
 #: Interactions a slow reader of the stream may lag behind before the oldest are left out.
 STREAM_BUFFER = 4000
+#: Seconds between two ticks, and the interactions of a path that each tells at most.
+TICK, TOLD = 1.0, 12
 #: Seconds for which interactions are gathered before they are sent.
 MOMENT = 0.05
 
@@ -81,7 +84,8 @@ async def serve_paths(
     """Show the recorder on a Unix socket while the block runs; socket "" shows it nowhere.
 
     GET /snapshot is one JSON document, with ?ring=0 without the interactions; GET /stream is one interaction per line
-    as they happen."""
+    as they happen; GET /ticks is one line a second with what has changed
+    (with ?since= the time of the newest interaction that the reader knows)."""
     if not socket:
         yield
         return
@@ -136,11 +140,54 @@ def _paths_application(component: str, recorder: tracing.Recorder) -> web.Applic
                 except ConnectionError:
                     return response
 
+    async def ticks(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        last = Tick({}, float(request.query.get("since") or tracing.now()))
+        while True:
+            await asyncio.sleep(TICK)
+            last, document = tick(recorder, last)
+            try:
+                await response.write(
+                    orjson.dumps({"component": component, **document}, option=orjson.OPT_APPEND_NEWLINE)
+                )
+            except ConnectionError:
+                return response
+
     app = web.Application()
     app.router.add_get("/snapshot", snapshot)
+    app.router.add_get("/ticks", ticks)
     app.router.add_get("/contexts", contexts)
     app.router.add_get("/stream", stream)
     return app
+
+
+class Tick(NamedTuple):
+    """What was told last: requests by path, and up to when."""
+
+    requests: dict[int, int]
+    at: float
+
+
+def tick(recorder: tracing.Recorder, before: Tick) -> tuple[Tick, dict[str, Any]]:
+    """The counters that have changed, and the newest interactions of each path since then.
+
+    Nothing is done per interaction, so that being looked at costs a busy component no more than an idle one."""
+    requests = {path: counters.requests for path, counters in recorder.counters.items()}
+    changed = {path for path, count in requests.items() if before.requests.get(path) != count}
+    newest: dict[int, list[dict[str, Any]]] = {path: [] for path in changed}
+    at, lacking = before.at, len(changed) * TOLD
+    for interaction in reversed(recorder.ring):
+        if interaction.at <= before.at or not lacking:
+            break
+        at = max(at, interaction.at)
+        told = newest.get(interaction.path)
+        if told is not None and len(told) < TOLD:
+            told.append(interaction._asdict())
+            lacking -= 1
+    counters = {str(path): asdict(recorder.counters[path]) for path in changed}
+    ring = [item for told in newest.values() for item in told]
+    return Tick(requests, at), {"counters": counters, "ring": sorted(ring, key=lambda item: float(item["at"]))}
 
 
 def _offer(queue: "asyncio.Queue[tracing.Interaction]", interaction: tracing.Interaction) -> None:

@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -136,7 +137,7 @@ class Dashboard:
             body = _read(name)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise web.HTTPNotFound from None
-        tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+        tag = _tag(body)
         headers = {"Cache-Control": "no-cache", "ETag": tag}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
@@ -217,6 +218,11 @@ def _refused(error: StatusError) -> StatusError:
         text = "the API server does not know this token or certificate: it may be cut off, expired or another's"
         return failure(401, "Unauthorized", text)
     return error
+
+
+@lru_cache(maxsize=256)
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:24]}"'
 
 
 def _read(name: str) -> bytes:

@@ -6,14 +6,14 @@ with nobody looking, no socket is read. Components that come or go are noticed w
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pynetes.component import tasks
 from pynetes.component.clock import Clock
-from pynetes.component.tracing import BUCKETS, Identity, Interaction
+from pynetes.component.tracing import Interaction
 from pynetes.machinery.meta import Object
 from pynetes.paths import observed, registry
 
@@ -21,8 +21,8 @@ from pynetes.paths import observed, registry
 TICK = 1.0
 #: Ticks that rate, latency and errors are taken over.
 WINDOW = 30
-#: The newest interactions kept per path, and those that one tick tells at most per path.
-KEPT, TOLD = 40, 12
+#: The newest interactions kept per path.
+KEPT = 40
 MOST_SECONDS = 10.0
 
 
@@ -30,58 +30,45 @@ MOST_SECONDS = 10.0
 class Edge:
     """One path, all components together."""
 
-    requests: int = 0
-    errors: int = 0
-    last: float = 0.0
-    identity: Identity = field(default_factory=Identity)
+    row: observed.Row = field(default_factory=observed.Row)
     newest: deque[Interaction] = field(default_factory=lambda: deque(maxlen=KEPT))
     #: Per tick of the window: requests, errors, requests by bucket of latency.
-    ticks: deque[tuple[int, int, Counter[int]]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    fresh: list[Interaction] = field(default_factory=list)
+    ticks: deque[tuple[int, int, list[int]]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
-    def saw(self, item: Interaction) -> None:
-        """Count one."""
-        self.requests += 1
-        self.errors += bool(item.error)
-        self.last = max(self.last, item.at)
-        self.newest.append(item)
-        self.fresh.append(item)
+    def tick(self, row: observed.Row) -> int:
+        """A second is over, and this is what was counted by now; the requests of that second."""
+        before, self.row = self.row, row
+        # A component that was started again counts from nothing.
+        requests, errors = max(0, row.requests - before.requests), max(0, row.errors - before.errors)
+        spread = [max(0, now - then) for now, then in zip(row.buckets, before.buckets, strict=True)]
+        self.ticks.append((requests, errors, spread))
+        return requests
 
-    def tick(self) -> None:
-        """A second is over."""
-        spread = Counter(_bucket(item.seconds) for item in self.fresh if item.seconds)
-        self.ticks.append((len(self.fresh), sum(bool(item.error) for item in self.fresh), spread))
-        self.fresh = []
+    @property
+    def settling(self) -> bool:
+        """Whether its figures still change though nothing comes any more."""
+        return any(tick[0] for tick in self.ticks)
 
-    def told(self, count: int) -> Object:
-        """For the page: totals, figures of the window, and the newest `count` interactions."""
+    def told(self, calls: Iterable[Interaction]) -> Object:
+        """For the page: totals, figures of the window, and these interactions."""
         seconds = max(1, len(self.ticks)) * TICK
-        spread: Counter[int] = sum((tick[2] for tick in self.ticks), Counter())
+        window = observed.Row(buckets=[sum(counts) for counts in zip(*(tick[2] for tick in self.ticks), strict=True)])
         return {
-            "requests": self.requests,
-            "errors": self.errors,
-            "last": self.last,
+            "requests": self.row.requests,
+            "errors": self.row.errors,
+            "last": self.row.last,
             "rate": sum(tick[0] for tick in self.ticks) / seconds,
             "failing": sum(tick[1] for tick in self.ticks) / seconds,
-            "p50": _quantile(spread, 0.5),
-            "p99": _quantile(spread, 0.99),
-            "identity": asdict(self.identity),
-            "calls": [item._asdict() for item in list(self.newest)[-count:]] if count else [],
+            "p50": _seconds(window, 0.5),
+            "p99": _seconds(window, 0.99),
+            "identity": asdict(self.row.identity),
+            "calls": [item._asdict() for item in calls],
         }
 
 
-def _bucket(seconds: float) -> int:
-    return next(index for index, bound in enumerate(BUCKETS) if seconds <= bound)
-
-
-def _quantile(spread: Counter[int], share: float) -> float | None:
-    """Upper bound in seconds of the bucket that the share falls into; None with nothing measured."""
-    wanted, seen = share * spread.total(), 0
-    for index, bound in enumerate(BUCKETS):
-        seen += spread[index]
-        if spread[index] and seen >= wanted:
-            return min(bound, MOST_SECONDS)
-    return None
+def _seconds(window: observed.Row, share: float) -> float | None:
+    """Upper bound of the bucket that the share falls into; None with nothing measured."""
+    return min(window.quantile(share), MOST_SECONDS) if any(window.buckets) else None
 
 
 class Traffic:
@@ -90,11 +77,12 @@ class Traffic:
     def __init__(self, folder: Path, clock: Clock, group: tasks.Group) -> None:
         self._folder, self._clock, self._group = folder, clock, group
         self.edges: dict[int, Edge] = {}
-        self.components: dict[str, list[str]] = {}
+        #: What each socket has told: component, instance, counters.
+        self._documents: dict[Path, Object] = {}
+        self._fresh: dict[int, list[Interaction]] = {}
         self._viewers: set[asyncio.Queue[Object]] = set()
         self._reader: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
-        self._told_by_dialler: set[int] = set()
 
     async def follow(self) -> AsyncGenerator[Object, None]:
         """First everything, then what changes, in ticks."""
@@ -118,8 +106,8 @@ class Traffic:
         """The registry, and all that is known of it."""
         return {
             "paths": [path._asdict() for path in (*registry.PATHS, registry.MTLS)],
-            "components": self.components,
-            "edges": {str(number): edge.told(KEPT) for number, edge in self.edges.items()},
+            "components": self._components(),
+            "edges": {str(number): edge.told(edge.newest) for number, edge in self.edges.items()},
         }
 
     async def detail(self, number: int) -> Object:
@@ -145,54 +133,63 @@ class Traffic:
             self._ready.set()
             while True:
                 await self._clock.sleep(TICK)
-                changed = {
-                    str(number): edge.told(min(len(edge.fresh), TOLD))
-                    for number, edge in self.edges.items()
-                    if edge.fresh
-                }
-                for edge in self.edges.values():
-                    edge.tick()
-                quiet = {str(n): edge.told(0) for n, edge in self.edges.items() if _settling(edge)}
-                self._tell({"edges": {**quiet, **changed}, "components": self.components})
+                self._tell({"edges": self._ticked(), "components": self._components()})
                 await self._look(following, group)
+
+    def _ticked(self) -> Object:
+        """What of the edges is to be told now."""
+        told: Object = {}
+        for number, row in observed.rows(self._documents.values()).items():
+            edge = self.edges.setdefault(number, Edge())
+            was_settling = edge.settling
+            if edge.tick(row) or was_settling:
+                told[str(number)] = edge.told(self._fresh.get(number, ()))
+        self._fresh.clear()
+        return told
+
+    def _components(self) -> dict[str, list[str]]:
+        """Component → its instances."""
+        found: dict[str, list[str]] = {}
+        for document in self._documents.values():
+            found.setdefault(document["component"], []).append(document["instance"])
+        return found
 
     async def _look(self, following: dict[Path, "asyncio.Task[None]"], group: tasks.Group) -> None:
         """Notice components that have come or gone; what a new one has seen so far is taken over at once."""
         sockets = set(self._folder.glob("*.sock"))
         running = {socket for socket, task in following.items() if not task.done()}
         if sockets != running:
-            documents = await observed.snapshots(self._folder)
-            self._took(documents)
+            self._took(await observed.snapshots(self._folder))
             for socket in sockets - running:
                 following[socket] = group.start(self._listen(socket), name=f"traffic of {socket.name}")
         for socket in set(following) - sockets:
             following.pop(socket).cancel()
 
-    def _took(self, documents: Iterable[Object]) -> None:
-        documents = list(documents)
-        components: dict[str, list[str]] = {}
-        for document in documents:
-            components.setdefault(document["component"], []).append(document["instance"])
-        self.components = components
-        self._told_by_dialler = observed.told_by_dialler(documents)
-        for number, row in observed.rows(documents).items():
-            edge = self.edges.setdefault(number, Edge())
-            edge.requests, edge.errors, edge.last = row.requests, row.errors, row.last
-            edge.identity = row.identity
+    def _took(self, documents: list[Object]) -> None:
         newest: dict[int, deque[Interaction]] = {}
         for item in observed.interactions(documents):
             newest.setdefault(item.path, deque(maxlen=KEPT)).append(item)
-        for number, items in newest.items():
-            self.edges.setdefault(number, Edge()).newest = items
+        for document in documents:
+            ring = document.pop("ring")
+            document["newest"] = ring[-1]["at"] if ring else 0.0
+        self._documents = {self._folder / f"{document['instance']}.sock": document for document in documents}
+        for number, row in observed.rows(documents).items():
+            edge = self.edges.setdefault(number, Edge())
+            edge.row, edge.newest = row, newest.get(number, edge.newest)
 
     async def _listen(self, socket: Path) -> None:
+        since = self._documents[socket]["newest"] if socket in self._documents else 0.0
         with contextlib.suppress(OSError, EOFError, ValueError):
-            async for item in observed.stream(socket):
-                component = item.pop("component", "")
-                number = item["path"]
-                if component == observed.SERVER and number in self._told_by_dialler:
-                    continue
-                self.edges.setdefault(number, Edge()).saw(Interaction(**item))
+            async for message in observed.stream(socket, f"/ticks?since={since}"):
+                document = self._documents.get(socket)
+                if document is None:
+                    return
+                document["counters"].update(message["counters"])
+                told = observed.told_by_dialler(self._documents.values())
+                for item in map(_interaction, message["ring"]):
+                    if document["component"] != observed.SERVER or item.path not in told:
+                        self._fresh.setdefault(item.path, []).append(item)
+                        self.edges.setdefault(item.path, Edge()).newest.append(item)
 
     def _tell(self, message: Object) -> None:
         for queue in self._viewers:
@@ -202,6 +199,5 @@ class Traffic:
             queue.put_nowait(message)
 
 
-def _settling(edge: Edge) -> bool:
-    """Whether its figures still change though nothing comes any more."""
-    return any(tick[0] for tick in edge.ticks)
+def _interaction(item: Object) -> Interaction:
+    return Interaction(**item)

@@ -123,9 +123,9 @@ async def _follow(socket: Path, shown: Callable[[Interaction], None]) -> None:
         return
 
 
-async def stream(socket: Path) -> AsyncIterator[Object]:
-    """Objects of a stream of lines, which the server sends in chunks."""
-    reader, writer = await _get(socket, "/stream")
+async def stream(socket: Path, path: str = "/stream") -> AsyncIterator[Object]:
+    """Objects of a stream of lines, which the server sends in chunks. /ticks is what changes each second."""
+    reader, writer = await _get(socket, path)
     try:
         await reader.readuntil(b"\r\n\r\n")
         while size := int(await reader.readline() or b"0", 16):
