@@ -75,6 +75,11 @@ class Config:
     cpu_manager_policy: str = option(
         "--cpu-manager-policy", "none", "none, or static: containers that ask for whole CPUs have them for themselves."
     )
+    topology_manager_policy: str = option(
+        "--topology-manager-policy",
+        "none",
+        "Whether CPUs and devices have to be near to each other: none, best-effort, restricted or single-numa-node.",
+    )
     reserved_cpus: str = option(
         "--reserved-cpus", "", "CPUs kept for the system, as 0-1,4; else counted from reserves."
     )
@@ -151,6 +156,7 @@ FILE_FIELDS = {
     "tlsCertFile": "tls_cert_file",
     "tlsPrivateKeyFile": "tls_private_key_file",
     "cpuManagerPolicy": "cpu_manager_policy",
+    "topologyManagerPolicy": "topology_manager_policy",
     "reservedSystemCPUs": "reserved_cpus",
     "kubeReserved": "kube_reserved",
     "systemReserved": "system_reserved",

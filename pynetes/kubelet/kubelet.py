@@ -18,8 +18,10 @@ from pynetes.component import logs, serving, tasks
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.health import Checks
 from pynetes.component.metrics import REGISTRY
+from pynetes.component.remedy import RemedyError
 from pynetes.kubelet import (
     admission,
+    allocation,
     certificate,
     cloud,
     garbage,
@@ -33,13 +35,13 @@ from pynetes.kubelet import (
 )
 from pynetes.kubelet.backoff import Backoff
 from pynetes.kubelet.claims import Claims
-from pynetes.kubelet.cm import cpus, reserves
+from pynetes.kubelet.cm import cpus, reserves, topology
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.config import Config
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.pleg import Pleg
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
-from pynetes.kubelet.devices.manager import Devices, Inadmissible
+from pynetes.kubelet.devices.manager import Devices
 from pynetes.kubelet.eviction import setup
 from pynetes.kubelet.eviction.manager import Eviction
 from pynetes.kubelet.images import Images
@@ -55,7 +57,6 @@ from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 from pynetes.rpc import otlp
-from pynetes.rpc.cri import runtime_v1_pb2 as cri
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,11 @@ class Kubelet:
         self._cgroups = cgroups or Cgroups(config.cgroup_root, pids=config.pod_max_pids)
         self.clock = clock or SystemClock()
         self.name = config.hostname_override or socket.gethostname().lower()
+        if config.topology_manager_policy not in topology.POLICIES:
+            known = ", ".join(topology.POLICIES)
+            raise RemedyError(
+                f"there is no topology manager policy {config.topology_manager_policy!r}", f"one of {known}"
+            )
         self._cpus = cpus.Cpus.make(
             config.cpu_manager_policy,
             Path(config.root_dir) / cpus.STATE,
@@ -345,29 +351,16 @@ class Kubelet:
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return
         try:
-            if self.ctx.cpus.allocate(pod):
-                await self._repin()
-            await self.ctx.devices.allocate(pod)
-        except (Inadmissible, cpus.Unavailable) as failure:
-            self.ctx.events.event(pod, "Warning", "UnexpectedAdmissionError", str(failure))
-            worker.fail("UnexpectedAdmissionError", f"Pod was rejected: {failure}")
-
-    async def _repin(self) -> None:
-        """Confine what runs without processors of its own to those that are left."""
-        for uid, runtime in self.ctx.pleg.pods.items():
-            for one in runtime.running:
-                if not self.ctx.cpus.of_container(uid, one.name):
-                    wanted = cri.LinuxContainerResources(cpuset_cpus=self.ctx.cpus.cpuset(uid, one.name))
-                    try:
-                        await self.ctx.runtime.update_container(one.id, wanted)
-                    except RuntimeFailure as failure:
-                        log.warning(logs.fact("container not confined", container=one.name, error=failure))
+            await allocation.allocate(self.ctx, pod, self.config.topology_manager_policy)
+        except allocation.Refused as refusal:
+            self.ctx.events.event(pod, "Warning", refusal.reason, str(refusal))
+            worker.fail(refusal.reason, f"Pod was rejected: {refusal}")
 
     async def _work(self, worker: Worker) -> None:
         await self._allocate(worker)
         await worker.run()
         if self.ctx.cpus.release(worker.uid):
-            await self._repin()
+            await allocation.confine(self.ctx)
         for uid in self._grants.pending:
             # There may be room now for what it wished.
             self._wake(uid)

@@ -8,7 +8,7 @@ cores. What was given away is kept on disk, in upstream's file, so that a restar
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -141,8 +141,10 @@ class Cpus:
             return ""
         return shown(self.given.get((uid, container)) or self.shared())
 
-    def allocate(self, pod: Object, near: Iterable[int] = ()) -> bool:
-        """Give a pod's containers theirs; whether there were any. Raises Unavailable, and then it has none."""
+    def allocate(self, pod: Object, places: Mapping[str, Collection[int]] | None = None) -> bool:
+        """Give a pod's containers theirs, from the NUMA nodes in places first; whether there were any.
+
+        Raises Unavailable, and then it has none."""
         uid, taken = pod["metadata"]["uid"], False
         if not self.static or any(owner == uid for owner, _ in self.given):
             return False
@@ -152,6 +154,7 @@ class Cpus:
                 count = wanted(pod, container)
                 if not count:
                     continue
+                near = (places or {}).get(container["name"], ())
                 free = (self.shared() - self.reserved) | reusable
                 # What an init container leaves is taken first: it is free for this pod only.
                 own = take(reusable, self.cpus, min(count, len(reusable)), near)

@@ -6,15 +6,17 @@ are given to a pod when it is admitted and taken back when it is over; a restart
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.tasks import Group
 from pynetes.kubelet import podspec
+from pynetes.kubelet.cm.topology import Nodes
 from pynetes.kubelet.devices import checkpoint, pool
 from pynetes.kubelet.devices.cdi import Edits
 from pynetes.kubelet.devices.endpoint import Endpoint, PluginFailure
@@ -63,6 +65,16 @@ class ForContainer:
         self.mounts += edits.mounts
         self.devices += edits.devices
         self.cdi = []
+
+
+class _Asked(NamedTuple):
+    """What a container asks for; nodes are those of NUMA that it should be near to."""
+
+    uid: str
+    container: str
+    resource: str
+    amount: int
+    nodes: Nodes | None
 
 
 class Devices:
@@ -158,8 +170,8 @@ class Devices:
 
     # Allocation
 
-    async def allocate(self, pod: Object) -> None:
-        """Give a pod what it asks for. Raises Inadmissible, and then it has nothing."""
+    async def allocate(self, pod: Object, places: Mapping[str, Nodes] | None = None) -> None:
+        """Give a pod what it asks for, near to the NUMA nodes in places. Raises Inadmissible, and it has nothing."""
         uid = pod["metadata"]["uid"]
         if any(one.uid == uid for one in self.pool.allocations):
             return
@@ -167,8 +179,9 @@ class Devices:
         try:
             for container in [*podspec.inits(pod), *podspec.regulars(pod)]:
                 lasting = container not in podspec.inits(pod) or podspec.is_sidecar(container)
-                for resource, wanted in self._wanted(container):
-                    ids = await self._container(uid, container["name"], resource, wanted, reusable.get(resource, set()))
+                for resource, wanted in self.wanted(container):
+                    asked = _Asked(uid, container["name"], resource, wanted, (places or {}).get(container["name"]))
+                    ids = await self._container(asked, reusable.get(resource, set()))
                     # What an init container leaves is the others'; what a lasting one has is its own.
                     left = reusable.setdefault(resource, set())
                     left.difference_update(ids) if lasting else left.update(ids)
@@ -178,15 +191,15 @@ class Devices:
         if any(one.uid == uid for one in self.pool.allocations):
             self._save()
 
-    def _wanted(self, container: Object) -> Iterator[tuple[str, int]]:
+    def wanted(self, container: Object) -> Iterator[tuple[str, int]]:
+        """The devices that a container asks for, and how many."""
         limits = (container.get("resources") or {}).get("limits") or {}
         for resource in sorted(limits):
             if resource in self.pool.devices:
                 yield resource, quantity.parse(limits[resource]).value()
 
-    async def _container(
-        self, uid: str, container: str, resource: str, wanted: int, reusable: set[str]
-    ) -> tuple[str, ...]:
+    async def _container(self, asked: _Asked, reusable: set[str]) -> tuple[str, ...]:
+        resource, wanted = asked.resource, asked.amount
         if wanted <= 0:
             return ()
         endpoint = self._endpoints.get(resource)
@@ -199,8 +212,9 @@ class Devices:
             preferred = await endpoint.prefer(available, first, wanted)
             # Others may have been given some while the plugin was asked.
             available = self.pool.available(resource, reusable)
-        ids = pool.choose(resource, wanted, available, first=first, preferred=preferred)
-        taken = Allocation(uid=uid, container=container, resource=resource, ids=ids)
+        near = self._near(resource, asked.nodes)
+        ids = pool.choose(resource, wanted, available, first=first, preferred=preferred, near=near)
+        taken = Allocation(uid=asked.uid, container=asked.container, resource=resource, ids=ids)
         # Taken before the plugin is asked, so that nobody else gets them meanwhile.
         self.pool.allocations.append(taken)
         loop = asyncio.get_running_loop()
@@ -210,6 +224,12 @@ class Devices:
         kept = [one for one in self.pool.allocations if one is not taken]
         self.pool.allocations = [*kept, replace(taken, response=answer.SerializeToString())]
         return ids
+
+    def _near(self, resource: str, nodes: Nodes | None) -> dict[str, bool] | None:
+        """Which devices are near to the nodes; nobody minds where there are none."""
+        if not nodes:
+            return None
+        return {one.id: not one.nodes or bool(nodes & set(one.nodes)) for one in self.pool.devices[resource].values()}
 
     def release(self, uid: str) -> None:
         """A pod is over."""
