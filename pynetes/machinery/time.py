@@ -23,7 +23,8 @@ def rfc3339(moment: datetime) -> str:
 
 def micro(moment: datetime) -> str:
     """2026-01-02T15:04:05.000000Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # A third of strftime's time, and every audit event has two.
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def human(duration: timedelta) -> str:

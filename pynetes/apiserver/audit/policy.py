@@ -13,6 +13,9 @@ from pynetes.apiserver.requestinfo import RequestInfo
 
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 
+#: Judgements that are remembered.
+REMEMBERED = 4096
+
 
 class Level(IntEnum):
     """How much; each has what the one before has. The names are the API's."""
@@ -89,10 +92,24 @@ class Policy:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        #: Requests that differ only in the object's name are judged alike where no rule looks at names.
+        self._by_name = any(names for rule in rules for _, _, names in rule.resources)
+        self._known: dict[object, Wanted] = {}
 
     def decide(self, user: User | None, info: RequestInfo) -> Wanted:
         """The first match counts; what no rule matches is not written."""
-        return next((rule.wanted for rule in self._rules if rule.matches(user, info)), NOTHING)
+        who = (user.name, user.groups) if user is not None else None
+        what: tuple[str, ...] = (info.path,)
+        if info.is_resource_request:
+            what = (info.api_group, info.resource, info.subresource, info.namespace, info.name if self._by_name else "")
+        key = (who, info.verb, what)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            wanted = (rule.wanted for rule in self._rules if rule.matches(user, info))
+            found = self._known[key] = next(wanted, NOTHING)
+        return found
 
 
 def load(path: str) -> Policy:
