@@ -79,7 +79,7 @@ def test_restart(database: Cluster) -> None:
     """Stopping and starting the cluster is no end of data; and in the end nothing is left of volumes."""
     before = log(database, "db-1")
     pynetes("down", "--cluster", NAME)
-    assert NAME not in Path("/proc/mounts").read_text()
+    assert f"/pynetes/{NAME}/" not in Path("/proc/mounts").read_text()
     pynetes("up", "--cluster", NAME)
     until(lambda: "db-1 started" in database.run("exec", "db-1", "--", "cat", "/data/log", check=False), "db-1 runs")
     assert log(database, "db-1")[: len(before)] == before

@@ -9,11 +9,16 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 CONTROL = "/dev/loop-control"
 LOOP_SET_CAPACITY, LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE = 0x4C07, 0x4C01, 0x4C0A, 0x4C82
+LOOP_GET_STATUS64 = 0x4C05
+#: struct loop_info64 begins with lo_device and lo_inode.
+_INFO_SIZE, _IDENTITY = 232, struct.Struct("=QQ")
 #: The kernel's major number of loop devices.
 MAJOR = 7
 #: struct loop_config is fd, block_size, struct loop_info64 (232 bytes), 64 bytes reserved.
@@ -22,20 +27,46 @@ _CONFIG = struct.Struct("=II 232s 64s")
 _ATTEMPTS = 64
 
 
-def find(image: Path, *, sys: Path = Path("/sys/block")) -> Path | None:
-    """The device of an image, if it has one."""
-    wanted = str(image)
+class Identity(NamedTuple):
+    """What a file is: its filesystem's device, as the kernel encodes it, and its inode."""
+
+    device: int
+    inode: int
+
+
+def attached(*, sys: Path = Path("/sys/block")) -> dict[Identity, Path]:
+    """The devices that have a file, by what the file is and not by what it is called: a path that the kernel shows is
+    that of the mount through which the file was opened, and of that nothing is left when a driver's pod has ended."""
+    found = {}
     for entry in sys.glob("loop*/loop/backing_file"):
+        device = _node(entry.parent.parent.name)
         with suppress(OSError):
-            if entry.read_text().rstrip("\n") == wanted:
-                return _node(entry.parent.parent.name)
-    return None
+            handle = os.open(device, os.O_RDONLY)
+            try:
+                status = fcntl.ioctl(handle, LOOP_GET_STATUS64, bytes(_INFO_SIZE))
+            finally:
+                os.close(handle)
+            number, inode = _IDENTITY.unpack_from(status)
+            found[Identity(number, inode)] = device
+    return found
+
+
+def find(image: Path) -> Path | None:
+    """The device of an image, if it has one."""
+    return attached().get(_identity(image))
+
+
+def _identity(image: Path) -> Identity:
+    stat_ = image.stat()
+    major, minor = os.major(stat_.st_dev), os.minor(stat_.st_dev)
+    # As the kernel's new_encode_dev.
+    return Identity((minor & 0xFF) | major << 8 | (minor & ~0xFF) << 12, stat_.st_ino)
 
 
 def attach(image: Path) -> Path:
     """The device of an image, made if it has none."""
-    if (found := find(image)) is not None:
-        return found
+    if (known := find(image)) is not None:
+        return known
     backing = os.open(image, os.O_RDWR)
     try:
         for _ in range(_ATTEMPTS):
@@ -76,15 +107,14 @@ def _clear(device: Path) -> None:
         os.close(handle)
 
 
-def detach_below(folder: Path, *, sys: Path = Path("/sys/block")) -> list[str]:
-    """Free the devices of all images below a folder, of removed ones too; which they were."""
-    done = []
-    for entry in sys.glob("loop*/loop/backing_file"):
+def detach_all(images: Iterable[Path]) -> int:
+    """Free the devices of images that are about to be left or removed; how many there were."""
+    devices, done = attached(), 0
+    for image in images:
         with suppress(OSError):
-            image = entry.read_text().rstrip("\n").removesuffix(" (deleted)")
-            if image.startswith(f"{os.path.realpath(folder)}/"):
-                _clear(_node(entry.parent.parent.name))
-                done.append(f"loop device of {image}")
+            if (device := devices.get(_identity(image))) is not None:
+                _clear(device)
+                done += 1
     return done
 
 
