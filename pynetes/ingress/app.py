@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pynetes.apis.core import namespaces, services
 from pynetes.client.events import Recorder
-from pynetes.client.informer import InformerFactory
+from pynetes.client.informer import Informer, InformerFactory
 from pynetes.client.leaderelection import LeaderElector
 from pynetes.client.rest import Client
+from pynetes.client.transport import Unreachable
 from pynetes.component import logs, serving, tasks, tls
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.config import option
@@ -20,11 +22,14 @@ from pynetes.component.health import Checks
 from pynetes.component.remedy import RemedyError
 from pynetes.ingress import measurements
 from pynetes.ingress.controller import Controller
+from pynetes.ingress.gateway import kinds
+from pynetes.ingress.gateway.status import GatewayTeller
 from pynetes.ingress.ingresses import Cluster
 from pynetes.ingress.nginx.configuration import INGRESS_SCOPE, Listener, Settings
 from pynetes.ingress.nginx.server import Nginx
 from pynetes.ingress.rules import BackendRef
 from pynetes.ingress.status import SOURCE, Teller
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, parse_key
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +65,10 @@ class Config:
         "--publish-status-address", (), "Addresses to write to status instead, comma-separated."
     )
     update_status: bool = option("--update-status", True, "Write addresses to the status of Ingresses.")
+    gateway_api: bool = option("--gateway-api", True, "Also serve the Gateway API, where its resources are installed.")
+    gateway_selector: tuple[str, ...] = option(
+        "--gateway-selector", ("app.kubernetes.io/name=ingress-nginx",), "Labels of the pods that Gateways lead to."
+    )
     bind_address: str = option("--bind-address", "0.0.0.0", "The address that is listened on.")
     http_port: int = option("--http-port", 80, "The port for HTTP.")
     https_port: int = option("--https-port", 443, "The port for HTTPS.")
@@ -144,7 +153,12 @@ async def serving_traffic(
         group.start(recorder.run(), name="events")
         if config.update_status:
             elector = LeaderElector(client, LEASE, clock=clock, namespace=config.namespace)
-            group.start(elector.run(lambda: _tell(controller, teller)), name="status")
+            selector = dict(pair.split("=", 1) for pair in config.gateway_selector)
+            gateways = GatewayTeller(client, clock, namespace=config.namespace, selector=selector)
+            found = informers.informer(services.RESOURCE)
+            group.start(elector.run(lambda: _tell(controller, teller, gateways, found)), name="status")
+        if config.gateway_api:
+            group.start(_follow_gateways(client, clock, informers, controller), name="gateways")
         _LOG.info(logs.fact("serving", http=config.http_port, https=config.https_port, source=SOURCE))
         yield controller
 
@@ -155,11 +169,25 @@ async def run(config: Config) -> None:
         await tasks.forever()
 
 
-async def _tell(controller: Controller, teller: Teller) -> None:
+async def _follow_gateways(client: Client, clock: Clock, informers: InformerFactory, controller: Controller) -> None:
+    """The Gateway API is served from when its CustomResourceDefinitions are there."""
+    while True:
+        try:
+            await client.request("GET", kinds.HTTP_ROUTES.path())
+            break
+        except (StatusError, Unreachable):
+            await clock.sleep(LOOK_AGAIN)
+    for kind in (*kinds.ALL, namespaces.RESOURCE):
+        await informers.informer(kind).wait_synced()
+    controller.follow_gateways()
+
+
+async def _tell(controller: Controller, teller: Teller, gateways: GatewayTeller, found: Informer) -> None:
     while True:
         controller.changed.clear()
         if controller.ready:
             await teller.tell(controller.compiled)
+            await gateways.tell(controller.gateways, found.listed())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(controller.changed.wait(), LOOK_AGAIN)
 

@@ -12,13 +12,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from pynetes.apis.core import secrets, services
+from pynetes.apis.core import namespaces, secrets, services
 from pynetes.apis.discovery import endpointslices
 from pynetes.apis.networking import ingressclasses, ingresses
 from pynetes.client.informer import InformerFactory
 from pynetes.component import logs
 from pynetes.component.metrics import REGISTRY
 from pynetes.ingress import certificates, endpoints, table
+from pynetes.ingress.gateway import compile as gateway_rules
+from pynetes.ingress.gateway import kinds
+from pynetes.ingress.gateway.snapshot import Snapshot
+from pynetes.ingress.gateway.status import ports_of
 from pynetes.ingress.ingresses import Cluster, Compiled, compile_all
 from pynetes.ingress.nginx.configuration import INGRESS_SCOPE, Location, Settings
 from pynetes.ingress.nginx.server import Nginx, Rejected
@@ -59,6 +63,8 @@ class Controller:
         #: Locations that were ever needed stay, so that a policy that comes and goes does not reload nginx twice.
         self._locations: set[Location] = set(settings.locations)
         self.compiled = Compiled()
+        self.gateways = gateway_rules.Compiled()
+        self._gateway_api = False
         #: Set after every change that was taken over; whoever waits clears it.
         self.changed = asyncio.Event()
         self.ready = False
@@ -69,6 +75,12 @@ class Controller:
             informer.handle(self._on_rules)
         self._slices.handle(self._on_slice)
         self._secrets.handle(self._on_secret)
+
+    def follow_gateways(self) -> None:
+        """Serve the Gateway API as well, from when its resources are there."""
+        self._gateway_api = True
+        for resource in (*kinds.ALL, namespaces.RESOURCE):
+            self._informers.informer(resource).handle(self._on_rules)
 
     def _on_rules(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
         # Status, which is mostly written by this controller itself, changes no rule.
@@ -121,7 +133,9 @@ class Controller:
         self.compiled = compile_all(cluster)
         self._default_certificate(self.compiled.scope)
         self._write_users(self.compiled.users)
-        scopes = {INGRESS_SCOPE: self.compiled.scope}
+        if self._gateway_api:
+            self.gateways = gateway_rules.compile_all(self._snapshot())
+        scopes = {INGRESS_SCOPE: self.compiled.scope, **self.gateways.scopes}
         refs = {ref for scope in scopes.values() for ref in scope.refs()}
         self._refs = {}
         for ref in refs:
@@ -130,6 +144,7 @@ class Controller:
         tables = dict(self._endpoints(refs))
         for name, scope in scopes.items():
             tables.update(table.of_scope(name, scope))
+        tables.update(table.of_listeners(name, found) for name, found in self.gateways.tables.items())
         for host, pair in self.compiled.scope.certificates.items():
             _EXPIRES.set(certificates.ends(pair).timestamp(), host)
         return await self.nginx.feed(tables)
@@ -140,7 +155,23 @@ class Controller:
                 self._locations.update(rule.location for rule in host.rules)
                 if host.default is not None:
                     self._locations.add(host.default.location)
-        return replace(self._settings, locations=frozenset(self._locations))
+        ports = (*self._settings.listeners, *self.gateways.opened)
+        return replace(self._settings, listeners=ports, locations=frozenset(self._locations))
+
+    def _snapshot(self) -> Snapshot:
+        listed = {resource.kind: self._informers.informer(resource).listed() for resource in kinds.ALL}
+        namespace = self._informers.informer(namespaces.RESOURCE)
+        return Snapshot(
+            classes=listed["GatewayClass"],
+            gateways=listed["Gateway"],
+            http_routes=listed["HTTPRoute"],
+            grpc_routes=listed["GRPCRoute"],
+            grants=listed["ReferenceGrant"],
+            namespace=lambda name: namespace.get(Key("", name)),
+            service=self._services.get,
+            secret=self._used_secret,
+            ports=ports_of(self._services.listed()),
+        )
 
     def _endpoints(self, refs: Iterable[BackendRef]) -> Iterable[tuple[str, bytes]]:
         for ref in refs:
@@ -168,8 +199,9 @@ class Controller:
                 file.chmod(0o644)  # for nginx's workers; nobody else is in the container
 
 
-def _meant(obj: Object) -> tuple[Object | None, Object | None]:
-    return obj.get("spec"), obj["metadata"].get("annotations")
+def _meant(obj: Object) -> tuple[Object | None, ...]:
+    metadata = obj["metadata"]
+    return obj.get("spec"), metadata.get("annotations"), metadata.get("labels")
 
 
 def _service_of(each: Object) -> list[str]:

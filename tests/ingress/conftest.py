@@ -142,11 +142,12 @@ class Edge:
         self.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": coded})
 
     async def settled(self) -> None:
-        """Wait until what was put is served: an Ingress of its own, put last, answers."""
+        """Wait until what was put is served: an Ingress and endpoints of its own, put last, answer (by refusing)."""
         self.number += 1
         path = f"/settled-{self.number}"
-        self.ingress("settled", ("settled.test", path, "Exact", "nobody"))
-        while (await self.get("settled.test", path)).status != 503:
+        self.ingress("settled", ("settled.test", path, "Exact", f"settled-{self.number}"))
+        self.service(f"settled-{self.number}", [("127.0.0.1", 1)])
+        while (await self.get("settled.test", path)).status != 502:
             await asyncio.sleep(0.01)
 
     async def get(self, host: str, path: str = "/", *, method: str = "GET", tls: bool = False,

@@ -3,6 +3,7 @@
 import pytest
 
 from pynetes.machinery import cel
+from pynetes.machinery.cel import typed
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,11 @@ def test_authorizer_asks() -> None:
     source = "authorizer.group('apps').resource('deployments').namespace('x').check('get').allowed()"
     assert cel.program(source, ("authorizer",)).eval({"authorizer": {}}, check) is True
     assert asked == [{"group": "apps", "resource": "deployments", "namespace": "x", "verb": "get"}]
+
+
+def test_maps_with_names_of_several_words() -> None:
+    """A schema with a map below, of whatever name, is a type that rules can look into."""
+    words = {"type": "object", "additionalProperties": {"type": "string"}}
+    item = {"type": "object", "properties": {"matchLabels": words, "a_bC2d": words, "port": {"type": "integer"}}}
+    rules = {"self": {"type": "array", "items": item}}
+    typed.Declared(rules).check("self.all(each, each.port > 0 && each.matchLabels['a'] == 'b')")

@@ -149,16 +149,19 @@ _UPSTREAM = """\
   }}
 """
 
+# Set where requests enter, not for the whole server: the subrequest of a mirror shares these, and must not undo them.
 _SERVER = """\
   server {{
-{listen}    set $pynetes_host "";
-    set $pynetes_name "";
-    set $pynetes_realm off;
-    set $pynetes_users /dev/null;
-    set $pynetes_mirror "";
-{certificates}    header_filter_by_lua_block {{ require("request").answer() }}
+{listen}{certificates}    header_filter_by_lua_block {{ require("request").answer() }}
     log_by_lua_block {{ require("request").done() }}
-    location / {{ rewrite_by_lua_block {{ require("request").route("{scope}") }} }}
+    location / {{
+      set $pynetes_host "";
+      set $pynetes_name "";
+      set $pynetes_realm off;
+      set $pynetes_users /dev/null;
+      set $pynetes_mirror "";
+      rewrite_by_lua_block {{ require("request").route("{scope}") }}
+    }}
 {locations}  }}
 """
 

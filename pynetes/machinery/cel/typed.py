@@ -100,7 +100,9 @@ class Declared:
             made.label = _F.LABEL_REPEATED
             self._single(made, schema.get("items") or {})
         elif schema.get("type") == "object" and isinstance(extra, dict) and not schema.get("nullable"):
-            entry = message.nested_type.add(name="".join(part.title() for part in name.split("_")) + "Entry")
+            # protobuf derives this name itself and refuses any other: only first letters change.
+            words = (part[:1].upper() + part[1:] for part in name.split("_"))
+            entry = message.nested_type.add(name=f"{''.join(words)}Entry")
             entry.options.map_entry = True
             entry.field.add(name="key", number=1, type=_F.TYPE_STRING, label=_F.LABEL_OPTIONAL)
             self._single(entry.field.add(name="value", number=2, label=_F.LABEL_OPTIONAL), extra)

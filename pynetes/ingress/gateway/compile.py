@@ -1,0 +1,166 @@
+"""Gateways with their routes as scopes of the tables, and what is to be told about each object.
+
+A port of a Gateway is a port of nginx's own, so Gateways with the same port do not meet; the Gateway's Service leads
+from one to the other.
+"""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from pynetes.ingress.gateway import hostnames, listeners, routes
+from pynetes.ingress.gateway.conditions import Condition
+from pynetes.ingress.gateway.kinds import GROUP
+from pynetes.ingress.gateway.listeners import Listener
+from pynetes.ingress.gateway.snapshot import Snapshot
+from pynetes.ingress.nginx import configuration
+from pynetes.ingress.rules import Scope, Source
+from pynetes.machinery.meta import Key, Object, key_of
+
+#: Ports of nginx that are given out to Gateways.
+FIRST, COUNT = 20000, 10000
+
+
+@dataclass
+class RouteStatus:
+    """What is told about a route at each of its parents."""
+
+    route: Object
+    parents: list[tuple[Object, list[Condition]]] = field(default_factory=list)
+
+
+@dataclass
+class GatewayStatus:
+    """What is told about a Gateway."""
+
+    gateway: Object
+    conditions: list[Condition]
+    listeners: list[Listener]
+
+
+@dataclass
+class Compiled:
+    """Scopes by name, the ports that nginx opens, the listeners' tables, and statuses."""
+
+    scopes: dict[str, Scope] = field(default_factory=dict)
+    ports: dict[tuple[Key, int], int] = field(default_factory=dict)
+    opened: list[configuration.Listener] = field(default_factory=list)
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)
+    classes: list[Object] = field(default_factory=list)
+    gateways: list[GatewayStatus] = field(default_factory=list)
+    routes: list[RouteStatus] = field(default_factory=list)
+
+
+def compile_all(snapshot: Snapshot) -> Compiled:
+    """Everything of the classes that are ours."""
+    compiled = Compiled()
+    compiled.classes = [each for each in snapshot.classes if each["spec"].get("controllerName") == snapshot.controller]
+    ours = {each["metadata"]["name"] for each in compiled.classes}
+    mine = [each for each in snapshot.gateways if each["spec"].get("gatewayClassName") in ours]
+    found = {key_of(each): listeners.read(each, snapshot) for each in sorted(mine, key=Source.of)}
+    compiled.ports = _ports(found, snapshot)
+    for route in sorted((*snapshot.http_routes, *snapshot.grpc_routes), key=Source.of):
+        status = _attach(route, found, snapshot, compiled)
+        if status.parents:
+            compiled.routes.append(status)
+    for key, all_of_it in found.items():
+        _open(key, all_of_it, compiled)
+        compiled.gateways.append(_status(all_of_it, next(each for each in mine if key_of(each) == key)))
+    return compiled
+
+
+def _ports(found: dict[Key, list[Listener]], snapshot: Snapshot) -> dict[tuple[Key, int], int]:
+    """Ports that were given out stay; the others depend on names only, so that all instances choose the same."""
+    wanted = sorted({(key, each.port) for key, all_of_it in found.items() for each in all_of_it if each.usable})
+    given = {each: snapshot.ports[each] for each in wanted if each in snapshot.ports}
+    for each in wanted:
+        if each not in given:
+            number = zlib.crc32(repr(each).encode()) % COUNT
+            taken = set(given.values())
+            while FIRST + number in taken:
+                number = (number + 1) % COUNT
+            given[each] = FIRST + number
+    return given
+
+
+def _scope_name(port: int, listener: Listener) -> str:
+    return f"g{port}/{listener.name}"
+
+
+def _attach(route: Object, found: dict[Key, list[Listener]], snapshot: Snapshot, compiled: Compiled) -> RouteStatus:
+    status = RouteStatus(route)
+    read: routes.Read | None = None
+    for parent in route["spec"].get("parentRefs") or ():
+        key = Key(parent.get("namespace") or key_of(route).namespace, parent["name"])
+        if (parent.get("group") or GROUP, parent.get("kind") or "Gateway") != (GROUP, "Gateway") or key not in found:
+            continue
+        read = read or routes.read(route, snapshot)
+        accepted = _accepted(route, parent, found[key], snapshot, read, compiled)
+        status.parents.append((parent, [accepted, _resolved(read)]))
+    return status
+
+
+def _resolved(read: routes.Read) -> Condition:
+    if not read.unresolved:
+        return Condition("ResolvedRefs", True, "ResolvedRefs")
+    return Condition("ResolvedRefs", False, read.unresolved[0].reason, "; ".join(map(str, read.unresolved))[:1000])
+
+
+def _accepted(
+    route: Object, parent: Object, all_of_it: list[Listener], snapshot: Snapshot, read: routes.Read, compiled: Compiled
+) -> Condition:
+    """Attach a route to the listeners that a parentRef means."""
+    if read.unsupported:
+        return Condition("Accepted", False, "UnsupportedValue", read.unsupported)
+    meant = [each for each in all_of_it if _is_meant(each, parent)]
+    if not meant:
+        return Condition("Accepted", False, "NoMatchingParent", "no listener has this sectionName or port")
+    admitting = [each for each in meant if each.usable and each.admits(route, snapshot)]
+    if not admitting:
+        return Condition("Accepted", False, "NotAllowedByListeners", "no listener admits its kind and namespace")
+    served = False
+    for listener in admitting:
+        names = hostnames.attached(listener.hostname, route["spec"].get("hostnames") or ())
+        served = served or bool(names)
+        if names:
+            _add(route, listener, names, read, compiled)
+    if not served:
+        return Condition("Accepted", False, "NoMatchingListenerHostname", "no name is the listeners' and the route's")
+    return Condition("Accepted", True, "Accepted")
+
+
+def _is_meant(listener: Listener, parent: Object) -> bool:
+    return parent.get("sectionName") in (None, "", listener.name) and parent.get("port") in (None, listener.port)
+
+
+def _add(route: Object, listener: Listener, names: Iterable[str], read: routes.Read, compiled: Compiled) -> None:
+    identity = (route["kind"], key_of(route))
+    if identity in listener.attached:
+        return
+    listener.attached.add(identity)
+    port = compiled.ports[key_of(listener.gateway), listener.port]
+    scope = compiled.scopes.setdefault(_scope_name(port, listener), Scope())
+    for name in names:
+        scope.host(name).rules += [replace(rule) for rule in read.rules]
+
+
+def _open(key: Key, all_of_it: list[Listener], compiled: Compiled) -> None:
+    """The ports of a Gateway, their listeners by name, and their certificates."""
+    for port in sorted({each.port for each in all_of_it if each.usable}):
+        number = compiled.ports[key, port]
+        here = [each for each in all_of_it if each.usable and each.port == port]
+        scope = f"g{number}"
+        kinds = {kind for each in here for kind, _ in each.attached}
+        h2c = kinds == {"GRPCRoute"} and not here[0].tls
+        compiled.opened.append(configuration.Listener(number, scope, tls=here[0].tls, h2c=h2c))
+        compiled.tables[scope] = {each.hostname or hostnames.ANY: each.name for each in here}
+        shown = {each.hostname or hostnames.ANY: each.certificate for each in here if each.certificate}
+        if shown:
+            compiled.scopes.setdefault(scope, Scope()).certificates.update(shown)
+
+
+def _status(all_of_it: list[Listener], gateway: Object) -> GatewayStatus:
+    usable = [each for each in all_of_it if each.usable]
+    accepted = Condition("Accepted", True, "Accepted" if len(usable) == len(all_of_it) else "ListenersNotValid")
+    programmed = Condition("Programmed", bool(usable), "Programmed" if usable else "Invalid")
+    return GatewayStatus(gateway, [accepted, programmed], all_of_it)

@@ -1,0 +1,360 @@
+"""The Gateway API as its documentation tells it: the add-on's own resources, a real API server, a real nginx."""
+
+import asyncio
+import base64
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pynetes.apis.apiextensions import customresourcedefinitions
+from pynetes.apis.core import namespaces, secrets, services
+from pynetes.apis.discovery import endpointslices
+from pynetes.cluster.addons import catalog, manifests
+from pynetes.cluster.config import Cluster as Configured
+from pynetes.ingress import app
+from pynetes.ingress.gateway import kinds
+from pynetes.machinery.errors import StatusError
+from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
+from pynetes.testing.cluster import Cluster
+from tests.ingress.conftest import LUA_MODULE, free_port, pair
+
+pytestmark = pytest.mark.root
+WITHIN = 20
+
+
+def own_address() -> str:
+    """An address of this machine that is not in the loopback range, which EndpointSlices may not have."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(("192.0.2.1", 9))  # sends nothing
+        return str(one.getsockname()[0])
+
+
+class Site:
+    """A cluster with the Gateway API's resources, and a controller with its nginx."""
+
+    def __init__(
+        self, cluster: Cluster, controller: Any, session: aiohttp.ClientSession, stack: AsyncExitStack
+    ) -> None:
+        self.cluster, self.controller, self.session, self.stack = cluster, controller, session, stack
+        self.client = cluster.client
+        self.seen: list[str] = []
+
+    async def make(
+        self, resource: Resource, name: str, spec: Object, *, namespace: str = "default", **more: Any
+    ) -> Object:
+        """Create an object."""
+        metadata = {
+            "name": name,
+            **({"namespace": namespace} if resource.namespaced else {}),
+            **more.pop("metadata", {}),
+        }
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
+        return await self.client.create(resource, body)
+
+    async def server(self, name: str, *, namespace: str = "default") -> None:
+        """A Service with one echo server behind it."""
+
+        async def answer(request: web.Request) -> web.Response:
+            self.seen.append(name)
+            headers = dict(request.headers)
+            return web.json_response(
+                {"server": name, "path": request.raw_path, "headers": headers}, headers={"X-Old": "1"}
+            )
+
+        made = web.Application()
+        made.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(made, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self.stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, own_address(), 0).start()
+        port = {"name": "web", "port": 80, "targetPort": 8080}
+        await self.make(services.RESOURCE, name, {"ports": [port]}, namespace=namespace)
+        labels = {"kubernetes.io/service-name": name}
+        await self.client.create(endpointslices.RESOURCE, {
+            "metadata": {"name": f"{name}-1", "namespace": namespace, "labels": labels}, "addressType": "IPv4",
+            "ports": [{"name": "web", "port": runner.addresses[0][1]}],
+            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
+        })  # fmt: skip
+
+    async def gateway(self, *listeners: Object, name: str = "gw") -> None:
+        """A Gateway of our class."""
+        await self.make(kinds.GATEWAYS, name, {"gatewayClassName": "nginx", "listeners": list(listeners)})
+
+    async def route(self, name: str, *rules: Object, hostnames: tuple[str, ...] = (), parent: Object | None = None,
+                    resource: Resource = kinds.HTTP_ROUTES, namespace: str = "default") -> None:  # fmt: skip
+        """A route at the Gateway gw."""
+        spec = {"parentRefs": [{"name": "gw", **(parent or {})}], "rules": list(rules)}
+        await self.make(
+            resource, name, {**spec, **({"hostnames": list(hostnames)} if hostnames else {})}, namespace=namespace
+        )
+
+    async def condition(self, resource: Resource, name: str, kind: str, *, namespace: str = "default",
+                        listener: str = "") -> tuple[str, str]:  # fmt: skip
+        """Status and reason of a condition, once it is there."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                status = (await self.client.get(resource, Key(namespace, name))).get("status") or {}
+                if "parents" in status:
+                    status = status["parents"][0] if status["parents"] else {}
+                if listener:
+                    status = next((each for each in status.get("listeners") or () if each["name"] == listener), {})
+                for each in status.get("conditions") or ():
+                    if each["type"] == kind and each.get("observedGeneration", 0) > 0:
+                        return each["status"], each["reason"]
+                await asyncio.sleep(0.05)
+
+    async def get(self, host: str, path: str = "/", *, port: int = 80, method: str = "GET", tls: bool = False,
+                  **headers: str) -> tuple[int, Any, Any]:  # fmt: skip
+        """Status, body and headers of an answer at a port of the Gateway gw."""
+        number = self.controller.gateways.ports[Key("default", "gw"), port]
+        shown = {"Host": host, **{key.replace("_", "-"): value for key, value in headers.items()}}
+        async with self.session.request(
+            method, f"{'https' if tls else 'http'}://127.0.0.1:{number}{path}", headers=shown, allow_redirects=False,
+            ssl=False, server_hostname=host if tls else None,
+        ) as answer:  # fmt: skip
+            body = await answer.json() if answer.content_type == "application/json" else {}
+            return answer.status, body, answer.headers
+
+    async def until(self, server: str, host: str, path: str = "/", **more: Any) -> Any:
+        """Ask until this server answers; its answer."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                try:
+                    _, body, _ = await self.get(host, path, **more)
+                    if body.get("server") == server:
+                        return body
+                except (KeyError, aiohttp.ClientError):
+                    pass
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A fresh one."""
+    if not LUA_MODULE.exists() or not shutil.which("nginx"):
+        pytest.skip("needs nginx and libnginx-mod-http-lua")
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(Cluster(nodes=0, run_controllers=False, run_scheduler=False))
+        for name in ("default", "kube-system", "other"):
+            try:
+                await cluster.client.create(namespaces.RESOURCE, {"metadata": {"name": name, "labels": {"team": name}}})
+            except StatusError as error:
+                assert error.reason == "AlreadyExists"
+        found = manifests.objects(Configured(), [catalog.BY_NAME["ingress"]])
+        for obj in found:
+            if obj["kind"] == "CustomResourceDefinition":
+                await cluster.client.create(customresourcedefinitions.RESOURCE, obj)
+        async with asyncio.timeout(WITHIN):
+            while True:
+                try:
+                    for kind in kinds.ALL:
+                        await cluster.client.list(kind)
+                    break
+                except StatusError:
+                    await asyncio.sleep(0.05)
+        for obj in found:
+            if obj["kind"] == "GatewayClass":
+                await cluster.client.create(kinds.GATEWAY_CLASSES, obj)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-"))
+        config = app.Config(
+            http_port=free_port(), https_port=free_port(), healthz_port=free_port(), bind_address="127.0.0.1",
+            run_dir=folder, worker_processes=1, table_memory=16,
+        )  # fmt: skip
+        client = cluster.client_as("system:serviceaccount:kube-system:ingress-nginx", "system:masters")
+        controller = await stack.enter_async_context(app.serving_traffic(config, client=client))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Site(cluster, controller, session, stack)
+
+
+HTTP = {"name": "http", "port": 80, "protocol": "HTTP"}
+
+
+def to(*services: str, **more: Any) -> Object:
+    """A rule that leads to Services."""
+    return {"backendRefs": [{"name": name, "port": 80} for name in services], **more}
+
+
+def path(kind: str, value: str) -> Object:
+    """A match by path."""
+    return {"path": {"type": kind, "value": value}}
+
+
+async def test_precedence_of_matches(site: Site) -> None:
+    """Exact before the longest prefix; then method, headers and query; of equals the first rule."""
+    for name in ("exact", "long", "root", "method", "header", "two", "query"):
+        await site.server(name)
+    await site.gateway(HTTP)
+    header = {"name": "version", "value": "2"}
+    await site.route(
+        "r",
+        to("root", matches=[path("PathPrefix", "/")]),
+        to("long", matches=[path("PathPrefix", "/long")]),
+        to("exact", matches=[path("Exact", "/long/exact")]),
+        to("header", matches=[{"headers": [header]}]),
+        to("two", matches=[{"headers": [header, {"name": "env", "type": "RegularExpression", "value": "ca.*"}]}]),
+        to("method", matches=[{"method": "POST"}]),
+        to("query", matches=[{"queryParams": [{"name": "q", "value": "1"}]}]),
+    )
+    await site.until("root", "a.test")
+    assert (await site.get("a.test", "/long/x"))[1]["server"] == "long"
+    assert (await site.get("a.test", "/longer"))[1]["server"] == "root"
+    assert (await site.get("a.test", "/long/exact"))[1]["server"] == "exact"
+    assert (await site.get("a.test", Version="2"))[1]["server"] == "header"
+    assert (await site.get("a.test", Version="2", Env="canary"))[1]["server"] == "two"
+    assert (await site.get("a.test", method="POST", Version="2"))[1]["server"] == "method"
+    assert (await site.get("a.test", "/?q=1"))[1]["server"] == "query"
+
+
+async def test_hostnames_and_listeners(site: Site) -> None:
+    """A route serves the names that it shares with a listener; the most specific listener has the request."""
+    for name in ("wild", "exact"):
+        await site.server(name)
+    await site.gateway(
+        {**HTTP, "name": "wild", "hostname": "*.example.com"}, {**HTTP, "name": "exact", "hostname": "very.example.com"}
+    )
+    await site.route("wild", to("wild"), parent={"sectionName": "wild"})
+    await site.route("exact", to("exact"), parent={"sectionName": "exact"})
+    await site.route("none", to("exact"), hostnames=("other.org",))
+    await site.until("wild", "a.b.example.com")
+    assert (await site.get("very.example.com"))[1]["server"] == "exact"
+    assert (await site.get("example.com"))[0] == 404
+    reason = await site.condition(kinds.HTTP_ROUTES, "none", "Accepted")
+    assert reason == ("False", "NoMatchingListenerHostname")
+    gateway = await site.client.get(kinds.GATEWAYS, Key("default", "gw"))
+    counted = {each["name"]: each["attachedRoutes"] for each in gateway["status"]["listeners"]}
+    assert counted == {"wild": 1, "exact": 1}
+    assert gateway["status"]["addresses"][0]["type"] == "IPAddress"
+
+
+async def test_filters(site: Site) -> None:
+    """Headers, redirects, rewrites and mirrors."""
+    for name in ("s", "copy"):
+        await site.server(name)
+    await site.gateway(HTTP)
+    change = {
+        "set": [{"name": "X-Set", "value": "new"}],
+        "add": [{"name": "X-Add", "value": "b"}],
+        "remove": ["X-Gone"],
+    }
+    redirect = {"scheme": "https", "hostname": "b.test", "statusCode": 301,
+                "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}  # fmt: skip
+    rewrite = {"hostname": "inner.test", "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/in"}}
+    answer = {"set": [{"name": "X-Old", "value": "2"}], "add": [{"name": "X-More", "value": "3"}]}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "copy", "port": 80}}}
+    await site.route(
+        "r",
+        to("s", matches=[path("PathPrefix", "/h")], filters=[
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": change},
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": answer}]),
+        {"matches": [path("PathPrefix", "/old")], "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]},
+        to("s", matches=[path("PathPrefix", "/out")], filters=[{"type": "URLRewrite", "urlRewrite": rewrite}]),
+        to("s", matches=[path("PathPrefix", "/m")], filters=[mirror]),
+    )  # fmt: skip
+    await site.until("s", "a.test", "/h")
+    _, body, shown = await site.get("a.test", "/h", X_Set="old", X_Add="a", X_Gone="x")
+    assert body["headers"]["X-Set"] == "new"
+    assert "X-Gone" not in body["headers"]
+    assert (shown["X-Old"], shown["X-More"]) == ("2", "3")
+    status, _, shown = await site.get("a.test", "/old/x?y=1")
+    assert (status, shown["Location"]) == (301, "https://b.test/new/x?y=1")
+    body = (await site.get("a.test", "/out/x?y=1"))[1]
+    assert (body["path"], body["headers"]["Host"]) == ("/in/x?y=1", "inner.test")
+    site.seen.clear()
+    await site.until("s", "a.test", "/m")
+    async with asyncio.timeout(WITHIN):
+        while "copy" not in site.seen:
+            await site.get("a.test", "/m")
+            await asyncio.sleep(0.02)
+
+
+async def test_weights_and_broken_references(site: Site) -> None:
+    """Backends get their share; 0 gets nothing; a reference that does not hold answers 500 and is told."""
+    for name in ("one", "two"):
+        await site.server(name)
+    await site.gateway(HTTP)
+    shares = [{"name": "one", "port": 80, "weight": 3}, {"name": "two", "port": 80, "weight": 1}]
+    off = [{"name": "one", "port": 80, "weight": 0}, {"name": "two", "port": 80}]
+    await site.route(
+        "r",
+        {"matches": [path("PathPrefix", "/w")], "backendRefs": shares},
+        {"matches": [path("PathPrefix", "/off")], "backendRefs": off},
+    )
+    await site.route("broken", to("missing", matches=[path("PathPrefix", "/broken")]))
+    await site.until("two", "a.test", "/off")
+    met = [(await site.get("a.test", "/w"))[1]["server"] for _ in range(80)]
+    assert 8 <= met.count("two") <= 36
+    assert {(await site.get("a.test", "/off"))[1]["server"] for _ in range(10)} == {"two"}
+    assert await site.condition(kinds.HTTP_ROUTES, "broken", "ResolvedRefs") == ("False", "BackendNotFound")
+    assert await site.condition(kinds.HTTP_ROUTES, "broken", "Accepted") == ("True", "Accepted")
+    assert (await site.get("a.test", "/broken"))[0] == 500
+
+
+async def test_references_across_namespaces_need_a_grant(site: Site) -> None:
+    """Without a ReferenceGrant the backend is refused; with one it serves."""
+    await site.server("far", namespace="other")
+    await site.gateway(HTTP)
+    await site.route("r", {"backendRefs": [{"name": "far", "namespace": "other", "port": 80}]})
+    assert await site.condition(kinds.HTTP_ROUTES, "r", "ResolvedRefs") == ("False", "RefNotPermitted")
+    assert (await site.get("a.test"))[0] == 500
+    origin = {"group": kinds.GROUP, "kind": "HTTPRoute", "namespace": "default"}
+    spec = {"from": [origin], "to": [{"group": "", "kind": "Service", "name": "far"}]}
+    await site.make(kinds.REFERENCE_GRANTS, "grant", spec, namespace="other")
+    await site.until("far", "a.test")
+
+
+async def test_allowed_routes(site: Site) -> None:
+    """Routes of the same namespace attach; others only where the listener lets them."""
+    await site.server("s", namespace="other")
+    chosen = {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "other"}}}}
+    await site.gateway(HTTP, {**HTTP, "name": "open", "port": 8080, "allowedRoutes": chosen})
+    parent = {"namespace": "default"}
+    await site.route("shut", to("s"), namespace="other", parent={**parent, "sectionName": "http"})
+    await site.route("let", to("s"), namespace="other", parent={**parent, "sectionName": "open"})
+    await site.route("nowhere", to("s"), parent={"sectionName": "none"})
+    shut = await site.condition(kinds.HTTP_ROUTES, "shut", "Accepted", namespace="other")
+    assert shut == ("False", "NotAllowedByListeners")
+    assert await site.condition(kinds.HTTP_ROUTES, "nowhere", "Accepted") == ("False", "NoMatchingParent")
+    await site.until("s", "a.test", port=8080)
+
+
+async def test_tls_and_listener_conditions(site: Site) -> None:
+    """TLS ends at the Gateway; a missing certificate, another protocol and a conflict are told."""
+    await site.server("s")
+    chain, key = pair("a.test")
+    data = {"tls.crt": base64.b64encode(chain.encode()).decode(), "tls.key": base64.b64encode(key.encode()).decode()}
+    await site.client.create(
+        secrets.RESOURCE,
+        {"metadata": {"name": "cert", "namespace": "default"}, "type": "kubernetes.io/tls", "data": data},
+    )
+    https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
+    lost = {"name": "lost", "port": 444, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "gone"}]}}
+    await site.gateway(https, lost, {"name": "tcp", "port": 99, "protocol": "TCP"}, HTTP, {**HTTP, "name": "twin"})
+    await site.route("r", to("s"), parent={"sectionName": "https"})
+    body = await site.until("s", "a.test", port=443, tls=True)
+    assert body["headers"]["X-Forwarded-Proto"] == "https"
+    expected = {
+        ("https", "Programmed"): ("True", "Programmed"),
+        ("lost", "ResolvedRefs"): ("False", "InvalidCertificateRef"),
+        ("tcp", "Accepted"): ("False", "UnsupportedProtocol"),
+        ("twin", "Conflicted"): ("True", "HostnameConflict"),
+    }
+    for (listener, kind), wanted in expected.items():
+        assert await site.condition(kinds.GATEWAYS, "gw", kind, listener=listener) == wanted
+    assert await site.condition(kinds.GATEWAYS, "gw", "Programmed") == ("True", "Programmed")
+    assert await site.condition(kinds.GATEWAY_CLASSES, "nginx", "Accepted", namespace="") == ("True", "Accepted")
+
+
+async def test_unsupported_filters_are_not_accepted(site: Site) -> None:
+    """A route that asks for what is not offered is not served half."""
+    await site.gateway(HTTP)
+    extension = {"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "X", "name": "x"}}
+    await site.route("r", to("s", filters=[extension]))
+    assert await site.condition(kinds.HTTP_ROUTES, "r", "Accepted") == ("False", "UnsupportedValue")
