@@ -144,9 +144,10 @@ class Edge:
     async def settled(self) -> None:
         """Wait until what was put is served: an Ingress and endpoints of its own, put last, answer (by refusing)."""
         self.number += 1
-        path = f"/settled-{self.number}"
-        self.ingress("settled", ("settled.test", path, "Exact", f"settled-{self.number}"))
-        self.service(f"settled-{self.number}", [("127.0.0.1", 1)])
+        name = f"settled-{self.number}"
+        path = f"/{name}"
+        self.ingress("settled", ("settled.test", path, "Exact", name))
+        self.service(name, [("127.0.0.1", 1)])
         while (await self.get("settled.test", path)).status != 502:
             await asyncio.sleep(0.01)
 

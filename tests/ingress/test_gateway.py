@@ -246,6 +246,7 @@ async def test_filters(site: Site) -> None:
     }
     redirect = {"scheme": "https", "hostname": "b.test", "statusCode": 301,
                 "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}  # fmt: skip
+    leave = {"type": "RequestRedirect", "requestRedirect": redirect}
     rewrite = {"hostname": "inner.test", "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/in"}}
     answer = {"set": [{"name": "X-Old", "value": "2"}], "add": [{"name": "X-More", "value": "3"}]}
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "copy", "port": 80}}}
@@ -254,7 +255,7 @@ async def test_filters(site: Site) -> None:
         to("s", matches=[path("PathPrefix", "/h")], filters=[
             {"type": "RequestHeaderModifier", "requestHeaderModifier": change},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": answer}]),
-        {"matches": [path("PathPrefix", "/old")], "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]},
+        {"matches": [path("PathPrefix", "/old")], "filters": [leave]},
         to("s", matches=[path("PathPrefix", "/out")], filters=[{"type": "URLRewrite", "urlRewrite": rewrite}]),
         to("s", matches=[path("PathPrefix", "/m")], filters=[mirror]),
     )  # fmt: skip
