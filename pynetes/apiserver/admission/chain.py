@@ -10,6 +10,7 @@ from pynetes.apiserver.admission.certificates import (
 )
 from pynetes.apiserver.admission.default_ingress_class import DefaultIngressClass
 from pynetes.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from pynetes.apiserver.admission.deny_service_external_ips import DenyServiceExternalIPs
 from pynetes.apiserver.admission.limit_ranger import LimitRanger
 from pynetes.apiserver.admission.mutating_admission_policy import MutatingAdmissionPolicy
 from pynetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -35,6 +36,7 @@ ORDER: tuple[type[Plugin], ...] = (
     LimitRanger,
     ServiceAccount,
     NodeRestriction,
+    DenyServiceExternalIPs,
     TaintNodesByCondition,
     PodSecurity,
     Priority,
@@ -54,7 +56,7 @@ ORDER: tuple[type[Plugin], ...] = (
     ResourceQuota,
 )
 #: Runs only where --enable-admission-plugins names it.
-OPTIONAL = (NodeRestriction,)
+OPTIONAL = (NodeRestriction, DenyServiceExternalIPs)
 
 
 def plugins(enable: Sequence[str] = (), disable: Sequence[str] = ()) -> tuple[Plugin, ...]:

@@ -223,7 +223,7 @@ _API = (
     Control(
         "1.2.3",
         "externalIPs of Services are refused",
-        refused("they are how Services without load balancer are reached"),
+        refused("Services without load balancer need them; plugin DenyServiceExternalIPs is there"),
     ),
     Control(
         "1.2.4", "kubelets are shown a certificate", given(API, "kubelet-client-certificate", "kubelet-client-key")

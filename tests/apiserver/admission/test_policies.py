@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from pynetes.apis.core import limitranges, namespaces, nodes, pods, resourcequotas, serviceaccounts
+from pynetes.apis.core import limitranges, namespaces, nodes, pods, resourcequotas, serviceaccounts, services
 from pynetes.apis.scheduling import priorityclasses
 from pynetes.apiserver.admission import chain
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
@@ -155,6 +155,32 @@ async def test_unknown_level_fails_closed(ctx: Context) -> None:
     put(ctx, namespaces.RESOURCE, "shop", metadata={"labels": {"pod-security.kubernetes.io/enforce": "strict"}})
     with pytest.raises(StatusError, match="violates PodSecurity"):
         await admit(ctx, pod())
+
+
+async def test_external_addresses_are_not_added(ctx: Context) -> None:
+    """With DenyServiceExternalIPs nobody draws another address's traffic to himself; what is there may stay and go."""
+    policies = Chain(ctx, chain.plugins(enable=("DenyServiceExternalIPs",)))
+
+    async def ask(operation: str, wanted: list[str], before: list[str] | None = None) -> None:
+        new = obj(services.RESOURCE, "s", "shop", spec={"externalIPs": wanted})
+        old = obj(services.RESOURCE, "s", "shop", spec={"externalIPs": before}) if before is not None else None
+        asked = Attributes(
+            user=ADMIN,
+            operation=operation,
+            resource=services.RESOURCE,
+            namespace="shop",
+            name="s",
+            obj=new,
+            old=old,
+        )
+        await policies.validate(asked)
+
+    for wanted, before in ((["10.0.0.9"], ["10.0.0.9"]), ([], ["10.0.0.9"])):
+        await ask(UPDATE, wanted, before)
+    with pytest.raises(StatusError, match="Use of external IPs is denied"):
+        await ask(CREATE, ["10.0.0.9"])
+    with pytest.raises(StatusError, match="Use of external IPs is denied"):
+        await ask(UPDATE, ["10.0.0.9", "10.0.0.10"], ["10.0.0.9"])
 
 
 def node(name: str = "n1", **parts: object) -> Object:
