@@ -23,7 +23,7 @@ from pynetes.client.transport import Answer, Call, NetworkTransport, Stream, Tra
 from pynetes.component import spans, tracing
 from pynetes.component.clock import Clock, SystemClock
 from pynetes.component.metrics import REGISTRY
-from pynetes.machinery.errors import StatusError, failure
+from pynetes.machinery.errors import REASONS, StatusError, failure
 from pynetes.machinery.meta import UID, Key, Object, key_of
 from pynetes.machinery.resource import Resource
 
@@ -361,18 +361,4 @@ def _failed(status: int, body: bytes) -> StatusError:
         answer = None
     if isinstance(answer, dict) and answer.get("kind") == "Status":
         return StatusError({"code": status, **answer})
-    return failure(status, _REASONS.get(status, ""), body.decode(errors="replace").strip() or f"HTTP status {status}")
-
-
-_REASONS: Mapping[int, str] = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    409: "Conflict",
-    410: "Expired",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
+    return failure(status, REASONS.get(status, ""), body.decode(errors="replace").strip() or f"HTTP status {status}")

@@ -7,11 +7,26 @@
 Code that handles one asks `error.reason`, never the text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
+
+#: HTTP status → the reason that a Status has with it, unless there is more to say.
+REASONS: Mapping[int, str] = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
 
 
 class StatusError(Exception):

@@ -12,22 +12,7 @@ from fnmatch import fnmatchcase
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
-from pynetes.machinery.errors import StatusError
-
-#: HTTP status → the reason that a Status has with it.
-REASONS = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    409: "Conflict",
-    410: "Expired",
-    422: "Invalid",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
+from pynetes.machinery.errors import REASONS, StatusError
 
 
 @dataclass(kw_only=True)

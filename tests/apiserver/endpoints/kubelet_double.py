@@ -12,20 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 from pynetes.component.streaming.spdy import Session, Stream, StreamReset
 from pynetes.machinery.meta import Object
 from pynetes.pki import issue, layout
+from pynetes.testing.kubelet import exit_status
 
-_SUCCESS = {"metadata": {}, "status": "Success"}
 _UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
-
-
-def exit_status(code: int) -> Object:
-    """What a kubelet says of a command that exited with this code."""
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"command terminated with non-zero exit code: exit status {code}",
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-    }
 
 
 class KubeletDouble:
@@ -134,7 +123,7 @@ async def _run(session: Session, query: Mapping[str, list[str]]) -> None:
         assert stream is not None
         streams[stream.headers["streamtype"]] = stream
     command = query.get("command", ["cat"])
-    status: Object = _SUCCESS
+    status: Object = exit_status(0)
     if command[0] == "cat":
         while data := await streams["stdin"].read():
             await streams["stdout"].write(data)
