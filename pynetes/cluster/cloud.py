@@ -97,6 +97,17 @@ async def _join(network: ClusterNetwork, node: NodeNetwork) -> None:
     await run([*there, "route", "replace", "default", "via", NODE_END, "dev", far, "onlink", "metric", metric])
 
 
+async def remove(network: ClusterNetwork) -> None:
+    """For a cluster that has no cloud any more; the wires go with the namespace, once its last process has ended."""
+    await run(["ip", "netns", "del", namespace(network)], check=False)
+    for node in network.nodes:
+        near, _ = _wire(network, node)
+        here = ["ip", "-n", node.namespace] if node.namespace else ["ip"]
+        await run([*here, "link", "del", near], check=False)
+    await run(["ip", "link", "del", f"pyl-{network.tag}"], check=False)
+    await run(["nft", f"delete table ip {network.label}-metadata"], check=False)
+
+
 def home(cluster: Cluster) -> Path:
     """What the cloud keeps."""
     return cluster.state / "cloud"

@@ -221,8 +221,7 @@ async def _network(bringup: Bringup) -> str:
     for place in plan.nodes:
         await network.create(plan, place)
     await network.trim(plan)
-    if plan.cloud_cidr:
-        await cloud.create(plan)
+    await (cloud.create if plan.cloud_cidr else cloud.remove)(plan)
     return (
         f"pods {cluster.pod_cidr}, services {cluster.service_cidr}"
         + (f", nodes {plan.node_cidr}" if plan.node_cidr else "")

@@ -29,7 +29,9 @@ def asked(namespace: str, host: str, port: int) -> str:
 async def test_wires_lead_to_the_cloud_and_leave_nothing(tmp_path: object) -> None:
     """Any address of the pool answers from the machine and from a node; each node has a metadata service of its own."""
     before = await asyncio.to_thread(there)
-    plan = await network.plan(NAME, ["machine", f"{NAME}-node-2"], cloud=True)
+    plan = await network.plan(
+        NAME, ["machine", f"{NAME}-node-2"], pod_cidr="10.250.0.0/16", service_cidr="10.251.0.0/16", cloud=True
+    )
     try:
         for node in plan.nodes:
             await network.create(plan, node)
@@ -53,6 +55,9 @@ async def test_wires_lead_to_the_cloud_and_leave_nothing(tmp_path: object) -> No
         assert [each.result() for each in told] == ["balancer", "balancer", "first", "second"]
         for server in servers:
             server.close()
+        await cloud.remove(plan)
+        left = await asyncio.to_thread(there)
+        assert not {space, f"pyl-{plan.tag}", f"pym{plan.tag}-1"} & left
     finally:
         await network.cleanup(NAME)
     assert await asyncio.to_thread(there) == before
