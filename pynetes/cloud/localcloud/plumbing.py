@@ -14,9 +14,10 @@ _LOG = logging.getLogger(__name__)
 #: rtnetlink's protocol number on routes of ours, the same as on those that the cluster makes.
 ROUTE_PROTOCOL = "80"
 #: How often haproxy is asked again while it reloads, and how many seconds apart.
-ATTEMPTS, STEP = 100, 0.05
+ATTEMPTS, STEP = 40, 0.1
+ALIVE = "show proc"
 #: Seconds that an answer may take; one that was asked for just before a reload never comes.
-ANSWER = 2.0
+ANSWER = 0.5
 
 
 class Plumbing(Protocol):
@@ -93,7 +94,7 @@ class Host:
                 states.write_text(known)
             if await self._ask(self._config.haproxy_master, "reload") is not None:
                 # It answers again when the new configuration is at work.
-                await self._ask(self._config.haproxy_master, "show proc")
+                await self._ask(self._config.haproxy_master, ALIVE)
         self._loaded = text
 
     async def _ask(self, socket: str, question: str) -> str | None:
@@ -107,9 +108,10 @@ class Host:
                     reader, writer = await asyncio.open_unix_connection(socket)
                     writer.write(f"{question}\n".encode())
                     sent = True
-                    answer = (await reader.read()).decode()
+                    # The master's socket stays open after an answer; whether it answers is all that is asked of it.
+                    answer = await (reader.read(1 << 16) if question == ALIVE else reader.read())
                     writer.close()
-                    return answer
+                    return answer.decode()
             except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
                 if question == "reload" and sent:
                     return ""
