@@ -125,8 +125,10 @@ async def _command_lines(cluster: Cluster) -> dict[str, Sequence[str]]:
         raise ClusterError("the cluster does not run", f"start it with `pynetes up{cluster.flags}`") from None
     found: dict[str, Sequence[str]] = {}
     for item in status["processes"]:
-        line = Path(f"/proc/{item['pid']}/cmdline").read_bytes()
-        found[item["name"]] = [word.decode() for word in line.split(b"\0") if word]
+        # What has just ended is missing then, and the controls about it fail.
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{item['pid']}/cmdline").read_bytes()
+            found[item["name"]] = [word.decode() for word in line.split(b"\0") if word]
     return found
 
 
