@@ -5,17 +5,16 @@ import { namespace } from "../place.js";
 
 export async function show(place) {
   const user = h("input", { id: "user", placeholder: session.user.username, spellcheck: "false", "aria-describedby": "user-note" });
-  const groups = h("input", { id: "groups", placeholder: "groups, by commas", spellcheck: "false" });
+  const group = h("input", { id: "group", placeholder: "in a group", "aria-label": "Group", spellcheck: "false" });
   const where = h("input", { id: "where", value: namespace() || "default", required: true, spellcheck: "false" });
   const holder = h("div", { class: "tabpanel", "aria-live": "polite" });
   append(place, [h("h1", {}, "What may I do"),
-    h("form", { class: "card head", onsubmit: (event) => { event.preventDefault(); tell(); } }, h("label", { for: "where" }, "In the namespace"), where, h("label", { for: "user" }, "as"), user, groups, h("button", { class: "primary" }, "Show"),
+    h("form", { class: "card head", onsubmit: (event) => { event.preventDefault(); tell(); } }, h("label", { for: "where" }, "In the namespace"), where, h("label", { for: "user" }, "as"), user, group, h("button", { class: "primary" }, "Show"),
       h("span", { class: "faint", id: "user-note" }, "Somebody else's rights are shown if you may impersonate them.")), holder]);
   const tell = async () => {
     const headers = {};
     if (user.value.trim()) headers["Impersonate-User"] = user.value.trim();
-    const first = groups.value.split(",").map((each) => each.trim()).filter(Boolean)[0];
-    if (first && headers["Impersonate-User"]) headers["Impersonate-Group"] = first;
+    if (group.value.trim() && headers["Impersonate-User"]) headers["Impersonate-Group"] = group.value.trim();
     const body = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectRulesReview", spec: { namespace: where.value.trim() } };
     try {
       const { status } = await request("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", { body, headers });
