@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import orjson
 
 import pynetes
-from pynetes.apiserver import discovery
+from pynetes.apiserver import discovery, openapi_wire
 from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.served import Served
 from pynetes.machinery.meta import Object
@@ -37,7 +37,7 @@ class OpenAPI:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._kept: dict[str, bytes] = {}
+        self._kept: dict[tuple[str, str], bytes] = {}
         self._made = -1
 
     def answer(self, request: Request) -> Response | None:
@@ -46,26 +46,24 @@ class OpenAPI:
             self._kept.clear()
             self._made = self._served.revision
         path = request.path.removeprefix("/openapi/").rstrip("/")
-        accept = request.headers.get("accept", "") or "*/*"
-        if not any(part.partition(";")[0].strip() in ("*/*", "application/*", JSON) for part in accept.split(",")):
-            return Response(406, b"", "")
-        if path == "v2":
-            return self._sent(request, self._document("v2"))
+        release = "v2" if path == "v2" else "v3"
         if path == "v3":
             return Response(200, self._index())
+        if (media := _wanted(request.headers.get("accept", ""), release)) is None:
+            return Response(406, b"", "")
         target = path.removeprefix("v3/")
-        if path == target or not self._known(target):
+        if path != "v2" and (path == target or not self._known(target)):
             return Response(404, b"", "")
-        return self._sent(request, self._document(target))
+        return self._sent(request, self._document(target, media), media)
 
-    def _sent(self, request: Request, body: bytes) -> Response:
+    def _sent(self, request: Request, body: bytes, media: str) -> Response:
         etag = f'"{_hash(body)}"'
         headers: tuple[tuple[str, str], ...] = (("ETag", etag), ("Vary", "Accept"))
         if "hash" in request.query:
             headers = (*headers, ("Expires", "Fri, 31 Dec 2100 00:00:00 GMT"))
         if request.headers.get("if-none-match") == etag:
-            return Response(304, b"", JSON, headers)
-        return Response(200, body, JSON, headers)
+            return Response(304, b"", media, headers)
+        return Response(200, body, media, headers)
 
     def _known(self, target: str) -> bool:
         return target in ("api", "apis", "version") or target in dict(self._group_versions())
@@ -92,10 +90,16 @@ class OpenAPI:
                 described.append(repr((resource.plural, resource.subresources, resource.verbs, resource.schema)))
         return _hash("\n".join(described).encode())
 
-    def _document(self, target: str) -> bytes:
-        if target not in self._kept:
-            self._kept[target] = orjson.dumps(self._v2() if target == "v2" else self._v3(target))
-        return self._kept[target]
+    def _document(self, target: str, media: str) -> bytes:
+        found = self._kept.get((target, media))
+        if found is None:
+            made = self._v2() if target == "v2" else self._v3(target)
+            if media == JSON:
+                found = orjson.dumps(made)
+            else:
+                found = openapi_wire.v2(made) if target == "v2" else openapi_wire.v3(made)
+            self._kept[target, media] = found
+        return found
 
     def _v3(self, target: str) -> Object:
         found = dict(self._group_versions()).get(target)
@@ -128,6 +132,18 @@ class OpenAPI:
         custom = orjson.loads(orjson.dumps(found).replace(b"#/components/schemas/", b"#/definitions/"))
         head = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": pynetes.KUBERNETES_VERSION}}
         return head | {"paths": _v2_paths(paths), "definitions": definitions.v2_definitions() | custom}
+
+
+def _wanted(accept: str, release: str) -> str | None:
+    """The media type of the answer: JSON, or gnostic's protobuf by either of its names; None if none will do."""
+    wire = f"application/com.github.proto-openapi.spec.{release}.v1.0+protobuf"
+    for part in (accept or "*/*").split(","):
+        media = part.partition(";")[0].strip()
+        if media in ("*/*", "application/*", JSON):
+            return JSON
+        if media.replace("@", ".") == wire:
+            return wire
+    return None
 
 
 def _v2_paths(paths: Object) -> Object:

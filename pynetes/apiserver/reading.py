@@ -16,6 +16,10 @@ from pynetes.machinery.meta import Object
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ABOUT = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 _SHOWN: Final = 30
+#: Levels of a YAML document; orjson reads as many.
+_DEEPEST: Final = 1000
+#: Values that aliases may make of a document.
+_EXPANDED: Final = 400_000
 _YAML_ERRORS: Final = "yaml: unmarshal errors:\n"
 
 
@@ -113,6 +117,17 @@ class Loader(_Loader):  # type: ignore[misc]
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
         self.again: list[tuple[int, str]] = []
+        self._depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Called for every node: libyaml's composer calls itself in C, where nobody counts, until the stack is full."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"exceeded max depth of {_DEEPEST}", None)
+
+    def ascend_resolver(self) -> None:
+        """The way back."""
+        self._depth -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """A mapping; the last of two equal keys counts."""
@@ -140,6 +155,8 @@ def yaml_object(body: bytes, twice: list[str] | None = None) -> Object:
             obj = loader.get_single_data()
         finally:
             loader.dispose()
+        if b"*" in body and b"&" in body and _expanded(obj, {}) > _EXPANDED:
+            raise yaml.composer.ComposerError(None, None, "document contains excessive aliasing", None)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise Unreadable(f"yaml: {_yaml_problem(error)}") from None
     if twice is not None and loader.again:
@@ -148,9 +165,24 @@ def yaml_object(body: bytes, twice: list[str] | None = None) -> Object:
     return _checked(obj)
 
 
+def _expanded(value: Any, known: dict[int, int]) -> int:
+    """How many values a document is with every alias written out. Raises ValueError for one within itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    found = known.get(id(value))
+    if found is None:
+        known[id(value)] = 0
+        members = value.values() if isinstance(value, dict) else value
+        found = known[id(value)] = 1 + sum(_expanded(member, known) for member in members)
+    elif not found:
+        raise ValueError("anchor value contains itself")
+    return found
+
+
 def _yaml_problem(error: Exception) -> str:
     """libyaml's words, with Go's way to count lines."""
-    text = getattr(error, "problem", None) or "unknown problem parsing YAML content"
+    text = getattr(error, "problem", None) or (str(error) if isinstance(error, ValueError) else "")
+    text = text or "unknown problem parsing YAML content"
     for mark in (getattr(error, "context_mark", None), getattr(error, "problem_mark", None)):
         if mark is not None and mark.line:
             return f"line {mark.line + isinstance(error, yaml.scanner.ScannerError)}: {text}"

@@ -7,7 +7,7 @@ from pynetes.apiserver import encoding, reading
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints.options import WriteOptions
 from pynetes.apiserver.http import Request
-from pynetes.machinery import errors
+from pynetes.machinery import errors, go_json
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import definitions
 
@@ -28,6 +28,10 @@ def check_kind(obj: Object, scope: Scope) -> None:
     """apiVersion and kind must be those of the path; absent ones are filled in, as upstream does."""
     kind, api_version = scope.resource.kind, scope.api_version
     given_kind, given_version = obj.get("kind") or kind, obj.get("apiVersion") or api_version
+    for name, value in (("apiVersion", given_version), ("kind", given_kind)):
+        if not isinstance(value, str):
+            text = f"json: cannot unmarshal {go_json.kind_of(value)} into Go struct field .{name} of type string"
+            raise errors.bad_request(f"couldn't get version/kind; json parse error: {text}")
     if (
         scope.built_in
         and (given_kind != kind or given_version != api_version)
