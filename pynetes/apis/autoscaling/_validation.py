@@ -161,6 +161,9 @@ def _rules(rules: Object, path: str) -> Iterator[field.Error]:
     if window is not None and window > _WINDOW_LIMIT:
         detail = f"must be less than or equal to {_WINDOW_LIMIT}"
         yield field.invalid(f"{path}.stabilizationWindowSeconds", window, detail)
+    tolerance = rules.get("tolerance")
+    if tolerance is not None and quantity.parse(tolerance).nanos < 0:
+        yield field.invalid(f"{path}.tolerance", tolerance, "must be greater than or equal to 0")
     yield from validation.one_of(rules.get("selectPolicy"), f"{path}.selectPolicy", ("Disabled", "Max", "Min"))
     for index, policy in enumerate(rules.get("policies") or ()):
         place = f"{path}.policies[{index}]"

@@ -25,7 +25,7 @@ from pynetes.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Tole
 from pynetes.machinery import labels, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, uid_of
-from pynetes.machinery.quantity import parse
+from pynetes.machinery.quantity import NANO, parse
 from pynetes.machinery.resource import Resource
 
 PERIOD = timedelta(seconds=15)
@@ -123,10 +123,11 @@ class Round:
         )
         found = [await ask(scene, metric) for metric in self.spec.get("metrics") or ()]
         good = [each for each in found if isinstance(each, Asked)]
-        self.status.pop("currentMetrics", None)
-        if good:
-            self.status["currentMetrics"] = [each.status for each in good]
+        # In the order of spec.metrics, which is how they are read: one that failed keeps its place.
+        self.status["currentMetrics"] = [each.status if isinstance(each, Asked) else {"type": ""} for each in found]
         bad = [each for each in found if isinstance(each, Failed)]
+        for each in bad:
+            self.ctx.event(self.hpa, "Warning", each.reason, each.problem)
         best = max(good, key=lambda each: each.replicas, default=None)
         if best is None or (bad and best.replicas < current):
             self._complain(bad, len(found))
@@ -137,8 +138,6 @@ class Round:
 
     def _complain(self, bad: list[Failed], total: int) -> None:
         first = bad[0] if bad else Failed("InvalidMetricSourceType", "no metrics")
-        for each in bad:
-            self.ctx.event(self.hpa, "Warning", each.reason, each.problem)
         text = f"the HPA was unable to compute the replica count: {first.problem}"
         self.condition("ScalingActive", "False", first.reason, text)
         text = f"invalid metrics ({len(bad)} invalid out of {total}), first error is: {first.problem}"
@@ -179,7 +178,7 @@ async def _resource_of(ctx: ControllerContext, target: Object) -> Resource:
 def _tolerances(spec: Object) -> Tolerances:
     behavior = spec.get("behavior") or {}
     each = [(behavior.get(name) or {}).get("tolerance") for name in ("scaleDown", "scaleUp")]
-    down, up = (TOLERANCE if one is None else parse(one).milli() / 1000 for one in each)
+    down, up = (TOLERANCE if one is None else parse(one).nanos / NANO for one in each)
     return Tolerances(down, up)
 
 

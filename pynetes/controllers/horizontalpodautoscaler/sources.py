@@ -15,6 +15,7 @@ from pynetes.machinery import labels, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import parse
+from pynetes.machinery.schema.rules import duration
 
 CUSTOM = ("/apis/custom.metrics.k8s.io/v1beta2", "/apis/custom.metrics.k8s.io/v1beta1")
 EXTERNAL = "/apis/external.metrics.k8s.io/v1beta1"
@@ -39,8 +40,7 @@ async def of_resource(
         used = [each["usage"].get(resource) for each in pod["containers"] if container in ("", each["name"])]
         if used and None not in used:
             amount = sum(parse(each).milli() for each in used)
-            window = timedelta(seconds=float(pod["window"].removesuffix("s")))
-            found[pod["metadata"]["name"]] = Sample(amount, time.parse(pod["timestamp"]), window)
+            found[pod["metadata"]["name"]] = Sample(amount, time.parse(pod["timestamp"]), duration(pod["window"]))
     return found
 
 
@@ -89,9 +89,17 @@ async def _custom(client: Client, place: str, query: Mapping[str, str]) -> list[
         return await _items(client, CUSTOM[0] + place, query)
     except CannotTell as problem:
         cause = problem.__cause__
-        if isinstance(cause, StatusError) and cause.code == 404:
+        if not isinstance(cause, StatusError) or cause.code != 404:
+            raise
+        try:
             return await _items(client, CUSTOM[1] + place, query)
-        raise
+        except CannotTell as older:
+            # Neither version has it: the adapter's own words stand in the answer of the version that it serves.
+            raise (older if _is_unserved(cause) else problem) from cause
+
+
+def _is_unserved(error: StatusError) -> bool:
+    return "could not find the requested resource" in str(error)
 
 
 async def _items(client: Client, path: str, query: Mapping[str, str]) -> list[Any]:
