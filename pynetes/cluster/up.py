@@ -360,7 +360,8 @@ async def _pods(bringup: Bringup) -> str:
 async def _addons(bringup: Bringup) -> str:
     cluster = bringup.cluster
     async with Api(cluster) as api:
-        objects = manifests.objects(cluster, [addon for addon in manifests.chosen(cluster) if not addon.late])
+        wanted = [addon for addon in manifests.chosen(cluster) if not addon.late]
+        objects = manifests.objects(cluster, wanted, await bringup.archives)
         await api.apply(objects)
         # A new cluster has nothing to take away.
         gone = await api.remove(manifests.objects(cluster, manifests.others(cluster))) if cluster.complete else 0
@@ -380,7 +381,7 @@ async def _late(bringup: Bringup) -> str:
         for node in cluster.node_names():
             group.create_task(_import_into(cluster, node, archives))
     async with Api(cluster) as api:
-        await api.apply(manifests.objects(cluster, late))
+        await api.apply(manifests.objects(cluster, late, archives))
     return ", ".join(addon.name for addon in late)
 
 

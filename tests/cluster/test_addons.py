@@ -1,5 +1,7 @@
 """Every add-on of the catalog can be applied, and taken away again."""
 
+from pathlib import Path
+
 import pytest
 
 from pynetes.cluster.addons import catalog, manifests
@@ -47,3 +49,16 @@ def test_a_custom_kind_is_known_from_its_definition() -> None:
     assert resource_of(custom, [definition, custom]).path() == "/apis/example.com/v1/things"
     with pytest.raises(ClusterError, match=r"no kind is example\.com/v1 Thing"):
         resource_of(custom, [custom])
+
+
+def test_a_changed_image_replaces_its_pods() -> None:
+    """The name stays the same; what it was packed from stands in the template, of which a rollout is made."""
+    (dns,) = [addon for addon in catalog.ADDONS if addon.name == "dns"]
+
+    def stamps(archive: str) -> list[str]:
+        found = manifests.objects(EVERYTHING, [dns], {recipes.PYNETES: Path(archive)})
+        templates = [obj["spec"]["template"] for obj in found if "template" in obj.get("spec", {})]
+        return [template["metadata"]["annotations"][manifests.PACKED] for template in templates]
+
+    assert stamps("/cache/python-1+pynetes-2.tar") == ["python-1+pynetes-2"]
+    assert stamps("/cache/python-1+pynetes-3.tar") == ["python-1+pynetes-3"]

@@ -6,8 +6,9 @@ else is what `kubectl apply` would send.
 """
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
+from pathlib import Path
 
 import yaml
 
@@ -15,6 +16,9 @@ from pynetes.cluster.addons.catalog import ADDONS, Addon
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.images import recipes
 from pynetes.machinery.meta import Object
+
+#: Annotation of add-ons' pods: the archives that their images came from.
+PACKED = "pynetes.io/packed-images"
 
 
 def chosen(cluster: Cluster) -> list[Addon]:
@@ -33,8 +37,10 @@ def packages(cluster: Cluster) -> dict[str, str]:
     return {what: package for addon in chosen(cluster) for what, package in addon.packages.items()}
 
 
-def objects(cluster: Cluster, wanted: Iterable[Addon]) -> list[Object]:
-    """All objects of these add-ons, in their files' order."""
+def objects(cluster: Cluster, wanted: Iterable[Addon], archives: Mapping[str, Path] | None = None) -> list[Object]:
+    """All objects of these add-ons, in their files' order.
+
+    archives are the packed images: pods that run another form of one, under the same name, are replaced."""
     values = {
         "image": recipes.PYNETES,
         "grpc_image": recipes.PYNETES_GRPC,
@@ -53,4 +59,15 @@ def objects(cluster: Cluster, wanted: Iterable[Addon]) -> list[Object]:
     for addon in wanted:
         text = (resources.files("pynetes.cluster.addons") / f"{addon.name}.yaml").read_text()
         found += [document for document in yaml.safe_load_all(string.Template(text).substitute(values)) if document]
+    for obj in found:
+        _note_images(obj, archives or {})
     return found
+
+
+def _note_images(obj: Object, archives: Mapping[str, Path]) -> None:
+    """Write what its images are made from into a pod template, so that a rollout follows when that changes."""
+    template = obj.get("spec", {}).get("template") or {}
+    containers = template.get("spec", {}).get("containers") or ()
+    stamps = sorted({archives[one["image"]].stem for one in containers if one.get("image") in archives})
+    if stamps:
+        template.setdefault("metadata", {}).setdefault("annotations", {})[PACKED] = " ".join(stamps)
