@@ -154,7 +154,7 @@ async def serving_traffic(
         if config.update_status:
             elector = LeaderElector(client, LEASE, clock=clock, namespace=config.namespace)
             selector = dict(pair.split("=", 1) for pair in config.gateway_selector)
-            gateways = GatewayTeller(client, clock, namespace=config.namespace, selector=selector)
+            gateways = GatewayTeller(client, informers, clock, namespace=config.namespace, selector=selector)
             found = informers.informer(services.RESOURCE)
             group.start(elector.run(lambda: _tell(controller, teller, gateways, found)), name="status")
         if config.gateway_api:

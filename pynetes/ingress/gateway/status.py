@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pynetes.apis.core import services
+from pynetes.client.informer import InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
@@ -45,8 +46,10 @@ def ports_of(found: Iterable[Object]) -> dict[tuple[Key, int], int]:
 class GatewayTeller:
     """Writes what is new; `namespace` and `selector` are those of the pods with nginx."""
 
-    def __init__(self, client: Client, clock: Clock, *, namespace: str, selector: dict[str, str]) -> None:
-        self._client, self._clock = client, clock
+    def __init__(
+        self, client: Client, informers: InformerFactory, clock: Clock, *, namespace: str, selector: dict[str, str]
+    ) -> None:
+        self._client, self._informers, self._clock = client, informers, clock
         self._namespace, self._selector = namespace, selector
 
     async def tell(self, compiled: Compiled, found: Iterable[Object]) -> None:
@@ -58,14 +61,21 @@ class GatewayTeller:
         for name, service in known.items():
             if name not in wanted:
                 await self._quietly(self._client.delete(services.RESOURCE, key_of(service)))
-        for each in compiled.classes:
+        for each in map(self._newest, compiled.classes):
             accepted = self._conditions(each, [Condition("Accepted", True, "Accepted")], each.get("status"))
             await self._write(kinds.GATEWAY_CLASSES, each, {"conditions": accepted})
         for status in compiled.gateways:
+            status.gateway = self._newest(status.gateway)
             shown = self._gateway(status, known.get(service_name(key_of(status.gateway))))
             await self._write(kinds.GATEWAYS, status.gateway, shown)
         for route in compiled.routes:
+            route.route = self._newest(route.route)
             await self._write(kinds.BY_KIND[route.route["kind"]], route.route, self._route(route))
+
+    def _newest(self, obj: Object) -> Object:
+        """As the cache has it now: a status of our own since the rules were computed would make a write conflict."""
+        informer = self._informers.known(kinds.BY_KIND[obj["kind"]])
+        return (informer.get(key_of(obj)) if informer else None) or obj
 
     async def _service(self, name: str, status: GatewayStatus, compiled: Compiled, known: Object | None) -> None:
         key = key_of(status.gateway)
