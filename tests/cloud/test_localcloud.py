@@ -184,7 +184,7 @@ async def test_udp_is_refused_to_the_service(site: Local) -> None:
 def test_the_configuration_of_haproxy() -> None:
     """Who may connect, how nodes are asked, and what they are told."""
     balancer = {**WANTED, "name": "a", "address": "172.31.255.4"}
-    text = haproxy.configuration([balancer], stats="/s", state="/t")
+    text = haproxy.configuration([balancer], stats="/s")
     lines = [line.strip() for line in text.splitlines()]
     for line in (
         "listen a:80",
@@ -197,7 +197,5 @@ def test_the_configuration_of_haproxy() -> None:
     ):
         assert line in lines
     assert any("send-proxy-v2" in line and "port 10256" in line for line in lines)
-    open_to_all = haproxy.configuration(
-        [{**balancer, "sourceRanges": [], "proxyProtocol": False}], stats="/s", state="/t"
-    )
+    open_to_all = haproxy.configuration([{**balancer, "sourceRanges": [], "proxyProtocol": False}], stats="/s")
     assert "reject" not in open_to_all and "send-proxy" not in open_to_all

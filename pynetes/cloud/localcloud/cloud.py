@@ -207,8 +207,7 @@ class Cloud:
         await self._plumbing.balance(self._configuration(self.state.of("balancers").values()))
 
     def _configuration(self, listed: Iterable[Object]) -> str:
-        state = Path(self.config.haproxy_config).with_name("servers.state")
-        return haproxy.configuration(listed, stats=self.config.haproxy_stats, state=str(state))
+        return haproxy.configuration(listed, stats=self.config.haproxy_stats)
 
     # Routes
 

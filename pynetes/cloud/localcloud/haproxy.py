@@ -11,13 +11,11 @@ from pynetes.machinery.meta import Object
 _HEAD = """\
 global
     stats socket {stats} mode 600 level admin expose-fd listeners
-    server-state-file {state}
     hard-stop-after 30s
     nosplice
 
 defaults
     mode tcp
-    load-server-state-from-file global
     timeout connect 2s
     timeout client 1h
     timeout server 1h
@@ -29,10 +27,10 @@ defaults
 """
 
 
-def configuration(balancers: Iterable[Object], *, stats: str, state: str) -> str:
+def configuration(balancers: Iterable[Object], *, stats: str) -> str:
     """The whole file."""
     sections = (section for each in sorted(balancers, key=lambda b: str(b["name"])) for section in _sections(each))
-    return "\n".join([_HEAD.format(stats=stats, state=state), *sections])
+    return "\n".join([_HEAD.format(stats=stats), *sections])
 
 
 def _sections(balancer: Object) -> Iterator[str]:

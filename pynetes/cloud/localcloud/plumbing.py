@@ -81,17 +81,11 @@ class Host:
     async def _load(self, text: str) -> None:
         path = Path(self._config.haproxy_config)
         same = path.exists() and path.read_text() == text
-        states = path.with_name("servers.state")
-        states.parent.mkdir(parents=True, exist_ok=True)
-        states.touch()
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not same:
             fresh = path.with_suffix(".new")
             fresh.write_text(text)
             fresh.replace(path)
-            # So that nodes known to be down do not count as up after a reload until they are asked again.
-            known = await self._ask(self._config.haproxy_stats, "show servers state")
-            if known:
-                states.write_text(known)
             if await self._ask(self._config.haproxy_master, "reload") is not None:
                 # It answers again when the new configuration is at work.
                 await self._ask(self._config.haproxy_master, ALIVE)
