@@ -109,7 +109,7 @@ async def test_a_half_made_network_balancer_is_finished_by_the_next_call(site: A
 @pytest.mark.parametrize(
     "action",
     ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateLoadBalancer", "ConfigureHealthCheck",
-     "ModifyLoadBalancerAttributes", "RegisterInstancesWithLoadBalancer"],
+     "RegisterInstancesWithLoadBalancer"],
 )  # fmt: skip
 async def test_a_half_made_classic_balancer_is_finished_by_the_next_call(site: Aws, action: str) -> None:
     """The same for the older kind."""

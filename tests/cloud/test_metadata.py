@@ -122,8 +122,10 @@ async def test_role_credentials_expire() -> None:
     assert issuer.role_of(made.token) == ""
 
 
-async def test_the_sdk_finds_its_credentials() -> None:
+async def test_the_sdk_finds_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """botocore's own provider for instances gets what was issued, expiry included."""
+    # The tests of the AWS provider set it for the whole session.
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
     credentials = pytest.importorskip("botocore.credentials")
     utils = pytest.importorskip("botocore.utils")
     clock = Clock()
