@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pynetes.apis.apps import deployments
-from pynetes.apis.core import serviceaccounts, services
+from pynetes.apis.core import nodes, serviceaccounts, services
 from pynetes.apis.networking import ingresses
 from pynetes.apis.rbac import clusterrolebindings, clusterroles
 from pynetes.client import kubeconfig
@@ -191,7 +191,10 @@ async def test_prometheus_scrapes_what_it_is_told(shop: Cluster, tmp_path: Path)
             dialled = {each["scrapeUrl"] for each in answer["data"]["activeTargets"]}
             assert f"{shop.url}/metrics" in dialled
             # The port that scripted nodes report; annotated Services lead to their pods.
-            assert {"https://192.0.2.1:0/metrics", "https://192.0.2.2:0/metrics/cadvisor"} <= dialled
+            node = await shop.client.get(nodes.RESOURCE, Key("", "node-1"))
+            kubelet = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+            wanted = {f"https://192.0.2.1:{kubelet}/metrics", f"https://192.0.2.2:{kubelet}/metrics/cadvisor"}
+            assert wanted <= dialled
             assert sum(url.endswith(":8080/metrics") for url in dialled) == 2
             await _until(
                 f"{base}/query?query=code_resource:apiserver_request_total:rate5m",
