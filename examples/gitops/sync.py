@@ -33,6 +33,7 @@ KINDS = {
     "Service": ("api/v1", "services"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "Job": ("apis/batch/v1", "jobs"),
     "CronJob": ("apis/batch/v1", "cronjobs"),
     "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
 }
@@ -113,11 +114,13 @@ def manifests(folder: Path, namespace: str, source: str) -> list[dict[str, Any]]
             raise Failed(f"{file.name}: {error}") from error
         for document in documents:
             kind = document.get("kind") if isinstance(document, dict) else None
-            if kind not in KINDS or not document.get("metadata", {}).get("name"):
+            if kind not in (*KINDS, "Namespace") or not document.get("metadata", {}).get("name"):
                 raise Failed(f"{file.name}: kind {kind}: needs a name, and to be one of {', '.join(KINDS)}")
             metadata = document["metadata"]
-            if metadata.setdefault("namespace", namespace) != namespace:
-                raise Failed(f"{file.name}: namespace {metadata['namespace']} is not {namespace}")
+            if kind == "Namespace" and metadata["name"] == namespace:
+                continue  # It is there already, and the rights of one namespace do not reach it.
+            if kind == "Namespace" or metadata.setdefault("namespace", namespace) != namespace:
+                raise Failed(f"{file.name}: {kind} {metadata['name']} is not of namespace {namespace}")
             metadata["labels"] = {**(metadata.get("labels") or {}), LABEL: source}
             wanted.append(document)
     return sorted(wanted, key=lambda document: list(KINDS).index(document["kind"]))

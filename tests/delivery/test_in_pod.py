@@ -67,7 +67,7 @@ def test_a_job_deploys_with_its_own_token(deployer: Deployer) -> None:
 
 
 def test_the_gitops_role_suffices(deployer: Deployer) -> None:
-    """The Role beside sync.py is enough to apply and to prune."""
+    """The Role beside sync.py is enough to apply all of examples/shop, and to prune."""
     token, _ = applied(deployer.kubernetes, EXAMPLES / "gitops" / "controller.yaml", deployer.namespace)
     config = yaml.safe_load(deployer.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
@@ -75,8 +75,14 @@ def test_the_gitops_role_suffices(deployer: Deployer) -> None:
     kubeconfig.write_text(yaml.safe_dump(config))
     controller = replace(deployer, kubeconfig=kubeconfig)
     repository = Repository(deployer.folder / "repository")
+    for file in sorted((EXAMPLES / "shop").glob("*.yaml")):
+        documents = list(yaml.safe_load_all(file.read_text()))
+        for document in documents:
+            place = "name" if document["kind"] == "Namespace" else "namespace"
+            document["metadata"][place] = deployer.namespace
+        (repository.folder / "shop" / file.name).write_text(yaml.safe_dump_all(documents))
     repository.commit(one="1", two="2")
-    synced(controller, repository)
+    assert "applied StatefulSet/" in synced(controller, repository)
     repository.commit(two=None)
     assert "pruned ConfigMap/two" in synced(controller, repository)
     assert "one" in names(deployer)
