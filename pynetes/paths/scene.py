@@ -70,8 +70,13 @@ class Scene:
             return self._pods
 
     async def namespace(self) -> None:
-        """The namespace, with its ServiceAccount."""
-        await self.ensure(namespaces.RESOURCE, {"metadata": {"name": NAMESPACE}})
+        """The namespace, with its ServiceAccount. One that an earlier run has left is on its way out: it is waited for."""
+
+        async def made() -> bool:
+            found = await self.ensure(namespaces.RESOURCE, {"metadata": {"name": NAMESPACE}})
+            return "deletionTimestamp" not in found["metadata"]
+
+        await eventually(made, f"the namespace {NAMESPACE} of an earlier run does not go away", within=READY_WITHIN)
         from_path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
 
         async def there() -> bool:
@@ -109,8 +114,10 @@ class Scene:
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-            metadata = obj["metadata"]
-            return await self.client.get(resource, Key(NAMESPACE if resource.namespaced else "", metadata["name"]))
+        metadata = obj["metadata"]
+        found = await self.client.find(resource, Key(NAMESPACE if resource.namespaced else "", metadata["name"]))
+        # Gone between the two questions.
+        return found or await self.ensure(resource, obj)
 
     async def _make(self) -> list[Object]:
         await self.namespace()
