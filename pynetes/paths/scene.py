@@ -70,7 +70,7 @@ class Scene:
             return self._pods
 
     async def namespace(self) -> None:
-        """The namespace, with its ServiceAccount. One that an earlier run has left is on its way out: it is waited for."""
+        """The namespace, with its ServiceAccount. One that an earlier run has left is on its way out: wait for it."""
 
         async def made() -> bool:
             found = await self.ensure(namespaces.RESOURCE, {"metadata": {"name": NAMESPACE}})
