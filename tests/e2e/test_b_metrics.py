@@ -1,6 +1,7 @@
 """A real Prometheus in a cluster of three nodes: every target is up, and dashboards' queries have answers."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,11 @@ import pytest
 
 from tests.e2e.conftest import Cluster, pynetes
 from tests.e2e.traces import NAME
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not os.environ.get("PYNETES_E2E_METRICS"), reason="minutes more; set PYNETES_E2E_METRICS=1"),
+]
 
 API = "/api/v1/namespaces/kube-system/services/prometheus:http/proxy/api/v1"
 CADVISOR = 'job="kubelet",metrics_path="/metrics/cadvisor"'
