@@ -129,8 +129,9 @@ class Config:
     allow_privileged: bool = option("--allow-privileged", False, "Let pods run privileged containers.")
     service_account_projected_configmaps: tuple[str, ...] = option(
         "--service-account-projected-configmaps",
-        (),
-        "NAME:KEY pairs: values of each namespace's ConfigMaps that pods find beside their token, as ca.crt is.",
+        ("openshift-service-ca.crt:service-ca.crt",),
+        "NAME:KEY pairs: values of each namespace's ConfigMaps that pods find beside their token, as ca.crt is. Give an"
+        " empty list where kubelets run and nobody publishes these ConfigMaps.",
     )
     # Audit
     audit_policy_file: str = option("--audit-policy-file", "", "Policy that says what is audited; none, nothing is.")

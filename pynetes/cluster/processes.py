@@ -167,6 +167,7 @@ def _api_server(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Pr
             "--enable-admission-plugins=NodeRestriction",
             "--enable-bootstrap-token-auth=true",
             "--allow-privileged=true",
+            "--service-account-projected-configmaps=",
             f"--requestheader-client-ca-file={layout.pair('front-proxy-ca').certificate}",
             "--requestheader-allowed-names=front-proxy-client",
             "--requestheader-username-headers=X-Remote-User",

@@ -77,8 +77,10 @@ class Group:
     def __init__(self) -> None:
         self._inner = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._entered = False
 
     async def __aenter__(self) -> "Group":
+        self._entered = True
         await self._inner.__aenter__()
         return self
 
@@ -89,8 +91,17 @@ class Group:
         await self._inner.__aexit__(kind, error, trace)
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str = "") -> "asyncio.Task[T]":
-        """Begin work in the background."""
-        task = self._inner.create_task(work, name=name or None)
+        """Begin work in the background.
+
+        A group that is ending begins nothing more: raises CancelledError, for whoever asks on its behalf is about to be
+        cancelled too (its own tasks hear of the end a few turns of the loop after the group does)."""
+        try:
+            task = self._inner.create_task(work, name=name or None)
+        except RuntimeError as error:
+            work.close()
+            if not self._entered:
+                raise
+            raise asyncio.CancelledError("its group of tasks is ending") from error
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

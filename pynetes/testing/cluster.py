@@ -324,6 +324,7 @@ class Cluster:
             kubelet_preferred_address_types=("InternalDNS",),
             enable_bootstrap_token_auth=True,
             allow_privileged=True,
+            service_account_projected_configmaps=(),
         )
         pair = str(folder / "apiserver.crt"), str(folder / "apiserver.key")
         return config, TLS(certificate=pair[0], key=pair[1], client_cas=(config.client_ca_file,))
