@@ -28,10 +28,12 @@ def serving_certificate(config: Config) -> tuple[str, str]:
 
 
 def with_token_key(config: Config) -> Config:
-    """The configuration with a key for ServiceAccount tokens: a generated one under --data-dir if none is given."""
-    if config.service_account_signing_key_file or not config.data_dir:
+    """The configuration with a key for ServiceAccount tokens, generated for an embedded store if none is given.
+
+    Under --data-dir, else for as long as the objects in memory. Servers that share an etcd must be given the same."""
+    if config.service_account_signing_key_file or (config.etcd_servers and not config.data_dir):
         return config
-    path = Path(config.data_dir) / "sa.key"
+    path = Path(config.data_dir or config.cert_dir or mkdtemp(prefix="pynetes-")) / "sa.key"
     if not path.exists():
         files.write(path, issue.private_pem(issue.new_key()))
     return replace(config, service_account_signing_key_file=str(path))

@@ -115,6 +115,8 @@ def _etcd(cluster: Cluster, layout: Layout) -> Process:
             f"--initial-advertise-peer-urls={peers}",
             f"--initial-cluster={cluster.name}={peers}",
             "--client-cert-auth",
+            # It would dial etcd with the server's certificate, which is for no client.
+            "--enable-grpc-gateway=false",
             f"--trusted-ca-file={ca.certificate}",
             f"--cert-file={server.certificate}",
             f"--key-file={server.key}",

@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,19 +64,22 @@ class _Etcd:
 
 
 def handshakes(layout: Layout, host: str, port: int, *, log: Path | None = None) -> list[Expectation]:
-    """The accepted control and the four refusals, against etcd at host:port. Blocks for some milliseconds.
+    """The accepted control and the refusals, against etcd at host:port. Blocks for some milliseconds.
 
     With etcd's log, each refusal quotes what etcd says about it; the alert alone only says that the certificate is bad.
 
     Raises OSError when etcd is not there, FileNotFoundError when a certificate is not."""
     etcd = _Etcd(host, port, layout.pair("etcd/ca").certificate, log)
     good, other = layout.pair("apiserver-etcd-client"), layout.pair("apiserver-kubelet-client")
+    stolen = layout.pair("etcd/server")
     with _expired(layout) as expired:
         return [
             Expectation("", _dial("right certificate", etcd, good)),
             Expectation("etcd", _dial("no certificate", etcd, None)),
             Expectation("etcd", _dial("signed by the cluster CA", etcd, other)),
             Expectation("etcd", _dial("expired", etcd, expired)),
+            Expectation("etcd", _dial("the server's own certificate", etcd, stolen)),
+            Expectation("etcd", _dial("TLS 1.1", etcd, good, newest=ssl.TLSVersion.TLSv1_1)),
             Expectation("client", _dial("wrong-host server certificate", etcd, good, name=WRONG_NAME)),
         ]
 
@@ -96,8 +100,12 @@ def _expired(layout: Layout) -> Iterator[Pair]:
         yield pair
 
 
-def _dial(case: str, etcd: _Etcd, pair: Pair | None, *, name: str = "") -> Evidence:
+def _dial(
+    case: str, etcd: _Etcd, pair: Pair | None, *, name: str = "", newest: ssl.TLSVersion | None = None
+) -> Evidence:
     context = ssl.create_default_context(cafile=str(etcd.ca))
+    if newest is not None:
+        _until(context, newest)
     context.set_alpn_protocols(["h2"])
     subject = issuer = ""
     if pair is not None:
@@ -110,6 +118,13 @@ def _dial(case: str, etcd: _Etcd, pair: Pair | None, *, name: str = "") -> Evide
     if who == "etcd" and etcd.log is not None:
         check = _logged(etcd.log, local) or check
     return Evidence(case, who, check, subject, issuer)
+
+
+def _until(context: ssl.SSLContext, newest: ssl.TLSVersion) -> None:
+    """Offer this version and older ones, however weak OpenSSL believes them to be."""
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
 
 
 def _handshake(context: ssl.SSLContext, connection: socket.socket, name: str) -> tuple[str, str]:

@@ -118,8 +118,9 @@ def leaves(hosts: Hosts) -> Iterator[Leaf]:
     yield Leaf("apiserver-kubelet-client", CLUSTER_CA, "kube-apiserver-kubelet-client", (ADMINS,), client=True)
     yield Leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client", client=True)
     yield Leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client", client=True)
-    # etcd dials itself through its gateway with the server certificate, and members dial each other with the peer one.
-    yield Leaf("etcd/server", ETCD_CA, hosts.node_name, server=True, client=True, names=etcd_names(hosts))
+    # Not for clients: whoever steals it is no client of etcd. Only etcd's HTTP gateway would dial with it, and is off.
+    yield Leaf("etcd/server", ETCD_CA, hosts.node_name, server=True, names=etcd_names(hosts))
+    # Members dial each other with theirs.
     yield Leaf("etcd/peer", ETCD_CA, hosts.node_name, server=True, client=True, names=etcd_names(hosts))
     yield Leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client", client=True)
 

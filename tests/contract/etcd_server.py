@@ -52,7 +52,7 @@ class EtcdServer:
     ) -> None:
         """Issue (again) a certificate."""
         server = names != _NO_NAMES
-        wanted = layout.Leaf(stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=True, names=names)
+        wanted = layout.Leaf(stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=not server, names=names)
         issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC), life=life)
         for suffix, pem in (("key", issued.key_pem), ("crt", issued.certificate_pem)):
             (self._folder / f"{stem}.{suffix}").write_bytes(pem)
@@ -74,6 +74,7 @@ class EtcdServer:
             *("--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint),
             *("--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer),
             *("--initial-cluster", f"default={self._peer}", "--client-cert-auth"),
+            "--enable-grpc-gateway=false",
             *("--trusted-ca-file", str(folder / "ca.crt")),
             *("--cert-file", str(folder / "server.crt"), "--key-file", str(folder / "server.key")),
             stdout=asyncio.subprocess.DEVNULL,

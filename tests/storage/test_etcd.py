@@ -1,6 +1,7 @@
 """The connection to etcd: who is refused and why, several members, renewal while serving, and what is recorded."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,6 +70,11 @@ async def test_an_expired_client_is_refused(etcd: EtcdServer) -> None:
     assert "bad certificate" in await refused(etcd.endpoint, etcd.credentials("old"))
 
 
+async def test_a_stolen_server_certificate_is_no_clients(etcd: EtcdServer) -> None:
+    """Whoever takes etcd's own certificate and key can pretend to be etcd to those who dial him, and ask nothing."""
+    assert "bad certificate" in await refused(etcd.endpoint, etcd.credentials("server"))
+
+
 async def test_a_server_of_another_authority_is_refused(etcd: EtcdServer, tmp_path: Path) -> None:
     """We verify etcd too."""
     (tmp_path / "other.crt").write_bytes(issue.authority("other", datetime.now(UTC)).certificate_pem)
@@ -100,6 +106,41 @@ async def test_certificates_are_renewed_while_it_serves(etcd: EtcdServer, monkey
         assert [change.key for change in await anext(changes)] == ["/registry/b"]
     assert (before.subject, recorder.counters[4].identity.subject) == ("CN=test-client", "CN=renewed")
     assert before.issuer == "CN=etcd-ca"
+    await backend.close()
+
+
+async def test_no_request_fails_while_certificates_are_renewed(
+    etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sides', again and again, under writers and readers; each write is there once, and the watch saw them all."""
+    monkeypatch.setattr(etcd_channel, "LOOK", 0.0)
+    backend = EtcdBackend([etcd.endpoint], etcd.credentials())
+    done = asyncio.Event()
+
+    async def load(worker: int) -> list[str]:
+        keys: list[str] = []
+        while not done.is_set():
+            keys.append(f"/registry/{worker}/{len(keys):06}")
+            revision = await backend.create(keys[-1], b"1")
+            await backend.update(keys[-1], b"2", expected=revision)
+            found = await backend.get(keys[-1])
+            assert found is not None and found.value == b"2"
+        return keys
+
+    async with backend.watch("/registry/", after=Revision(await backend.current_revision())) as changes:
+        async with asyncio.TaskGroup() as group:
+            loads = [group.create_task(load(worker)) for worker in range(4)]
+            for number in range(10):
+                etcd.certificate("server", names=layout.names("localhost", "127.0.0.1"))
+                etcd.certificate("client", subject=f"renewed-{number}")
+                await backend.create(f"/registry/renewal/{number}", b"")
+            done.set()
+        wanted = Counter({key: 2 for task in loads for key in task.result()})
+        wanted.update(f"/registry/renewal/{number}" for number in range(10))
+        seen: Counter[str] = Counter()
+        while seen.total() < wanted.total():
+            seen.update(change.key for change in await anext(changes))
+    assert seen == wanted
     await backend.close()
 
 

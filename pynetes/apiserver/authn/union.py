@@ -71,9 +71,14 @@ class Authentication:
         request.headers.replaced("authorization")
         if user is not None:
             return known(user)
-        if not self._configured().anonymous.allows(request.path):
+        if self._unaccepted(request) or not self._configured().anonymous.allows(request.path):
             raise errors.unauthorized()
         return ANYBODY
+
+    def _unaccepted(self, request: Request) -> bool:
+        """Whether there was a certificate; had it been accepted, there would be a user."""
+        judged = self._certificates is not None or self._front_proxy is not None
+        return judged and request.peer_certificate is not None
 
     async def token(self, token: str, audiences: tuple[str, ...] = ()) -> TokenUser | None:
         """Whose token it is; audiences default to this server's. Raises InvalidToken."""

@@ -75,19 +75,24 @@ async def test_certificate_expires_under_an_open_connection(authentication: Auth
     peer = certificate("bob", life=timedelta(hours=1))
     assert (await authentication.authenticate(get(peer))).name == "bob"
     clock.advance(3601)
-    assert (await authentication.authenticate(get(peer))).name == "system:anonymous"
+    with pytest.raises(StatusError, match="Unauthorized"):
+        await authentication.authenticate(get(peer))
+    request = get(peer, authorization="Bearer secret-token")
+    assert (await authentication.authenticate(request)).name == "alice"
 
 
 async def test_certificate_of_the_proxies_authority_names_no_user(authentication: Authentication) -> None:
     """TLS trusts the front proxies' authority as well; a certificate of its is nobody's identity."""
     peer = certificate("kubernetes-admin", "system:masters", ca=PROXY_CA)
-    assert (await authentication.authenticate(get(peer))).name == "system:anonymous"
+    with pytest.raises(StatusError, match="Unauthorized"):
+        await authentication.authenticate(get(peer))
 
 
 async def test_serving_certificate_is_no_client(authentication: Authentication) -> None:
     """A certificate for servers does not authenticate."""
     peer = certificate("system:node:n1", "system:nodes", client=False)
-    assert (await authentication.authenticate(get(peer))).name == "system:anonymous"
+    with pytest.raises(StatusError, match="Unauthorized"):
+        await authentication.authenticate(get(peer))
 
 
 async def test_client_ca_is_reloaded(tmp_path: Path, authentication: Authentication) -> None:
@@ -95,19 +100,21 @@ async def test_client_ca_is_reloaded(tmp_path: Path, authentication: Authenticat
     peer = certificate("bob")
     assert (await authentication.authenticate(get(peer))).name == "bob"
     (tmp_path / "ca.crt").write_bytes(issue.authority("kubernetes", NOW).certificate_pem)
-    assert (await authentication.authenticate(get(peer))).name == "system:anonymous"
+    with pytest.raises(StatusError, match="Unauthorized"):
+        await authentication.authenticate(get(peer))
     (tmp_path / "ca.crt").write_bytes(CA.certificate_pem + PROXY_CA.certificate_pem)
     assert (await authentication.authenticate(get(peer))).name == "bob"
 
 
 async def test_headers_without_the_proxy(authentication: Authentication) -> None:
     """X-Remote-User from anybody else is ignored, and gone for whatever comes after."""
-    for peer in (None, certificate("bob"), certificate("somebody", ca=PROXY_CA)):
+    for peer, name in ((None, "system:anonymous"), (certificate("bob"), "bob")):
         sent = get(peer, X_Remote_User="kubernetes-admin", X_Remote_Group="system:masters", X_Remote_Extra_A="1")
         user = await authentication.authenticate(sent)
-        assert user.name != "kubernetes-admin"
-        assert "system:masters" not in user.groups
+        assert user.name == name and "system:masters" not in user.groups
         assert not [name for name in sent.headers if name.startswith("x-remote-")]
+    with pytest.raises(StatusError, match="Unauthorized"):
+        await authentication.authenticate(get(certificate("somebody", ca=PROXY_CA), X_Remote_User="kubernetes-admin"))
 
 
 async def test_front_proxy(authentication: Authentication) -> None:
