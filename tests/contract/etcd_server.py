@@ -52,7 +52,9 @@ class EtcdServer:
     ) -> None:
         """Issue (again) a certificate."""
         server = names != _NO_NAMES
-        wanted = layout.Leaf(stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=not server, names=names)
+        wanted = layout.Leaf(
+            stem, layout.ETCD_CA, subject or f"test-{stem}", server=server, client=not server, names=names
+        )
         issued = issue.leaf(wanted, issuer or self.authority, datetime.now(UTC), life=life)
         for suffix, pem in (("key", issued.key_pem), ("crt", issued.certificate_pem)):
             (self._folder / f"{stem}.{suffix}").write_bytes(pem)
