@@ -16,7 +16,7 @@ from pynetes.storage.backend import Backend
 from pynetes.storage.cache import Cacher
 from pynetes.storage.entry import Entry
 from pynetes.storage.store import Store
-from pynetes.storage.watch import CacheEvent, Filter
+from pynetes.storage.watch import CacheEvent
 
 
 class Stored:
@@ -34,7 +34,7 @@ class Stored:
 
     def list(self, resource: Resource, namespace: str = "") -> Iterable[Object]:
         """From the cache."""
-        return [entry.obj for entry in self._cacher.of(resource).entries(Filter(namespace=namespace))]
+        return [entry.obj for entry in self._cacher.of(resource).within(namespace)]
 
     def changed(self, resource: Resource) -> int:
         """Moves with every change of this resource."""

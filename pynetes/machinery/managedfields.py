@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
+
 from pynetes.machinery import fieldset, time
 from pynetes.machinery.fieldset import FieldSet, Path
 from pynetes.machinery.meta import Object
+from pynetes.machinery.recent import Recent
 from pynetes.machinery.schema import decode
 from pynetes.machinery.schema.types import Type
 
@@ -31,6 +34,9 @@ _SERVER_OWNED: frozenset[Path] = frozenset(
 )
 #: What each type has when nothing is set; read only.
 _EMPTY: dict[Type, Object] = {}
+#: The fields of specs that were created lately, by what they were: a few megabytes at most.
+_SPECS: Recent[Object] = Recent(256)
+_LARGEST_SPEC = 16 << 10
 #: Owner of all that was there before the first apply, when nobody was recorded.
 BEFORE_FIRST_APPLY = "before-first-apply"
 #: Distinct updaters beyond this are merged into one, so that the list cannot grow without end.
@@ -144,7 +150,7 @@ def update(
 def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, reset: Iterable[Path]) -> None:
     """The only entry of a new object. Every create pays for this, so it never makes a set of paths."""
     try:
-        fields = fieldset.trie_of_new(type_, _EMPTY.setdefault(type_, empty_of(type_)), _bare(obj))
+        fields = _fields_of_new(type_, _bare(obj))
     except fieldset.Misfit:
         fields = fieldset.encode(fieldset.compare(type_, empty_of(type_), _bare(obj)).written)
     for path in reset:
@@ -171,6 +177,24 @@ def _record_create(obj: Object, type_: Type, manager: Manager, now: datetime, re
         if manager.subresource:
             entry["subresource"] = manager.subresource
         obj["metadata"]["managedFields"] = [entry]
+
+
+def _fields_of_new(type_: Type, obj: Object) -> Object:
+    """As fieldset.trie_of_new; pods of one template have the same spec, whose fields are found out once."""
+    empty = _EMPTY.get(type_)
+    if empty is None:
+        empty = _EMPTY[type_] = empty_of(type_)
+    spec = obj.get("spec")
+    if not spec or not isinstance(spec, dict):
+        return fieldset.trie_of_new(type_, empty, obj)
+    written = orjson.dumps(spec)
+    known = _SPECS.get((type_, written))
+    if known is None:
+        known = fieldset.trie_of_new(type_, empty, {"spec": spec})
+        if len(written) <= _LARGEST_SPEC:
+            _SPECS.put((type_, written), known)
+    others = fieldset.trie_of_new(type_, empty, {name: value for name, value in obj.items() if name != "spec"})
+    return {name: fields[name] for fields in (others, known) for name in fields}
 
 
 def _cleared(obj: Object) -> bool:

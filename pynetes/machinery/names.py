@@ -155,7 +155,7 @@ def env_var_name(text: str) -> list[str]:
     """Any printable ASCII but "=": what a process environment can hold."""
     if not text:
         return ["environment variable name must be non-empty"]
-    if all(" " <= char <= "~" and char != "=" for char in text):
+    if text.isascii() and text.isprintable() and "=" not in text:
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 

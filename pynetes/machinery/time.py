@@ -18,7 +18,7 @@ def parse(text: str) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """2026-01-02T15:04:05Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
 
 
 def micro(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
-from pynetes.machinery.meta import Key, Revision
+from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
 from pynetes.storage.backend import Backend, Change, Compacted, KeyValue, Unavailable
 from pynetes.storage.entry import Entry, Parsed
@@ -158,9 +158,9 @@ class Cacher:
             return self.of(resource).entry(key)
         return None if own[1] else own[0]
 
-    def entry_of(self, resource: Resource, item: KeyValue) -> Entry:
-        """The entry of a value read from the store itself. Raises Undecodable."""
-        return self._caches[resource.prefix].make(item)
+    def entry_of(self, resource: Resource, item: KeyValue, obj: Object | None = None) -> Entry:
+        """The entry of a value read from the store itself, or written there from obj. Raises Undecodable."""
+        return self._caches[resource.prefix].make(item, obj)
 
     def _register(self, resource: Resource) -> ResourceCache:
         cache = self._caches[resource.prefix] = ResourceCache(resource, self, self._parsed)

@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Any, Protocol
 
 from pynetes.machinery import errors
-from pynetes.machinery.meta import Key, Revision
+from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
 from pynetes.storage.backend import Change, KeyValue
 from pynetes.storage.entry import Entry, Fields, Parsed, Undecodable, decode
@@ -88,13 +88,17 @@ class ResourceCache:
             found = self.entry(Key(wanted.namespace, wanted.name))
             return [found] if found and found.storage_key >= start and wanted.matches(found) else []
         if not start and wanted == Filter(namespace=wanted.namespace):
-            complete = self._complete.get(wanted.namespace)
-            if complete is None:
-                keys = self._range(self._keys, wanted.namespace, start)
-                complete = self._complete[wanted.namespace] = Entries(map(self._entries.__getitem__, keys))
-            return complete
+            return self.within(wanted.namespace)
         keys = self._range(self._keys, wanted.namespace, start)
         return _select(map(self._entries.__getitem__, keys), wanted)
+
+    def within(self, namespace: str = "") -> "Entries":
+        """All objects, or all of a namespace, in key order. Not to be changed."""
+        complete = self._complete.get(namespace)
+        if complete is None:
+            keys = self._range(self._keys, namespace, "")
+            complete = self._complete[namespace] = Entries(map(self._entries.__getitem__, keys))
+        return complete
 
     def entries_at(self, revision: Revision, wanted: Filter = EVERYTHING, *, start: str = "") -> list[Entry] | None:
         """As `entries`, but as things were at a revision; None if that is longer ago than the cache remembers."""
@@ -125,9 +129,9 @@ class ResourceCache:
         self._followers.append(follower)
         follower.reset(self._entries.values())
 
-    def make(self, item: KeyValue) -> Entry:
-        """The entry of a stored value. Raises Undecodable."""
-        return Entry(item.key, item.modified, item.value, decode(item.value), self._parsed, self._fields)
+    def make(self, item: KeyValue, obj: Object | None = None) -> Entry:
+        """The entry of a stored value; obj is the same object, where the caller has it. Raises Undecodable."""
+        return Entry(item.key, item.modified, item.value, obj or decode(item.value), self._parsed, self._fields)
 
     def begin(self) -> None:
         """A first listing begins while the watch is running: remember what it may or may not include."""

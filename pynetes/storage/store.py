@@ -69,7 +69,7 @@ class Store:
             revision = await self._backend.create(storage_key, value, lease=lease)
         except KeyExists:
             raise errors.already_exists(self.resource.plural, self.resource.group, key.name) from None
-        return self._wrote(key, storage_key, value, revision)
+        return self._wrote(key, storage_key, value, revision, obj)
 
     async def update(self, key: Key, change: Change, *, ttl: int = 0) -> Entry:
         """Apply a change to the newest version, however often others get in between."""
@@ -120,11 +120,13 @@ class Store:
             self._cacher.wrote(gone, deleted=True)
             return gone
 
-    def _wrote(self, key: Key, storage_key: str, value: bytes, revision: Revision) -> Entry:
+    def _wrote(
+        self, key: Key, storage_key: str, value: bytes, revision: Revision, obj: Object | None = None
+    ) -> Entry:
         # An embedded store's watch is often faster than its acknowledgement.
         entry = self._cacher.of(self.resource).entry(key)
         if entry is None or entry.revision != revision:
-            entry = self._cacher.entry_of(self.resource, KeyValue(storage_key, value, revision, revision))
+            entry = self._cacher.entry_of(self.resource, KeyValue(storage_key, value, revision, revision), obj)
             self._cacher.wrote(entry)
         return entry
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pynetes.apiserver.admission.attributes import Attributes, Plugin
+from pynetes.apiserver.admission.attributes import Attributes, Plugin, Policy
 from pynetes.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -75,13 +75,16 @@ class Chain:
     def __init__(self, ctx: Context, chosen: Sequence[Plugin] | None = None) -> None:
         self.ctx = ctx
         self.plugins = plugins() if chosen is None else chosen
+        # A write passes all of them twice, and most have something to say at one of the two only.
+        self._admitting = [each.admit for each in self.plugins if type(each).admit is not Policy.admit]
+        self._validating = [each.validate for each in self.plugins if type(each).validate is not Policy.validate]
 
     async def admit(self, attributes: Attributes) -> None:
         """Before validation: plugins may change attributes.obj."""
-        for plugin in self.plugins:
-            await plugin.admit(self.ctx, attributes)
+        for admit in self._admitting:
+            await admit(self.ctx, attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         """After validation: plugins may only refuse."""
-        for plugin in self.plugins:
-            await plugin.validate(self.ctx, attributes)
+        for validate in self._validating:
+            await validate(self.ctx, attributes)

@@ -11,8 +11,9 @@ from pynetes.apiserver.endpoints import decode, objectmeta, ownership, validatio
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.registry.table import STRATEGIES
-from pynetes.machinery import errors, managedfields, schema
+from pynetes.machinery import errors, schema
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema.decode import DROP, zero_of
 
 #: How often a generated name is tried again when it is taken.
 ATTEMPTS = 8
@@ -30,9 +31,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         raise errors.failure(500, "", "resourceVersion should not be set on objects to be created")
     manager = options.manager or ownership.default_manager(request)
     for attempt in range(ATTEMPTS):
-        copy = obj if attempt == ATTEMPTS - 1 or obj["metadata"].get("name") else _copy(obj)
+        mine = obj if attempt == ATTEMPTS - 1 or obj["metadata"].get("name") else _copy(obj)
         try:
-            return await create(api, request, scope, copy, options, manager=manager, accepted=accepted)
+            return await create(api, request, scope, mine, options, manager=manager, accepted=accepted)
         except errors.StatusError as error:
             if obj["metadata"].get("name") or error.reason != "AlreadyExists" or attempt == ATTEMPTS - 1:
                 raise
@@ -122,6 +123,6 @@ def reset_status(scope: Scope, obj: Object) -> None:
     """A resource whose status is a subresource begins with an empty one."""
     obj.pop("status", None)
     if scope.resource.schema is None:
-        empty = managedfields.empty_of(schema.of(scope.resource, scope.version).type)
-        if "status" in empty:
-            obj["status"] = empty["status"]
+        status = schema.of(scope.resource, scope.version).type.fields.get("status")
+        if status is not None and (empty := zero_of(status)) is not DROP:
+            obj["status"] = empty
