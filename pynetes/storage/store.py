@@ -120,9 +120,7 @@ class Store:
             self._cacher.wrote(gone, deleted=True)
             return gone
 
-    def _wrote(
-        self, key: Key, storage_key: str, value: bytes, revision: Revision, obj: Object | None = None
-    ) -> Entry:
+    def _wrote(self, key: Key, storage_key: str, value: bytes, revision: Revision, obj: Object | None = None) -> Entry:
         # An embedded store's watch is often faster than its acknowledgement.
         entry = self._cacher.of(self.resource).entry(key)
         if entry is None or entry.revision != revision:
