@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.authn.user import User, known
 
 
 class InvalidToken(Exception):
@@ -38,8 +38,8 @@ class StaticTokens:
     async def authenticate(self, token: str, audiences: tuple[str, ...]) -> TokenUser | None:
         """Compares in constant time, so that no prefix can be guessed by the clock."""
         found = None
-        for known, user in self._users.items():
-            if hmac.compare_digest(known.encode(), token.encode()):
+        for kept, user in self._users.items():
+            if hmac.compare_digest(kept.encode(), token.encode()):
                 found = TokenUser(user, issuer="token file")
         return found
 
@@ -52,4 +52,4 @@ def _read(path: Path) -> Iterator[tuple[str, User]]:
             if len(row) < 3 or not row[0]:
                 raise ValueError(f"{path}:{number}: expected token,user,uid[,groups]")
             groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
-            yield row[0], User(row[1].strip(), uid=row[2].strip(), groups=groups)
+            yield row[0], known(User(row[1].strip(), uid=row[2].strip(), groups=groups))

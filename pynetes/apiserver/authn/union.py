@@ -7,7 +7,6 @@ credential is noticed.
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from pynetes.apiserver.authn.configuration import Anonymous
 from pynetes.apiserver.authn.front_proxy import FrontProxy
 from pynetes.apiserver.authn.service_account import ServiceAccountTokens, load_public
 from pynetes.apiserver.authn.tokens import InvalidToken, StaticTokens, TokenAuthenticator, TokenUser
-from pynetes.apiserver.authn.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
+from pynetes.apiserver.authn.user import ANONYMOUS, UNAUTHENTICATED, User, known
 from pynetes.apiserver.authn.x509 import Bundle, ClientCertificates
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request
@@ -105,9 +104,7 @@ class Authentication:
         verified = self._certificates.verify(request.peer_certificate)
         if verified is None:
             return None
-        request.credential = (
-            f"certificate {verified.subject}, issuer {verified.issuer}, until {verified.until:%Y-%m-%d}"
-        )
+        request.credential = verified.credential
         return verified.user
 
     async def _bearer(self, request: Request) -> User | None:
@@ -124,13 +121,6 @@ class Authentication:
         expiry = f", until {datetime.fromtimestamp(until, UTC):%Y-%m-%dT%H:%M:%SZ}" if until else ""
         request.credential = f"token of {found.user.name}, issuer {found.issuer}{expiry}"
         return found.user
-
-
-def known(user: User) -> User:
-    """Everybody but the anonymous is in system:authenticated."""
-    if user.name == ANONYMOUS or AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
-        return user
-    return replace(user, groups=(*user.groups, AUTHENTICATED))
 
 
 def _bearer(request: Request) -> str:

@@ -1,7 +1,7 @@
 """An authenticated (or anonymous, or impersonated) user."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pynetes.machinery.meta import Object
 
@@ -35,6 +35,13 @@ class User:
         if self.extra:
             info["extra"] = {name: list(values) for name, values in self.extra.items()}
         return info
+
+
+def known(user: User) -> User:
+    """Everybody but the anonymous is in system:authenticated."""
+    if user.name == ANONYMOUS or AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, AUTHENTICATED))
 
 
 #: The API server itself: its post-start hooks and loopback calls.

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.authn.user import User, known
 from pynetes.component.clock import Clock
 
 #: Verified certificates remembered; connections share few.
@@ -71,7 +71,8 @@ class Verified:
     since: datetime
     until: datetime
     subject: str
-    issuer: str
+    #: What `pynetes paths` shows of it.
+    credential: str
 
 
 class ClientCertificates:
@@ -104,7 +105,9 @@ class ClientCertificates:
         if user is None or not for_clients(certificate) or not self._bundle.signed(certificate, now):
             return None
         since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        return Verified(user, since, until, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string())
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        credential = f"certificate {subject}, issuer {issuer}, until {until:%Y-%m-%d}"
+        return Verified(known(user), since, until, subject, credential)
 
 
 def user_of(certificate: x509.Certificate, der: bytes) -> User | None:
