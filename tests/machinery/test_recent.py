@@ -42,7 +42,7 @@ def test_the_oldest_finding_goes() -> None:
 
 
 def test_a_valid_spec_hides_no_mistake_of_one_like_it() -> None:
-    """Two generated names may not become one, nor may a mount miss its volume, after a valid pod with the like names."""
+    """Two generated names may not become one, nor may a mount miss its volume, after valid pods with such names."""
     assert problems(pod("kube-api-access-aaaaa", mount="kube-api-access-aaaaa")) == []
     assert problems(pod("kube-api-access-bbbbb", mount="kube-api-access-bbbbb")) == []
     assert problems(pod("kube-api-access-aaaaa", mount="kube-api-access-bbbbb")) != []
