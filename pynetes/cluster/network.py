@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pynetes.cluster import netns
+from pynetes.cluster import hostports, netns
 from pynetes.cluster.errors import ClusterError
 from pynetes.component.command import run
 
@@ -337,9 +337,7 @@ async def cleanup(cluster: str) -> list[str]:
     for table in (label, f"{label}-metadata"):
         if not (await run(["nft", f"delete table ip {table}"], check=False)).code:
             done.append(f"table {table}")
-    done += await _cleanup_iptables(tag, label)
-    await _drop_empty_tables()
-    return done
+    return done + await hostports.remove(label, f"PYNETES-{tag}")
 
 
 def _delete_pods(label: str) -> int:
@@ -354,43 +352,6 @@ def _delete_pods(label: str) -> int:
             path.unlink(missing_ok=True)
             (CNI_RESULTS / f"cni-loopback-{found[1]}-lo").unlink(missing_ok=True)
     return count
-
-
-async def _drop_empty_tables() -> None:
-    """Tables that iptables makes by merely being called, once they hold nothing but accepting base chains."""
-    for name in ("nat", "filter", "mangle"):
-        listed = await run(["nft", "-j", "list", "table", "ip", name], check=False)
-        if listed.code:
-            continue
-        items = json.loads(listed.out)["nftables"]
-        chains = [item["chain"] for item in items if "chain" in item]
-        only_chains = all(item.keys() <= {"metainfo", "table", "chain"} for item in items)
-        if only_chains and all(chain.get("policy") == "accept" for chain in chains):
-            await run(["nft", "delete", "table", "ip", name], check=False)
-
-
-async def _cleanup_iptables(tag: str, label: str) -> list[str]:
-    """Our own chain, and those that portmap left for pods that no CNI DEL was called for."""
-    try:
-        saved = await run(["iptables-save", "-t", "nat"], check=False)
-    except ClusterError:
-        return []
-    rules = [line.split() for line in saved.out.splitlines() if line.startswith("-A")]
-    marked = [words for words in rules if label in " ".join(words).replace('"', " ").replace("\\", " ").split()]
-    chains = {words[words.index("-j") + 1] for words in marked if "-j" in words}
-    chains = {chain for chain in chains if chain == f"PYNETES-{tag}" or chain.startswith("CNI-")}
-    if not chains:
-        return []
-    lines = ["*nat", *(f":{chain} - [0:0]" for chain in chains)]
-    lines += [f"-D {line[3:]}" for line in saved.out.splitlines() if _jumps_to(line, chains)]
-    lines += [*(f"-X {chain}" for chain in chains), "COMMIT"]
-    await run(["sh", "-c", 'printf "%s\\n" "$@" | iptables-restore -w --noflush', "sh", *lines], check=False)
-    return [f"chain {chain}" for chain in sorted(chains)]
-
-
-def _jumps_to(line: str, chains: set[str]) -> bool:
-    words = line.split()
-    return line.startswith("-A") and words[1] not in chains and "-j" in words and words[words.index("-j") + 1] in chains
 
 
 def _tag(cluster: str) -> str:

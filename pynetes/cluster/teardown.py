@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import signal
 import sys
@@ -26,8 +25,6 @@ from pynetes.csi.local import loop
 from pynetes.rpc.channel import RpcError
 
 CGROUPS = Path("/sys/fs/cgroup")
-#: What CNI's chains for ports of the host begin with.
-HOST_PORTS = "CNI-HOSTPORT-"
 #: From how many on mounts are told by their number.
 FEW = 8
 #: How long killed processes may take to leave their cgroups.
@@ -165,8 +162,16 @@ async def _ask(cluster: Cluster, **message: str) -> object:
 
 
 def _others(cluster: Cluster) -> bool:
-    """Whether another cluster seems to run here, whose kube-proxy's rules must stay."""
-    return any(path.parent != cluster.run for path in RUN.glob("*/supervisor.sock"))
+    """Whether another cluster runs in this network namespace, whose kube-proxy's rules must stay."""
+    runs = [path.parent for path in RUN.glob("*/supervisor.sock") if path.parent != cluster.run]
+    return any(_network(pid) == _network(os.getpid()) for run in runs for pid, _ in process.marked(run))
+
+
+def _network(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""  # it has just ended
 
 
 def _kill_marked(run: Path) -> None:
@@ -229,29 +234,8 @@ def _unmount(folders: tuple[Path, ...]) -> list[str]:
 
 
 async def _remove_rules() -> None:
-    """What kube-proxy wrote into the machine's own network namespace, and CNI for ports of the host."""
+    """What kube-proxy wrote into the machine's own network namespace."""
     await command.run([sys.executable, "-m", "pynetes.cmd.main", "proxy", "--cleanup"], check=False)
-    for family, iptables in (("ip", "iptables"), ("ip6", "ip6tables")):
-        if shutil.which(iptables):
-            await _remove_host_ports([iptables, "--wait", "--table", "nat"], family)
-
-
-async def _remove_host_ports(iptables: list[str], family: str) -> None:
-    """CNI's portmap removes the rules of a pod with the pod, and never the chains that all of them share."""
-    listed = (await command.run([*iptables, "--list-rules"], check=False)).out.splitlines()
-    if any(line.startswith(f"-A {HOST_PORTS}DNAT") for line in listed):
-        return  # of a pod that is not ours
-    for line in listed:
-        if line.startswith("-A ") and f"-j {HOST_PORTS}" in line:
-            await command.run([*iptables, "--delete", *shlex.split(line)[1:]], check=False)
-    for chain in [line.split()[1] for line in listed if line.startswith(f"-N {HOST_PORTS}")]:
-        await command.run([*iptables, "--flush", chain], check=False)
-        await command.run([*iptables, "--delete-chain", chain], check=False)
-    if any(line.startswith(f"-N {HOST_PORTS}") for line in listed):
-        left = (await command.run([*iptables, "--list-rules"], check=False)).out.splitlines()
-        if all(line.startswith("-P") for line in left) and shutil.which("nft"):
-            # iptables made the table with the first chain and keeps it.
-            await command.run(["nft", "delete", "table", family, "nat"], check=False)
 
 
 def _cgroups(group: str) -> Iterator[Path]:

@@ -35,9 +35,9 @@ class Started:
     def __init__(self) -> None:
         self.children: list[subprocess.Popen[bytes]] = []
 
-    def start(self, run: Path | None = None) -> "subprocess.Popen[bytes]":
-        """One that sleeps, marked as a cluster's if run is given."""
-        child = subprocess.Popen(FOREVER, env=process.environment(run) if run else None)
+    def start(self, run: Path | None = None, *through: str) -> "subprocess.Popen[bytes]":
+        """One that sleeps, marked as a cluster's if run is given; `through` is the program that becomes it."""
+        child = subprocess.Popen([*through, *FOREVER], env=process.environment(run) if run else None)
         self.children.append(child)
         return child
 
@@ -160,6 +160,26 @@ async def test_a_node_too_many_is_removed_by_its_name(cluster: Cluster) -> None:
     assert [path.name for path in (cluster.state / "nodes").iterdir()] == ["machine"]
     assert not cluster.node_run(node).exists()
     assert teardown.surplus(cluster) == []
+
+
+async def test_a_cluster_of_another_network_namespace_keeps_no_rules_here(cluster: Cluster, started: Started) -> None:
+    """Rules of kube-proxy stay for clusters that use them: those with a process in this network namespace."""
+    other = cluster.run.with_name(f"{NAME}-other")
+    other.mkdir(exist_ok=True)
+    try:
+        (other / "supervisor.sock").touch()
+        assert not teardown._others(cluster)
+        away = started.start(other, "unshare", "--net")
+        while teardown._network(away.pid) == teardown._network(os.getpid()):
+            await asyncio.sleep(0.01)
+        assert not teardown._others(cluster)
+        here = started.start(other)
+        while not list(process.marked(other))[1:]:  # until it has become the program
+            await asyncio.sleep(0.01)
+        assert here.pid in dict(process.marked(other))
+        assert teardown._others(cluster)
+    finally:
+        shutil.rmtree(other)
 
 
 async def test_down_and_reset_of_nothing_are_no_errors(tmp_path: Path) -> None:
