@@ -56,6 +56,26 @@ class Inventory(Generic[T]):
         self._at = float("-inf")
 
 
+class Recent(Generic[T]):
+    """A provider's own last answer, shared by those who ask together; it may put what it changes into it."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]], clock: Clock) -> None:
+        self._read, self._clock = read, clock
+        self._lock = asyncio.Lock()
+        self._known: tuple[float, T] | None = None
+
+    async def get(self, *, newer_than: float) -> T:
+        """At most so many seconds old. Raises CloudError."""
+        async with self._lock:
+            if self._known is None or self._clock.monotonic() - self._known[0] > newer_than:
+                self._known = self._clock.monotonic(), await self._read()
+            return self._known[1]
+
+    def forget(self) -> None:
+        """What was known has just been changed."""
+        self._known = None
+
+
 class Machines:
     """The instances, found by node."""
 

@@ -181,11 +181,11 @@ class Balancers(Protocol):
 class Routes(Protocol):
     """The network's route table."""
 
-    async def list(self) -> Sequence[Route]:
-        """Those of the cluster's nodes."""
+    async def list(self, machines: Sequence[Instance]) -> Sequence[Route]:
+        """Those of the cluster's nodes; machines are its instances, which the caller knows already."""
 
-    async def create(self, route: Route) -> None:
-        """Make it, or point it elsewhere."""
+    async def create(self, route: Route, machines: Sequence[Instance]) -> None:
+        """Make it, or point it elsewhere. Raises Absent when the node is none of the machines."""
 
     async def delete(self, route: Route) -> None:
         """Remove it; an absent one is no error."""

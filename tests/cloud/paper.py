@@ -103,11 +103,11 @@ class _Routes:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    async def list(self) -> Sequence[Route]:
+    async def list(self, machines: Sequence[Instance]) -> Sequence[Route]:
         self._cloud.note("routes")
         return list(self._cloud.routes.values())
 
-    async def create(self, route: Route) -> None:
+    async def create(self, route: Route, machines: Sequence[Instance]) -> None:
         self._cloud.note(f"create-route {route.cidr}")
         self._cloud.routes[route.cidr] = route
 

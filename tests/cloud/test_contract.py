@@ -148,20 +148,21 @@ async def test_a_route_is_made_moved_and_removed(site: Site) -> None:
     n1, n2, n3 = site.nodes
     routes = site.provider.routes
     assert routes is not None
-    await routes.create(Route("10.244.2.0/24", n2))
-    await routes.create(Route("10.244.3.0/24", n3))
-    assert {(each.cidr, each.node, each.dead) for each in await routes.list()} == {
+    machines = await site.provider.instances.list()
+    await routes.create(Route("10.244.2.0/24", n2), machines)
+    await routes.create(Route("10.244.3.0/24", n3), machines)
+    assert {(each.cidr, each.node, each.dead) for each in await routes.list(await site.provider.instances.list())} == {
         ("10.244.2.0/24", n2, False),
         ("10.244.3.0/24", n3, False),
     }
-    await routes.create(Route("10.244.3.0/24", n1))
-    listed = {each.cidr: each for each in await routes.list()}
+    await routes.create(Route("10.244.3.0/24", n1), machines)
+    listed = {each.cidr: each for each in await routes.list(await site.provider.instances.list())}
     assert listed["10.244.3.0/24"].node == n1
     await routes.delete(listed["10.244.3.0/24"])
     await routes.delete(listed["10.244.3.0/24"])
-    assert [each.cidr for each in await routes.list()] == ["10.244.2.0/24"]
+    assert [each.cidr for each in await routes.list(await site.provider.instances.list())] == ["10.244.2.0/24"]
     with pytest.raises(Absent):
-        await routes.create(Route("10.244.4.0/24", "nobody"))
+        await routes.create(Route("10.244.4.0/24", "nobody"), machines)
 
 
 async def test_the_route_of_a_vanished_instance_is_dead(site: Site) -> None:
@@ -169,9 +170,10 @@ async def test_the_route_of_a_vanished_instance_is_dead(site: Site) -> None:
     _n1, _n2, n3 = site.nodes
     routes = site.provider.routes
     assert routes is not None
-    await routes.create(Route("10.244.3.0/24", n3))
+    machines = await site.provider.instances.list()
+    await routes.create(Route("10.244.3.0/24", n3), machines)
     await site.terminate(n3)
-    assert [each.dead for each in await routes.list()] == [True]
+    assert [each.dead for each in await routes.list(await site.provider.instances.list())] == [True]
 
 
 async def test_the_life_of_a_volume(site: Site) -> None:

@@ -197,6 +197,82 @@ async def test_deleting_goes_on_where_it_stopped(site: Aws) -> None:
     assert nodes["IpPermissions"] == []
 
 
+@pytest.mark.parametrize(
+    "action", ["DeleteListener", "DeleteTargetGroup", "RevokeSecurityGroupIngress", "DeleteLoadBalancer"]
+)
+async def test_deleting_a_network_balancer_goes_on_where_it_stopped(site: Aws, action: str) -> None:
+    """Whichever step failed, the next deletion removes the rest: no target group and no rule is orphaned."""
+    balancers = site.provider.balancers
+    assert balancers is not None
+    await balancers.ensure(await wanted(site))
+    site.proxy.spoil(action, "InternalError", status=500)
+    with pytest.raises(CloudError):
+        await balancers.delete(NAME)
+    assert await balancers.names() == {NAME: Key("shop", "front")}
+    assert await balancers.delete(NAME) is True
+    assert site.elbv2.describe_target_groups()["TargetGroups"] == []
+    assert site.elbv2.describe_load_balancers()["LoadBalancers"] == []
+    (nodes,) = site.ec2.describe_security_groups(GroupIds=[site.group])["SecurityGroups"]
+    assert nodes["IpPermissions"] == []
+
+
+@pytest.mark.parametrize("kind", [NLB, {}], ids=["network", "classic"])
+async def test_attributes_that_the_cloud_refuses_are_set_by_the_next_call(site: Aws, kind: dict[str, str]) -> None:
+    """ModifyLoadBalancerAttributes fails: the balancer is there, and the next reconcile sets what is missing."""
+    balancers = site.provider.balancers
+    assert balancers is not None
+    more = {"service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled": "true"}
+    asked = await wanted(site, annotations={**kind, **more})
+    site.proxy.spoil("ModifyLoadBalancerAttributes", "InternalError", status=500)
+    with pytest.raises(CloudError):
+        await balancers.ensure(asked)
+    assert (await balancers.ensure(asked)).changes
+    again = site.proxy.count("ModifyLoadBalancerAttributes")
+    assert again == 2 and (await balancers.ensure(asked)).changes == ()
+    if kind:
+        (made,) = site.elbv2.describe_load_balancers()["LoadBalancers"]
+        listed = site.elbv2.describe_load_balancer_attributes(LoadBalancerArn=made["LoadBalancerArn"])["Attributes"]
+        assert {"Key": "load_balancing.cross_zone.enabled", "Value": "true"} in listed
+    else:
+        attributes = site.elb.describe_load_balancer_attributes(LoadBalancerName=NAME)["LoadBalancerAttributes"]
+        assert attributes["CrossZoneLoadBalancing"] == {"Enabled": True}
+    # The other way: what was set is taken back, in place.
+    assert (await balancers.ensure(replace(asked, annotations=kind))).changes
+    assert (await balancers.ensure(replace(asked, annotations=kind))).changes == ()
+
+
+async def test_two_network_balancers_live_side_by_side(site: Aws) -> None:
+    """A security group has no rule twice: what both need stays until the last of them goes."""
+    balancers = site.provider.balancers
+    assert balancers is not None
+    names_ = [NAME, f"{NAME[:-1]}x"]
+    for number, name in enumerate(names_):
+        listeners = (Listener("http", "TCP", 80, 30080 + number),)
+        asked = await wanted(site, name=name, service=Key("shop", f"s{number}"), listeners=listeners)
+        await balancers.ensure(asked)
+        assert (await balancers.ensure(asked)).changes == ()
+
+    def open_ports() -> set[int]:
+        (group,) = site.ec2.describe_security_groups(GroupIds=[site.group])["SecurityGroups"]
+        return {each["FromPort"] for each in group["IpPermissions"]}
+
+    assert open_ports() == {10256, 30080, 30081}
+    await balancers.delete(names_[0])
+    assert open_ports() == {10256, 30081}
+    await balancers.delete(names_[1])
+    assert open_ports() == set()
+
+
+async def test_many_services_share_what_is_described_of_instances(site: Aws) -> None:
+    """As after a restart: one DescribeInstances for all of them, not one each."""
+    balancers = site.provider.balancers
+    assert balancers is not None
+    for number in range(5):
+        asked = await wanted(site, name=f"{NAME[:-1]}{number}", service=Key("shop", f"s{number}"))
+        await balancers.ensure(replace(asked, listeners=(Listener("http", "TCP", 80, 30080 + number),)))
+    assert site.proxy.count("DescribeInstances") == 1
+
+
 async def test_nothing_of_others_is_deleted(site: Aws) -> None:
     """Target groups and rules that are not tagged or described as ours stay."""
     balancers = site.provider.balancers

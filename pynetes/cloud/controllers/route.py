@@ -77,7 +77,11 @@ class Table:
 
     def __init__(self, config: Config, routes: Routes) -> None:
         self._config, self._routes = config, routes
-        self._inventory: Inventory[Route] = Inventory("routes", routes.list, config.clock)
+        self._inventory: Inventory[Route] = Inventory("routes", self._list, config.clock)
+
+    async def _list(self) -> Sequence[Route]:
+        # The instances are what all controllers share: looking at routes costs no describe call of theirs.
+        return await self._routes.list(await self._config.machines.inventory.get())
 
     async def reconcile(self, ctx: Context, key: Key) -> timedelta | None:
         listed = ctx.listed(nodes.RESOURCE)
@@ -87,7 +91,7 @@ class Table:
             await self._routes.delete(route)
         for route in change.create:
             try:
-                await self._routes.create(route)
+                await self._routes.create(route, await self._config.machines.inventory.get())
             except CloudError as error:
                 failed[route.node] = error
         if change.remove or change.create:

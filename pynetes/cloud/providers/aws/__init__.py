@@ -24,12 +24,11 @@ async def connect(settings: Settings) -> Provider:
     from pynetes.cloud.providers.aws.volumes import Volumes
 
     sdk = Sdk(parse(settings.config, settings.cluster), settings.clock)
-    instances = Instances(sdk)
     return Provider(
         name=NAME,
-        instances=instances,
+        instances=Instances(sdk),
         balancers=Balancers(sdk),
-        routes=Routes(sdk, instances),
+        routes=Routes(sdk),
         volumes=Volumes(sdk),
         close=sdk.close,
     )

@@ -1,9 +1,11 @@
 """Load balancers of both kinds: the Service's annotation decides which one it gets."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pynetes.cloud import names
 from pynetes.cloud.calls import BALANCERS
+from pynetes.cloud.inventory import FRESH, Recent
 from pynetes.cloud.provider import Balancer, Ensured
 from pynetes.cloud.providers.aws import annotations
 from pynetes.cloud.providers.aws.classic import Classic
@@ -19,7 +21,12 @@ class Balancers:
 
     def __init__(self, sdk: Sdk) -> None:
         self._sdk, self._network = sdk, Network(sdk)
+        # VPC and security groups of the instances: Services that are looked at together share one describe call.
+        self._machines = Recent(self._described, sdk.clock)
         self._classic, self._nlb = Classic(sdk, self._network), NetworkBalancers(sdk, self._network)
+
+    async def _described(self) -> dict[str, dict[str, Any]]:
+        return {each["InstanceId"]: each for each in await described(self._sdk, path=BALANCERS)}
 
     async def names(self) -> Mapping[str, Key]:
         listed = {**await self._classic.listed(), **await self._nlb.listed()}
@@ -32,7 +39,11 @@ class Balancers:
     async def ensure(self, wanted: Balancer) -> Ensured:
         settings = annotations.read(wanted)
         ids = {each.instance for each in wanted.targets}
-        machines = [each for each in await described(self._sdk, path=BALANCERS) if each["InstanceId"] in ids]
+        known = await self._machines.get(newer_than=FRESH)
+        if not ids <= known.keys():
+            self._machines.forget()
+            known = await self._machines.get(newer_than=FRESH)
+        machines = [each for id_, each in known.items() if id_ in ids]
         vpc = await self._network.vpc(machines)
         kind = self._nlb if settings.network else self._classic
         return await kind.ensure(wanted, settings, vpc, machines)

@@ -109,17 +109,19 @@ class Network:
             done.append(f"closed {group} to {balancer}")
         return done
 
-    async def set_rules(self, group: str, wanted: set[Rule], *, described: str = "") -> list[str]:
-        """Make the group's rules from networks exactly these; described: only those that begin so are ours."""
+    async def set_rules(self, group: str, wanted: set[Rule], *, described: str = "", drop: bool = True) -> list[str]:
+        """Make the group's rules from networks exactly these, or have these among them (not drop).
+
+        described: only those that begin so are ours."""
         found = await self._groups(filters(group_id=group))
         if not found:
             raise Absent(f"there is no security group {group}")
         present = {each for each in _rules(found[0]) if each[4].startswith(described)}
         if add := wanted - present:
             await self._change("authorize_security_group_ingress", GroupId=group, IpPermissions=_permissions(add))
-        if drop := present - wanted:
-            await self._change("revoke_security_group_ingress", GroupId=group, IpPermissions=_permissions(drop))
-        return [f"{group}: {len(add)} rules added, {len(drop)} removed"] if add or drop else []
+        if less := present - wanted if drop else set():
+            await self._change("revoke_security_group_ingress", GroupId=group, IpPermissions=_permissions(less))
+        return [f"{group}: {len(add)} rules added, {len(less)} removed"] if add or less else []
 
     async def clear_rules(self, described: str) -> None:
         """Remove from the cluster's groups all rules that are described so."""

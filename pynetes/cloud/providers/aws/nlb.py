@@ -1,5 +1,6 @@
 """Network load balancers: a balancer, a listener and a target group per port, and rules on the nodes' own groups."""
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ BATCH = 20
 EVERYONE = ("0.0.0.0/0",)
 #: How rules that are ours are described on the nodes' groups.
 CLIENTS, CHECKS = "kubernetes.io/rule/nlb/client=", "kubernetes.io/rule/nlb/health="
+#: Nodes are asked on one port for all Services without healthCheckNodePort, and a group has no rule twice.
+SHARED = f"{CHECKS}shared"
 
 
 class NetworkBalancers:
@@ -22,6 +25,8 @@ class NetworkBalancers:
 
     def __init__(self, sdk: Sdk, network: Network) -> None:
         self._sdk, self._network = sdk, network
+        #: Held while it is decided whether somebody still needs the shared rules.
+        self._opening = asyncio.Lock()
 
     async def listed(self) -> dict[str, dict[str, str]]:
         """Name → tags."""
@@ -186,38 +191,53 @@ class NetworkBalancers:
         self, wanted: Balancer, subnets: Sequence[Mapping[str, Any]], machines: list[dict[str, Any]]
     ) -> list[str]:
         """A network load balancer has no group of its own: the nodes must let its clients and its checks in."""
-        done = []
-        clients, checks = CLIENTS + wanted.name, CHECKS + wanted.name
+        done: list[str] = []
+        clients, checks = CLIENTS + wanted.name, CHECKS + wanted.name if wanted.local else SHARED
         open_ports = {
             rule(each.protocol.lower(), each.node_port, each.node_port, source, clients)
             for each in wanted.listeners
             for source in wanted.source_ranges or EVERYONE
         }
         health = {rule("tcp", wanted.health.port, wanted.health.port, each["CidrBlock"], checks) for each in subnets}
-        for group in await self._network.node_groups(machines):
-            done += await self._network.set_rules(group, open_ports, described=clients)
-            done += await self._network.set_rules(group, health, described=checks)
+        async with self._opening:
+            for group in await self._network.node_groups(machines):
+                done += await self._network.set_rules(group, open_ports, described=clients)
+                # Others' subnets need theirs.
+                done += await self._network.set_rules(group, health, described=checks, drop=wanted.local)
         return done
 
     async def delete(self, name: str) -> bool:
-        """Listeners go with the balancer; target groups and rules are removed after it. Raises Refused."""
+        """What hangs on the balancer goes before it, so that a deletion that failed half-way finds its way again.
+
+        Raises Refused."""
         found = await self.found(name)
-        service = ""
-        if found is not None:
-            arn = found["LoadBalancerArn"]
-            service = (await self._carried([arn])).get(arn, {}).get(names.SERVICE_TAG, "")
-            attached = await self._sdk.pages(
-                "elbv2", "describe_target_groups", "TargetGroups", path=BALANCERS, LoadBalancerArn=arn
-            )
-            await self._change("delete_load_balancer", LoadBalancerArn=arn)
-            carried = await self._carried([each["TargetGroupArn"] for each in attached])
-            for each in attached:
-                if carried.get(each["TargetGroupArn"], {}).get(names.SERVICE_TAG) == service:
-                    with contextlib.suppress(Absent):
-                        await self._change("delete_target_group", TargetGroupArn=each["TargetGroupArn"])
-            await self._network.clear_rules(CLIENTS + name)
-            await self._network.clear_rules(CHECKS + name)
-        return found is not None
+        if found is None:
+            return False
+        arn = found["LoadBalancerArn"]
+        service = (await self._carried([arn])).get(arn, {}).get(names.SERVICE_TAG, "")
+        groups = await self._groups_of(arn, {names.SERVICE_TAG: service, self._sdk.cluster_tag: "owned"})
+        for each in await self._sdk.pages(
+            "elbv2", "describe_listeners", "Listeners", path=BALANCERS, LoadBalancerArn=arn
+        ):
+            with contextlib.suppress(Absent):
+                await self._change("delete_listener", ListenerArn=each["ListenerArn"])
+        for group in groups:
+            with contextlib.suppress(Absent):
+                await self._change("delete_target_group", TargetGroupArn=group)
+        await self._network.clear_rules(CLIENTS + name)
+        await self._network.clear_rules(CHECKS + name)
+        async with self._opening:
+            if not any(self._sdk.is_ours(carried) for each, carried in (await self.listed()).items() if each != name):
+                await self._network.clear_rules(SHARED)
+        await self._change("delete_load_balancer", LoadBalancerArn=arn)
+        return True
+
+    async def _groups_of(self, arn: str, mine: Mapping[str, str]) -> list[str]:
+        """The Service's target groups that no other balancer uses: once its listeners are gone, only tags tell."""
+        found = await self._sdk.pages("elbv2", "describe_target_groups", "TargetGroups", path=BALANCERS)
+        free = [each["TargetGroupArn"] for each in found if set(each.get("LoadBalancerArns") or ()) <= {arn}]
+        carried = await self._carried(free)
+        return [group for group in free if mine.items() <= carried.get(group, {}).items()]
 
     async def found(self, name: str) -> dict[str, Any] | None:
         """None when there is none. Raises Refused when it is somebody else's."""

@@ -5,34 +5,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from pynetes.cloud.calls import NODES
-from pynetes.cloud.provider import Absent, CloudError, Refused, Route
-from pynetes.cloud.providers.aws.instances import Instances
+from pynetes.cloud.provider import Absent, CloudError, Instance, Refused, Route
 from pynetes.cloud.providers.aws.sdk import Sdk, filters
 
 
 class Routes:
     """Entries that lead to instances."""
 
-    def __init__(self, sdk: Sdk, instances: Instances) -> None:
-        self._sdk, self._instances = sdk, instances
+    def __init__(self, sdk: Sdk) -> None:
+        self._sdk = sdk
         #: Instances whose source check is off: they forward for pods.
         self._forwarding: set[str] = set()
 
-    async def list(self) -> Sequence[Route]:
-        machines = {each.id: each.name for each in await self._instances.list()}
+    async def list(self, machines: Sequence[Instance]) -> Sequence[Route]:
+        named = {each.id: each.name for each in machines}
         table = await self._table()
         return [
             Route(
                 route["DestinationCidrBlock"],
-                machines.get(route["InstanceId"], ""),
-                dead=route.get("State") == "blackhole" or route["InstanceId"] not in machines,
+                named.get(route["InstanceId"], ""),
+                dead=route.get("State") == "blackhole" or route["InstanceId"] not in named,
             )
             for route in table["Routes"]
             if route.get("DestinationCidrBlock") and route.get("InstanceId")
         ]
 
-    async def create(self, route: Route) -> None:
-        machine = next((each for each in await self._instances.list() if each.name == route.node), None)
+    async def create(self, route: Route, machines: Sequence[Instance]) -> None:
+        machine = next((each for each in machines if each.name == route.node), None)
         if machine is None:
             raise Absent(f"EC2 has no instance of the node {route.node}")
         if machine.id not in self._forwarding:

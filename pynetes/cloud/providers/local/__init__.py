@@ -16,6 +16,7 @@ import yaml
 
 from pynetes.cloud import names
 from pynetes.cloud.calls import BALANCERS, NODES, Calls
+from pynetes.cloud.inventory import PAUSE, Recent
 from pynetes.cloud.provider import (
     RUNNING,
     STOPPED,
@@ -72,7 +73,7 @@ class Api:
         identity = Identity(subject="bearer token of --cloud-config", issuer=config.endpoint)
         self._calls = Calls(NAME, clock=settings.clock, identity=identity)
         self._session: aiohttp.ClientSession | None = None
-        self.cluster = settings.cluster
+        self.cluster, self.clock = settings.cluster, settings.clock
         self.tags = {names.owned(settings.cluster): "owned"}
 
     async def close(self) -> None:
@@ -162,14 +163,21 @@ class Balancers:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._recent = Recent(self._listed, api.clock)
+
+    async def _listed(self) -> dict[str, Object]:
+        listed = (await self._api.call("GET", "/v1/load-balancers", on=BALANCERS))["items"]
+        return {each["name"]: each for each in listed}
 
     async def names(self) -> Mapping[str, Key]:
-        listed = (await self._api.call("GET", "/v1/load-balancers", on=BALANCERS))["items"]
+        listed = (await self._listed()).values()
         return {each["name"]: parse_key(each["tags"][names.SERVICE_TAG]) for each in listed if self._api.is_ours(each)}
 
     async def ensure(self, wanted: Balancer) -> Ensured:
         path = f"/v1/load-balancers/{wanted.name}"
-        before = await self._find(path)
+        # All Services that are looked at together, as after a restart, share one describe call.
+        known = await self._recent.get(newer_than=PAUSE)
+        before = known.get(wanted.name)
         document = self._document(wanted)
         if before is not None and not self._api.is_ours(before):
             raise Refused(f"the load balancer {wanted.name} carries no tag of this cluster")
@@ -182,6 +190,7 @@ class Balancers:
         else:
             after = await self._api.call("PUT", path, {**document, "requestedAddress": asked}, on=BALANCERS)
             changes = (f"{'changed' if before else 'made'} {wanted.name} at {after['address']}",)
+            known[wanted.name] = after
         assert after is not None
         # Proxy: the balancer is a hop of its own, which kube-proxy must not short-cut: it checks who may connect.
         ports = [{"port": each.port, "protocol": each.protocol} for each in wanted.listeners]
@@ -211,6 +220,7 @@ class Balancers:
 
     async def delete(self, name: str) -> bool:
         path = f"/v1/load-balancers/{name}"
+        self._recent.forget()
         found = await self._find(path)
         if found is None:
             return False
@@ -229,20 +239,20 @@ class Routes:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def list(self) -> Sequence[Route]:
-        machines = {each["id"]: each["name"] for each in (await self._api.call("GET", "/v1/instances"))["items"]}
+    async def list(self, machines: Sequence[Instance]) -> Sequence[Route]:
+        named = {each.id: each.name for each in machines}
         listed = (await self._api.call("GET", "/v1/routes"))["items"]
         return [
-            Route(each["cidr"], machines.get(each["instance"], ""), each["name"], each["state"] != "active")
+            Route(each["cidr"], named.get(each["instance"], ""), each["name"], each["state"] != "active")
             for each in listed
             if self._api.is_ours(each)
         ]
 
-    async def create(self, route: Route) -> None:
-        machines = {each["name"]: each["id"] for each in (await self._api.call("GET", "/v1/instances"))["items"]}
-        if route.node not in machines:
+    async def create(self, route: Route, machines: Sequence[Instance]) -> None:
+        ids = {each.name: each.id for each in machines}
+        if route.node not in ids:
             raise Absent(f"the local cloud has no instance {route.node}")
-        body = {"cidr": route.cidr, "instance": machines[route.node], "tags": self._api.tags}
+        body = {"cidr": route.cidr, "instance": ids[route.node], "tags": self._api.tags}
         await self._api.call("PUT", f"/v1/routes/{_route_name(route.cidr)}", body)
 
     async def delete(self, route: Route) -> None:
