@@ -11,6 +11,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pynetes.apis.coordination import leases
 from pynetes.client.rest import Client
@@ -22,16 +23,23 @@ from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 
-LEASE_SECONDS = 15
-RENEW_DEADLINE = 10.0
-RETRY_PERIOD = 2.0
-
 _LOG = logging.getLogger(__name__)
 _MASTER = REGISTRY.gauge(
     "leader_election_master_status",
     "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master.",
     "name",
 )
+
+
+class Timing(NamedTuple):
+    """Seconds: how long a Lease is good for, how long its holder tries to renew it, and how often."""
+
+    lease: int = 15
+    renew: float = 10.0
+    retry: float = 2.0
+
+
+DEFAULT = Timing()
 
 
 class LeadershipLost(Exception):
@@ -62,7 +70,9 @@ class LeaderElector:
         holder: str = "",
         namespace: str = "kube-system",
         dice: random.Random | None = None,
+        timing: Timing = DEFAULT,
     ) -> None:
+        self._timing = timing
         self._client, self._clock, self._dice = client, clock, dice or random.Random()
         self._key = Key(namespace, name)
         self._holder = holder or identity()
@@ -73,7 +83,7 @@ class LeaderElector:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, then work for as long as it is held. Raises LeadershipLost."""
         while not await self._try():
-            await self._clock.sleep(RETRY_PERIOD * (1 + 0.2 * self._dice.random()))
+            await self._clock.sleep(self._timing.retry * (1 + 0.2 * self._dice.random()))
         self.leading = True
         _MASTER.set(1, self._key.name)
         _LOG.info(logs.fact("became leader", lease=self._key, holder=self._holder))
@@ -87,11 +97,11 @@ class LeaderElector:
     async def _renew(self) -> None:
         renewed = self._clock.monotonic()
         while True:
-            await self._clock.sleep(RETRY_PERIOD)
+            await self._clock.sleep(self._timing.retry)
             if await self._try():
                 renewed = self._clock.monotonic()
-            elif self._clock.monotonic() - renewed >= RENEW_DEADLINE or self._other_holds():
-                raise LeadershipLost(f"the lease {self._key} was not renewed for {RENEW_DEADLINE:.0f} s")
+            elif self._clock.monotonic() - renewed >= self._timing.renew or self._other_holds():
+                raise LeadershipLost(f"the lease {self._key} was not renewed for {self._timing.renew:.0f} s")
 
     async def _try(self) -> bool:
         """Take or renew the Lease; whether it is ours."""
@@ -112,7 +122,7 @@ class LeaderElector:
 
     def _free(self, spec: Object) -> bool:
         holder = spec.get("holderIdentity") or ""
-        duration = float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+        duration = float(spec.get("leaseDurationSeconds") or self._timing.lease)
         return holder in ("", self._holder) or self._clock.monotonic() - self._observed_at >= duration
 
     def _other_holds(self) -> bool:
@@ -130,7 +140,7 @@ class LeaderElector:
             "metadata": metadata,
             "spec": {
                 "holderIdentity": self._holder,
-                "leaseDurationSeconds": LEASE_SECONDS,
+                "leaseDurationSeconds": self._timing.lease,
                 "acquireTime": now,
                 "renewTime": now,
                 "leaseTransitions": 0,
@@ -142,7 +152,7 @@ class LeaderElector:
         if spec.get("holderIdentity") != self._holder:
             transitions = spec.get("leaseTransitions") or 0
             spec |= {"holderIdentity": self._holder, "acquireTime": now, "leaseTransitions": transitions + 1}
-        return {**lease, "spec": {**spec, "renewTime": now, "leaseDurationSeconds": LEASE_SECONDS}}
+        return {**lease, "spec": {**spec, "renewTime": now, "leaseDurationSeconds": self._timing.lease}}
 
     async def _release(self) -> None:
         """Let the next candidate begin at once; best effort, the Lease runs out anyway."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pynetes.client import kubeconfig
 from pynetes.client.controller import Controller
 from pynetes.client.kubeconfig import KubeconfigError
-from pynetes.client.leaderelection import LeaderElector, identity
+from pynetes.client.leaderelection import DEFAULT, LeaderElector, Timing, identity
 from pynetes.client.manager import Manager
 from pynetes.client.rest import Client
 from pynetes.client.transport import NetworkTransport
@@ -55,6 +55,15 @@ class Config:
     )
     concurrent_service_syncs: int = option("--concurrent-service-syncs", 5, "How many Services are worked on at once.")
     leader_elect: bool = option("--leader-elect", True, "Work only while holding the Lease of this name.")
+    leader_elect_lease_duration: int = option(
+        "--leader-elect-lease-duration", DEFAULT.lease, "Seconds after which others take an unrenewed Lease over."
+    )
+    leader_elect_renew_deadline: float = option(
+        "--leader-elect-renew-deadline", DEFAULT.renew, "Seconds for which the leader tries to renew, then it ends."
+    )
+    leader_elect_retry_period: float = option(
+        "--leader-elect-retry-period", DEFAULT.retry, "Seconds between attempts to take or renew the Lease."
+    )
     bind_address: str = option("--bind-address", "0.0.0.0", "Address of the health and metrics server.")
     secure_port: int = option("--secure-port", 10258, "Its port, with HTTPS; 0 for any free one.")
     paths_socket: str = option("--paths-socket", "", "Unix socket on which interactions are shown.")
@@ -98,9 +107,21 @@ async def run(given: Config, cloud_config: str, credentials: kubeconfig.Credenti
             )
         )
         if given.leader_elect:
-            await LeaderElector(client, COMPONENT, clock=clock, holder=identity(given.secure_port)).run(manager.run)
+            holder, timing = identity(given.secure_port), timing_of(given)
+            await LeaderElector(client, COMPONENT, clock=clock, holder=holder, timing=timing).run(manager.run)
         else:
             await manager.run()
+
+
+def timing_of(given: Config) -> Timing:
+    """The Lease's times. Raises BadCloud when two could lead at once by them."""
+    timing = Timing(
+        given.leader_elect_lease_duration, given.leader_elect_renew_deadline, given.leader_elect_retry_period
+    )
+    if not timing.lease > timing.renew > timing.retry > 0:
+        remedy = "--leader-elect-lease-duration > --leader-elect-renew-deadline > --leader-elect-retry-period > 0"
+        raise BadCloud("with these times two instances could lead at once", remedy)
+    return timing
 
 
 def chosen(given: Config, provider: Provider) -> list[Controller]:

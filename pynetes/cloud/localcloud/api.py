@@ -18,9 +18,13 @@ from pynetes.cloud.localcloud.cloud import Cloud, Refusal
 from pynetes.cloud.metadata.credentials import Issuer
 from pynetes.component import logs
 from pynetes.component.command import CommandError
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Object
 
 _LOG = logging.getLogger(__name__)
+REQUESTS = REGISTRY.counter(
+    "local_cloud_requests_total", "Requests to the local cloud, by operation and status.", "operation", "code"
+)
 Handler = Callable[[Cloud, Mapping[str, str], Object], Awaitable[Any]]
 TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 TAGS: Object = {"type": "object", "additionalProperties": TEXT}
@@ -279,6 +283,11 @@ def add_routes(app: web.Application, cloud: Cloud, issuer: Issuer) -> None:
 
 def _handler(operation: Operation, cloud: Cloud, issuer: Issuer) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
+        response = await answer(request)
+        REQUESTS.inc(operation.name, str(response.status))
+        return response
+
+    async def answer(request: web.Request) -> web.Response:
         try:
             user = _authenticate(request, cloud.config.tokens, issuer)
             if operation.changes and user not in cloud.config.tokens:
