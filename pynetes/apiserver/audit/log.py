@@ -1,8 +1,13 @@
 """The log backend: a line of JSON for each event, in a file that is rotated by size and forgotten by age and number.
 
-Written with one unbuffered append per event: after a crash everything that was answered is in the file.
+Written with one unbuffered append per event: after a crash everything that was answered is in the file. The workers of
+one server share the file. Who writes holds a shared lock on it, who rotates an exclusive one, and whoever then finds
+another file under its name takes that one: no event goes into a file that is being packed, and nobody rotates what has
+just been rotated. The same serves a log that somebody else moves away.
 """
 
+import errno
+import fcntl
 import gzip
 import logging
 import os
@@ -40,19 +45,22 @@ class LogFile:
         max_size, max_backup, max_age = limits
         self._limit = (max_size or LARGEST) * MEGABYTE
         self._backups, self._age, self._compress = max_backup, max_age, compress
-        self._fd, self._size = -1, 0
-        if path == "-":
-            self._fd, self._limit = os.dup(sys.stdout.fileno()), 0
+        self._fd, self._inode, self._file = -1, 0, path != "-"
+        if not self._file:
+            self._fd = os.dup(sys.stdout.fileno())
         else:
             self._open()
 
     def write(self, event: bytes) -> None:
         """One event. A full disk loses it, and says so: the cluster must go on."""
+        line = event + b"\n"
         try:
-            if self._limit and self._size and self._size + len(event) >= self._limit:
-                self._rotate()
-            self._size += os.write(self._fd, event + b"\n")
-        except OSError as error:
+            if self._file:
+                self._append(line)
+            else:
+                os.write(self._fd, line)
+        except (OSError, ValueError) as error:
+            # A ValueError: it has been closed.
             ERRORS.inc("log")
             log.error(logs.fact("an audit event was lost", path=self._path, error=error))
 
@@ -66,13 +74,52 @@ class LogFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Audit logs hold what users did, and at higher levels their objects: nobody else reads them.
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._fd).st_size
+        self._inode = os.fstat(self._fd).st_ino
+
+    def _append(self, line: bytes) -> None:
+        while True:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            try:
+                size = self._size()
+                if size is not None and (not size or size + len(line) <= self._limit):
+                    if os.write(self._fd, line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    return
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if size is None:
+                self._reopen()
+            else:
+                self._rotate()
+
+    def _size(self) -> int | None:
+        """Of the open file; None when it is no longer the one under our name."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_size if found.st_ino == self._inode else None
+
+    def _reopen(self) -> None:
+        before = self._fd
+        self._open()
+        os.close(before)
 
     def _rotate(self) -> None:
-        self.close()
-        old = self._free_name()
-        self._path.rename(old)
-        self._open()
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            # Somebody else may have been faster.
+            mine = self._size()
+            old = self._free_name() if mine else None
+            if old is not None:
+                self._path.rename(old)
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._reopen()
+        if old is not None:
+            self._put_away(old)
+
+    def _put_away(self, old: Path) -> None:
         if self._compress:
             # As large as a file may be, so that it does not hold up whoever's event was the one too many for long.
             packed = os.open(f"{old}.gz", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,9 @@
 """Audit: nobody does anything unseen, and the log gives away no more than its policy says."""
 
+import gzip
 import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,6 +184,44 @@ def test_the_log_is_rotated_and_old_ones_go(tmp_path: Path) -> None:
         "audit.log",
     ]
     assert path.read_bytes() == line + b"\n" and path.stat().st_mode & 0o777 == 0o600
+
+
+def _lines(folder: Path) -> Counter[bytes]:
+    found: Counter[bytes] = Counter()
+    for path in folder.glob("audit*"):
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        found.update(text.splitlines())
+    return found
+
+
+def test_workers_share_a_log(tmp_path: Path) -> None:
+    """Each event is there once and whole, though all of them rotate and pack what the others are writing to."""
+    clock = FakeClock(datetime(2026, 1, 10, tzinfo=UTC))
+
+    def work(worker: int) -> None:
+        log = LogFile(str(tmp_path / "audit.log"), clock, limits=(1, 0, 0), compress=True)
+        for number in range(1000):
+            log.write(f"{worker} {number} ".encode() + b"x" * 1024)
+        log.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    found = _lines(tmp_path)
+    assert len(found) == found.total() == 4000 and len(list(tmp_path.glob("*.gz"))) >= 3
+    assert {len(line) for line in found} <= set(range(1024, 1036))
+
+
+def test_a_log_that_somebody_moves_away(tmp_path: Path) -> None:
+    """What comes after goes into a new file; nothing disappears into a removed one."""
+    path = tmp_path / "audit.log"
+    log = LogFile(str(path), FakeClock(datetime(2026, 1, 10, tzinfo=UTC)))
+    log.write(b"1")
+    path.rename(tmp_path / "kept")
+    log.write(b"2")
+    path.unlink()
+    log.write(b"3")
+    log.close()
+    assert (path.read_bytes(), (tmp_path / "kept").read_bytes()) == (b"3\n", b"1\n")
 
 
 def test_a_full_disk_stops_nobody(tmp_path: Path) -> None:
