@@ -28,7 +28,7 @@ _POST_START = {
     "start-kube-apiserver-identity-lease-controller": _STARTED,
     "start-kube-apiserver-identity-lease-garbage-collector": _STARTED,
     "storage-readiness": _STORE,
-    "start-legacy-token-tracking-controller": _STARTED,
+    "start-legacy-token-tracking-controller": "",
     "start-service-ip-repair-controllers": "",
     "rbac/bootstrap-roles": "",
     "scheduling/bootstrap-system-priority-classes": "",

@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.types import Options
 
 from pynetes.apis.core import nodes, pods, secrets, serviceaccounts
+from pynetes.apiserver.authn import legacy_tokens
 from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
 from pynetes.apiserver.authn.user import SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, User
 from pynetes.apiserver.objects import Objects
 from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 from pynetes.pki.tokens import LEGACY, PREFIX, PublicKey, algorithm, key_id
@@ -35,8 +37,10 @@ CLAIM = "kubernetes.io"
 EXTRA = "authentication.kubernetes.io/"
 ALGORITHMS = ("RS256", "ES256")
 REQUIRED = ("iss", "sub")
-#: On a Secret whose token nobody has used for long: it is refused, and can be made good again.
-INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+
+#: A client that does not read its token again has one that lives on only because `up` to a year is added.
+_STALE = REGISTRY.counter("serviceaccount_stale_tokens_total", "Cumulative stale projected service account tokens used")
+_VALID = REGISTRY.counter("serviceaccount_valid_tokens_total", "Cumulative valid projected service account tokens used")
 
 #: What a token can be bound to: claim → resource.
 BINDINGS: Mapping[str, Resource] = {"pod": pods.RESOURCE, "node": nodes.RESOURCE, "secret": secrets.RESOURCE}
@@ -138,6 +142,8 @@ class ServiceAccountTokens:
             raise InvalidToken(f"the token is for {list(_audiences(claims))}, not for {list(audiences)}")
         private = claims.get(CLAIM) or {}
         await self._alive(private, now)
+        after = private.get("warnafter")
+        (_STALE if after and now.timestamp() > float(after) else _VALID).inc()
         return TokenUser(_user(claims, private), granted, str(claims["iss"]))
 
     async def _of_secret(self, token: str, claims: Mapping[str, Any], now: datetime) -> TokenUser:
@@ -153,9 +159,12 @@ class ServiceAccountTokens:
         kept = base64.b64decode(((secret or {}).get("data") or {}).get("token") or "").decode(errors="replace")
         if secret is None or secret["metadata"].get("deletionTimestamp") or not hmac.compare_digest(kept, token):
             raise InvalidToken(f"the token is not that of the secret {namespace}/{held}")
-        if (secret["metadata"].get("labels") or {}).get(INVALID_SINCE):
+        if (secret["metadata"].get("labels") or {}).get(legacy_tokens.INVALID_SINCE):
+            legacy_tokens.refused()
             raise InvalidToken(f"the token of the secret {namespace}/{held} was made invalid")
         await self._exists(serviceaccounts.RESOURCE, namespace, {"name": name, "uid": uid}, now)
+        account = self._objects.get(serviceaccounts.RESOURCE, Key(namespace, name))
+        await legacy_tokens.used(self._objects, secret, account, now)
         return TokenUser(User(user, uid=uid, groups=(SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}")), (), LEGACY)
 
     def _signed(self, token: str, required: Sequence[str]) -> Mapping[str, Any]:

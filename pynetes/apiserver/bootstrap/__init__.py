@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pynetes.apis.core import endpoints
+from pynetes.apiserver.authn import legacy_tokens
 from pynetes.apiserver.authz import bootstrap as rbac
 from pynetes.apiserver.bootstrap import flowcontrol, objects
 from pynetes.apiserver.config import Config
@@ -26,6 +27,7 @@ HOOKS = (
     "bootstrap-controller",
     "start-cluster-authentication-info-controller",
     "apiservice-registration-controller",
+    "start-legacy-token-tracking-controller",
 )
 
 #: Seconds between looks at the authorities' files.
@@ -58,6 +60,7 @@ class Bootstrap:
             HOOKS[4]: objects.service_network(self._config, now),
             HOOKS[6]: objects.authentication_config(self._config),
             HOOKS[7]: objects.api_services(api.served, now),
+            HOOKS[8]: (legacy_tokens.tracking(api.clock.now()),),
         }
         for name, wanted in made.items():
             with self._hook(name):

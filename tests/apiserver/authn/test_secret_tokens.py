@@ -7,12 +7,15 @@ import jwt
 import pytest
 
 from pynetes.apis.core import secrets, serviceaccounts
-from pynetes.apiserver.authn.service_account import INVALID_SINCE, ServiceAccountTokens
+from pynetes.apiserver.authn import legacy_tokens
+from pynetes.apiserver.authn.legacy_tokens import INVALID_SINCE, LAST_USED
+from pynetes.apiserver.authn.service_account import ServiceAccountTokens
 from pynetes.apiserver.authn.tokens import InvalidToken
 from pynetes.controllers.serviceaccounttokens import NAME, TYPE, filled
 from pynetes.machinery.meta import Key, Object
 from pynetes.pki import issue, tokens
-from tests.apiserver.fakes import FakeClock, FakeObjects, obj
+from pynetes.storage.backend import Unavailable
+from tests.apiserver.fakes import NOW, FakeClock, FakeObjects, obj
 
 KEY = issue.new_key()
 
@@ -28,7 +31,8 @@ class World:
         made = filled(empty, self.account, "PEM", KEY)
         assert made is not None and filled(made, self.account, "PEM", KEY) is None
         self.secret = self.objects.put(secrets.RESOURCE, made)
-        self.verifier = ServiceAccountTokens(("https://other",), (KEY.public_key(),), self.objects, FakeClock())
+        self.clock = FakeClock()
+        self.verifier = ServiceAccountTokens(("https://other",), (KEY.public_key(),), self.objects, self.clock)
 
     @property
     def token(self) -> str:
@@ -74,6 +78,36 @@ async def test_it_ends_with_what_holds_it(change: Any) -> None:
     change(world)
     with pytest.raises(InvalidToken):
         await world.verifier.authenticate(world.token, ())
+
+
+async def test_its_use_is_on_the_secret_once_a_day() -> None:
+    """Who wants to be rid of such tokens sees which are in use."""
+    world = World()
+    revisions = []
+    for seconds in (0, 60, 86400):
+        world.clock.advance(seconds)
+        assert await world.verifier.authenticate(world.token, ())
+        kept = world.objects.get(secrets.RESOURCE, Key("shop", "t"))
+        assert kept is not None and kept["metadata"]["labels"] == {LAST_USED: f"{world.clock.now():%Y-%m-%d}"}
+        revisions.append(kept["metadata"]["resourceVersion"])
+    assert revisions[0] == revisions[1] != revisions[2]
+
+
+async def test_a_store_that_cannot_be_written_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account of its use is not worth refusing the token."""
+    world = World()
+
+    async def update(*_: object, **__: object) -> Object:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(world.objects, "update", update)
+    assert await world.verifier.authenticate(world.token, ())
+
+
+def test_since_when_it_is_known() -> None:
+    """As upstream says it, in its ConfigMap."""
+    resource, told = legacy_tokens.tracking(NOW)
+    assert resource.plural == "configmaps" and told["data"] == {"since": "2026-01-02"}
 
 
 @pytest.mark.parametrize(
