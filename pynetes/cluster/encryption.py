@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from pynetes import apis
+from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.client.rest import Client
 from pynetes.client.transport import Call
 from pynetes.cluster import hardening
@@ -73,7 +74,7 @@ async def rotate_key(cluster: Cluster) -> AsyncIterator[str]:
         yield f"{name} can be read"
         await _put(cluster, client, steps[1])
         yield f"{name} is written with"
-        async for done in _rewrite(client, document):
+        async for done in rewrite(client, document):
             yield done
         await _put(cluster, client, steps[2])
         yield f"{name} is the only key; save {file(cluster)} with your backups, without it they show no Secrets"
@@ -82,7 +83,7 @@ async def rotate_key(cluster: Cluster) -> AsyncIterator[str]:
 async def reencrypt(cluster: Cluster) -> AsyncIterator[str]:
     """Write everything again that is encrypted, with what is configured now; yields what was done."""
     async with _client(cluster) as client:
-        async for done in _rewrite(client, _read(cluster)):
+        async for done in rewrite(client, _read(cluster)):
             yield done
 
 
@@ -118,7 +119,7 @@ async def _put(cluster: Cluster, client: Client, document: Object) -> None:
         if monotonic() > deadline:
             raise ClusterError("the API server does not take the new configuration up", "see `pynetes logs apiserver`")
         await asyncio.sleep(STEP)
-    # One more look of the API server: which values are stale is found after the file is in force.
+    # That was one of them; others that share its port or its etcd look within a second.
     await asyncio.sleep(2.0)
 
 
@@ -128,9 +129,10 @@ async def _in_force(client: Client) -> str:
     return "\n".join(line for line in lines if line.startswith(METRIC))
 
 
-async def _rewrite(client: Client, document: Object) -> AsyncIterator[str]:
+async def rewrite(client: Client, document: Object) -> AsyncIterator[str]:
+    """Write all that the document names once more, as it is; yields what was done. Raises ClusterError."""
     names = {name for entry in document["resources"] for name in entry["resources"]}
-    for resource in apis.load():
+    for resource in (*apis.load(), *await _custom(client)):
         if resource.stored and _named(resource, names):
             count = 0
             for item in (await client.list(resource)).items:
@@ -142,6 +144,23 @@ async def _rewrite(client: Client, document: Object) -> AsyncIterator[str]:
                     if error.reason not in ("Conflict", "NotFound"):
                         raise ClusterError(f"{resource.plural} {key_of(item)}: {error}", "repeat it") from None
             yield f"{count} {resource.plural} written again"
+
+
+async def _custom(client: Client) -> list[Resource]:
+    """What CustomResourceDefinitions define."""
+    found = []
+    for definition in (await client.list(customresourcedefinitions.RESOURCE)).items:
+        spec = definition["spec"]
+        # Read and written in the version they are stored in, no webhook has to convert them.
+        versions = [each["name"] for each in spec["versions"] if each.get("storage") and each.get("served")]
+        versions = versions or [each["name"] for each in spec["versions"] if each.get("served")]
+        if versions:
+            names, namespaced = spec["names"], spec["scope"] == "Namespaced"
+            group, kind, plural = spec["group"], names["kind"], names["plural"]
+            found.append(
+                Resource(group=group, versions=(versions[0],), kind=kind, plural=plural, namespaced=namespaced)
+            )
+    return found
 
 
 def _named(resource: Resource, names: set[str]) -> bool:

@@ -79,6 +79,7 @@ RESOURCE = Resource(
     versions=("v1",),
     kind="APIService",
     plural="apiservices",
+    name_rule="path-segment",
     categories=("api-extensions",),
     namespaced=False,
     storage_prefix="apiregistration.k8s.io/apiservices",

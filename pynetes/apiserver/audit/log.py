@@ -95,7 +95,7 @@ class LogFile:
     def _size(self) -> int | None:
         """Of the open file; None when it is no longer the one under our name."""
         try:
-            found = os.stat(self._path)
+            found = self._path.stat()
         except FileNotFoundError:
             return None
         return found.st_size if found.st_ino == self._inode else None

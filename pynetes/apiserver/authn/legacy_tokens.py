@@ -1,6 +1,6 @@
 """Keeps account of tokens that lie in Secrets: when each was used last, so that somebody can tell which may go.
 
-The day stands in a label of the Secret, written once a day at most. A ConfigMap says since when this is kept account of:
+The day stands in a label of the Secret, written once a day at most. A ConfigMap says since when that is done:
 of a Secret without the label nothing is known before that day. Labels, names and metrics are upstream's.
 """
 

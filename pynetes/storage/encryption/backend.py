@@ -50,6 +50,8 @@ class EncryptedBackend:
         #: Keys whose value is not encrypted as a write today would do it.
         self.stale: set[str] = set()
         self._keys_changed = asyncio.Event()
+        #: Of the configuration that the metrics call in force.
+        self._shown = rules.digest
         _IN_FORCE.set(1, rules.digest)
 
     async def run(self, clock: Clock) -> None:
@@ -68,7 +70,7 @@ class EncryptedBackend:
                 self._reload(clock)
                 if self._keys_changed.is_set():
                     self._keys_changed.clear()
-                    await self._look_at_all()
+                    await self._taken_up()
 
     def problem(self) -> str | None:
         """What is wrong with key management services: a health check's answer."""
@@ -88,13 +90,24 @@ class EncryptedBackend:
             return
         if rules is self._rules:
             return
-        _IN_FORCE.remove(self._rules.digest)
         self._rules = rules
-        _IN_FORCE.set(1, rules.digest)
         _RELOADS.inc("success")
         _AT.set(clock.now().timestamp(), "success")
         log.info(logs.fact("encryption configuration taken up", hash=rules.digest))
         self._keys_changed.set()
+
+    async def _taken_up(self) -> None:
+        """Know what is stale, and only then tell that the configuration is in force: whoever waits for that writes
+        everything again, and takes the old key away."""
+        try:
+            await self._look_at_all()
+        except Unavailable as error:
+            log.warning(logs.fact("the store cannot be looked through", error=error))
+            self._keys_changed.set()
+            return
+        _IN_FORCE.remove(self._shown)
+        self._shown = self._rules.digest
+        _IN_FORCE.set(1, self._shown)
 
     async def _look_at_all(self) -> None:
         """Which values are stale now; the next write of each of them goes through even if it changes nothing."""

@@ -72,8 +72,17 @@ class Rules:
         return found
 
     def prefixes(self) -> Iterator[str]:
-        """Where in the store the built-in resources lie that are encrypted, or were."""
+        """Where in the store resources lie that are encrypted, or were; beside them there may be others."""
         yield from (prefix for prefix in self._known if self.of(f"{prefix}x"))
+        groups = {resource.group for resource in self._known.values()}
+        names = {name for rule in self._rules for name in rule.resources}
+        # Custom resources lie below their group.
+        custom = {name.partition(".")[::2] for name in names if "." in name} - {("*", "")}
+        for plural, group in sorted(custom):
+            if group == "*":
+                yield "/registry/"
+            elif group not in groups:
+                yield f"/registry/{group}/" if plural == "*" else f"/registry/{group}/{plural}/"
 
     def _providers(self, prefix: str) -> Sequence[Provider]:
         resource = self._known.get(prefix)
