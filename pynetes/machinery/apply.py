@@ -5,7 +5,7 @@ somebody else owns them. Changing another's field is a conflict, unless forced.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ def _leaves_first(path: Path) -> tuple[tuple[bool, Any], ...]:
     return tuple((step < len(path) - 1, element) for step, element in enumerate(path))
 
 
-def _paths(managers: Managers) -> dict[Manager, tuple[str, FieldSet]]:
+def _paths(managers: Managers) -> dict[Manager, tuple[str, Set[Path]]]:
     return {manager: (entry.api_version, entry.paths) for manager, entry in managers.items() if entry.paths}
 
 
@@ -97,7 +97,7 @@ def _adopt(managers: Managers, live: Object, type_: Type, now: datetime, reset: 
         managers[owner] = Entry(paths, version, time.rfc3339(now))
 
 
-def _pruned(type_: Type, merged: Object, last: FieldSet, managers: Managers) -> Object:
+def _pruned(type_: Type, merged: Object, last: Set[Path], managers: Managers) -> Object:
     """Without what this manager named before, names no more, and nobody else owns."""
     if not last:
         return merged

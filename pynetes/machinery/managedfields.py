@@ -4,7 +4,7 @@ An entry belongs to a manager, an operation (Apply or Update), a subresource and
 takes over what it changes; an apply owns what it names. Server-side apply itself is in `apply`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ _EMPTY: dict[Type, Object] = {}
 #: The fields of specs that were created lately, by what they were: a few megabytes at most.
 _SPECS: Recent[Object] = Recent(256)
 _LARGEST_SPEC = 16 << 10
+#: Records as they were read, and as they were written: most updates leave all of an object's alone.
+_PATHS: Recent[Set[Path]] = Recent(512)
+_FIELDS: Recent[Object] = Recent(512)
 #: Owner of all that was there before the first apply, when nobody was recorded.
 BEFORE_FIRST_APPLY = "before-first-apply"
 #: Distinct updaters beyond this are merged into one, so that the list cannot grow without end.
@@ -55,7 +58,7 @@ class Manager(NamedTuple):
 class Entry(NamedTuple):
     """What a manager owns, in which version's terms, and since when."""
 
-    paths: FieldSet
+    paths: Set[Path]
     api_version: str
     time: str | None
 
@@ -71,7 +74,7 @@ def read(obj: Object | None) -> Managers:
         manager = Manager(
             entry.get("manager", ""), operation, "" if operation == "Apply" else version, entry.get("subresource", "")
         )
-        managers[manager] = Entry(fieldset.decode(entry.get("fieldsV1")), version, entry.get("time"))
+        managers[manager] = Entry(_decoded(entry.get("fieldsV1")), version, entry.get("time"))
     return managers
 
 
@@ -90,10 +93,28 @@ def _entry(manager: Manager, entry: Entry) -> Object:
     if entry.time:
         result["time"] = entry.time
     result["fieldsType"] = "FieldsV1"
-    result["fieldsV1"] = fieldset.encode(entry.paths)
+    result["fieldsV1"] = _encoded(entry.paths)
     if manager.subresource:
         result["subresource"] = manager.subresource
     return result
+
+
+def _decoded(fields: Object | None) -> Set[Path]:
+    """The paths of FieldsV1. A record stays the same over most updates of an object, and is then the same set again."""
+    written = orjson.dumps(fields or {})
+    known = _PATHS.get(written)
+    if known is None:
+        known = frozenset(fieldset.decode(fields))
+        if len(written) <= _LARGEST_SPEC:
+            _PATHS.put(written, known)
+    return known
+
+
+def _encoded(paths: Set[Path]) -> Object:
+    """FieldsV1 of the paths. Not to be changed."""
+    kept = frozenset(paths)
+    known = _FIELDS.get(kept)
+    return _FIELDS.put(kept, fieldset.encode(kept)) if known is None else known
 
 
 def empty_of(type_: Type) -> Object:
@@ -140,7 +161,9 @@ def update(
     if written:
         self = Manager(manager, "Update", version, subresource)
         previous = managers.get(self)
-        paths = written | previous.paths if previous else written
+        paths: Set[Path] = written
+        if previous:
+            paths = previous.paths if written <= previous.paths else previous.paths | written
         # The entry of a scale goes through upstream's conversion between Scale and its object, which loses the time.
         managers[self] = Entry(paths, version, None if subresource == "scale" else time.rfc3339(now))
     _merge_old_updaters(managers)

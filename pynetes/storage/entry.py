@@ -114,13 +114,14 @@ class Entry:
         """Let go of the parsed object."""
         self._obj = None
 
-    def stores(self, value: bytes) -> bool:
-        """Whether writing this encoded object would change nothing, its keys' order aside."""
+    def stores(self, obj: Object, value: bytes) -> bool:
+        """Whether writing obj, encoded as value, would change nothing, its keys' order aside."""
         if len(value) != len(self.head) + len(self.item) - len(_VERSION % self.revision):
             return False
-        new = decode(value)
-        new["metadata"]["resourceVersion"] = str(self.revision)
-        return new == self.obj
+        revision = str(self.revision)
+        if obj["metadata"].get("resourceVersion") != revision:
+            obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": revision}}
+        return obj == self.obj
 
 
 _NONE: Mapping[str, str] = {}

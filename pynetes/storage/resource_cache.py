@@ -131,6 +131,8 @@ class ResourceCache:
 
     def make(self, item: KeyValue, obj: Object | None = None) -> Entry:
         """The entry of a stored value; obj is the same object, where the caller has it. Raises Undecodable."""
+        if obj is not None and "resourceVersion" in obj["metadata"]:
+            obj = {**obj, "metadata": {name: v for name, v in obj["metadata"].items() if name != "resourceVersion"}}
         return Entry(item.key, item.modified, item.value, obj or decode(item.value), self._parsed, self._fields)
 
     def begin(self) -> None:

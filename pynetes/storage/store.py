@@ -78,13 +78,14 @@ class Store:
         entry, live = (cached, False) if cached else (await self._live(storage_key, key), True)
         while True:
             try:
-                value = encode(await change(entry.copy()))
+                changed = await change(entry.copy())
+                value = encode(changed)
             except Exception:
                 if live:
                     raise
                 entry, live = await self._live(storage_key, key), True
                 continue
-            if entry.stores(value) and storage_key not in self._stale:
+            if entry.stores(changed, value) and storage_key not in self._stale:
                 if live:
                     return entry
                 entry, live = await self._live(storage_key, key), True
@@ -95,7 +96,7 @@ class Store:
             except RevisionMismatch as mismatch:
                 entry, live = self._there(mismatch.current, key), True
                 continue
-            return self._wrote(key, storage_key, value, revision)
+            return self._wrote(key, storage_key, value, revision, changed)
 
     async def delete(self, key: Key, check: Check | None = None) -> Entry:
         """Remove the object, whose last state is returned with the deletion's revision."""

@@ -56,3 +56,10 @@ def test_a_template_is_warned_of_only_when_it_changes() -> None:
     spec = {"template": {"spec": {"imagePullSecrets": [{}]}}}
     assert warnings({"spec": spec}, None) == ['spec.template.spec.imagePullSecrets[0].name: invalid empty name ""']
     assert not warnings({"spec": spec}, {"spec": spec})
+
+
+def test_changes_of_pods_bring_no_warnings() -> None:
+    """Kubelets and controllers make them, and nobody would read it."""
+    pod = {"metadata": {}, "spec": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}, "containers": []}}
+    assert _pod_warnings.of_pod(pod, None) != []
+    assert _pod_warnings.of_pod(pod, pod) == []

@@ -63,3 +63,20 @@ def test_the_second_pod_of_a_template_has_the_same_managed_fields() -> None:
     assert recorded[0] == recorded[1]
     assert recorded[2]["f:spec"] == recorded[0]["f:spec"]
     assert recorded[2]["f:metadata"]["f:labels"] == {".": {}, "f:tier": {}}
+
+
+def test_an_update_keeps_the_records_of_others_and_its_own() -> None:
+    """What somebody else owns, and what the writer has owned already, is recorded as before."""
+    type_ = schema.of(pods.RESOURCE, "v1").type
+    first = pod("data", mount="data")
+    managedfields.update(None, first, type_=type_, manager="maker", now=NOW)
+    objects = [first]
+    for address in ("10.0.0.1", "10.0.0.2"):
+        new = {**objects[-1], "metadata": dict(first["metadata"]), "status": {"podIP": address}}
+        new["metadata"]["managedFields"] = objects[-1]["metadata"]["managedFields"]
+        managedfields.update(objects[-1], new, type_=type_, manager="kubelet", now=NOW, subresource="status")
+        objects.append(new)
+    kubelet, maker = objects[2]["metadata"]["managedFields"]
+    assert maker == first["metadata"]["managedFields"][0]
+    assert kubelet["fieldsV1"] == {"f:status": {".": {}, "f:podIP": {}}}
+    assert kubelet == objects[1]["metadata"]["managedFields"][0]
