@@ -156,6 +156,7 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             if listen:
                 host, port = server.config.bind_address, server.config.secure_port
                 server.most_connections = server.config.max_connections_per_client
+                server.most_handshakes = server.config.max_handshakes_per_client
                 await server.listen(group, host=host, port=port, tls=tls, shared=server.config.workers > 1)
             await server.bootstrap.run(server.port)
             server.cacher.settle()

@@ -26,6 +26,11 @@ class Config:
     max_connections_per_client: int = option(
         "--max-connections-per-client", 5000, "Connections of one address at once; more are closed. 0: no limit."
     )
+    max_handshakes_per_client: int = option(
+        "--max-handshakes-per-client",
+        1000,
+        "TLS handshakes of one address that are not over yet; more connections are closed. 0: no limit.",
+    )
     tls_sni_cert_key: tuple[str, ...] = option(
         "--tls-sni-cert-key",
         (),

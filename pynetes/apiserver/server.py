@@ -10,20 +10,12 @@ from typing import NamedTuple
 
 from pynetes.apiserver.connection import Connection
 from pynetes.apiserver.http import Handler
+from pynetes.apiserver.listener import REFUSED, Listener
 from pynetes.component import tls as tls_contexts
 from pynetes.component.clock import Clock, SystemClock
-from pynetes.component.metrics import REGISTRY
 
 #: Seconds that requests in flight get to finish at shutdown.
 GRACE = 10.0
-#: Seconds that a TLS handshake may take: who only connects shall not hold a socket for a minute.
-HANDSHAKE = 10.0
-#: Seconds for a client to say goodbye after we did; idle ones often never do, and a shutdown waits for them.
-FAREWELL = 1.0
-
-_REFUSED = REGISTRY.counter(
-    "pynetes_apiserver_connections_refused_total", "Connections of clients that had as many as they may."
-)
 
 
 class NamedCertificate(NamedTuple):
@@ -67,7 +59,9 @@ class Server:
         self._clients: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
+        #: Unfinished handshakes of one address at once; 0: no limit.
+        self.most_handshakes = 0
         self._date = (0.0, b"")
 
     async def listen(
@@ -82,18 +76,9 @@ class Server:
         def connect() -> Connection:
             return Connection(self, loop)
 
-        # A long backlog: informers of a whole cluster reconnect at once after a restart.
-        self._listener = await loop.create_server(
-            connect,
-            host,
-            port,
-            ssl=tls.context() if tls else None,
-            ssl_handshake_timeout=HANDSHAKE if tls else None,
-            ssl_shutdown_timeout=FAREWELL if tls else None,
-            backlog=1024,
-            reuse_port=shared or None,
-        )
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self._listener = Listener(connect, tls.context() if tls else None)
+        self._listener.most_handshakes = self.most_handshakes
+        self.port = self._listener.listen(group, host, port, shared=shared)
 
     async def shutdown(self) -> None:
         """Accept nothing more, let requests in flight finish, end idle connections and watches."""
@@ -113,7 +98,7 @@ class Server:
         """A connection is there; its task is ours. None when the server is going down, or the client has too many."""
         assert self._group is not None
         if self.most_connections and self._clients[connection.remote] >= self.most_connections:
-            _REFUSED.inc()
+            REFUSED.inc()
             return None
         serving = connection.serve()
         try:

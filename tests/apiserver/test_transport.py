@@ -136,3 +136,56 @@ async def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
         writers[-1].close()
         await server.shutdown()
+
+
+async def test_unfinished_handshakes_of_one_address_are_limited(port: int, tmp_path: Path) -> None:
+    """Who connects and says nothing gets so far; others, and he himself when he has let go, are served."""
+    pair = Layout(tmp_path).pair("apiserver")
+
+    async def handle(request: Request) -> Response:
+        return Response(200, b"hello")
+
+    async def cut(reader: asyncio.StreamReader) -> bool:
+        try:
+            return await reader.read(1) == b""
+        except ConnectionError:
+            return True
+
+    server = Server(handle)
+    server.most_handshakes = 3
+    async with asyncio.TaskGroup() as group:
+        tls = TLS(certificate=str(pair.certificate), key=str(pair.key))
+        await server.listen(group, host="127.0.0.1", port=0, tls=tls)
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await cut(reader)
+        writer.close()
+        other = await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.2", 0), ssl=client())
+        other[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await other[0].readline()).startswith(b"HTTP/1.1 200")
+        other[1].close()
+        for _, writer in silent:
+            writer.close()
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(ssl.SSLError, ConnectionError):
+                    assert await negotiated(server.port, client())
+                    break
+        await server.shutdown()
+
+
+async def test_both_families_at_once() -> None:
+    """`::` serves IPv4 as well."""
+
+    async def handle(request: Request) -> Response:
+        return Response(200, b"hello")
+
+    server = Server(handle)
+    async with asyncio.TaskGroup() as group:
+        await server.listen(group, host="::", port=0)
+        for address in ("127.0.0.1", "::1"):
+            reader, writer = await asyncio.open_connection(address, server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            writer.close()
+        await server.shutdown()
