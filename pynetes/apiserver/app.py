@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pynetes import apis
-from pynetes.apiserver import healthchecks, nonresource
+from pynetes.apiserver import healthchecks, nonresource, telemetry
 from pynetes.apiserver.admission.chain import Chain, plugins
 from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
@@ -86,6 +86,7 @@ class APIServer(Server):
         )
         stored.api = api
         self.config, self.api, self.cacher, self.stored = config, api, cacher, stored
+        telemetry.show(cacher, context.settings)
         self.bootstrap = Bootstrap(config, stored)
         self.definitions = Definitions(api, stored)
         self.checks = healthchecks.build(

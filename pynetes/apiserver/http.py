@@ -79,6 +79,8 @@ class Request:
     oversized: bool = False
     #: Monotonic seconds of arrival.
     started: float = 0.0
+    #: Seconds that it waited for room before it was served.
+    waited: float = 0.0
     #: Identity of how the user was authenticated, for `pynetes paths`: certificate subject, token issuer, expiry.
     credential: str = ""
     #: Why the request was allowed: the authorizer's reason, for `pynetes paths`.

@@ -64,8 +64,9 @@ class Cluster:
                 f"--nodes {self.nodes}: a machine can play 1 to {MOST_NODES} nodes", "choose a number between them"
             )
         for port in (self.secure_port, self.etcd_port):
-            if not 0 < port < 65535:
-                raise ClusterError(f"{port} is no port", "choose one between 1 and 65534")
+            # The two behind etcd's are its as well.
+            if not 0 < port < 65534:
+                raise ClusterError(f"{port} is no port", "choose one between 1 and 65533")
         self._check_networks()
         self._check_addons()
         if self.cloud not in CLOUDS:

@@ -48,7 +48,7 @@ def _pynetes(component: str, *flags: str) -> tuple[str, ...]:
 
 def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
     layout = Layout(cluster.state)
-    yield _etcd(cluster, layout)
+    yield _etcd(cluster, network, layout)
     yield _api_server(cluster, network, layout)
     ca = layout.pair("ca")
     yield Process(
@@ -92,13 +92,18 @@ def _metrics_address(cluster: Cluster) -> str:
     return "0.0.0.0" if "prometheus" in cluster.addons else "127.0.0.1"
 
 
+def _shown_at(cluster: Cluster, network: ClusterNetwork) -> str:
+    """As above, for what has no authorization of its own: on one address only."""
+    return network.nodes[0].address if "prometheus" in cluster.addons else "127.0.0.1"
+
+
 def _observed(cluster: Cluster, component: str) -> tuple[str, ...]:
     """Where it shows what it exchanges with others; and traces, once somebody has said where they go."""
     shown = f"--paths-socket={cluster.paths_dir / component}.sock"
     return (shown, f"--tracing-config-file={cluster.tracing}") if cluster.tracing.exists() else (shown,)
 
 
-def _etcd(cluster: Cluster, layout: Layout) -> Process:
+def _etcd(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Process:
     ca, server, peer = (layout.pair(stem) for stem in ("etcd/ca", "etcd/server", "etcd/peer"))
     probe = layout.pair("etcd/healthcheck-client")
     clients = f"https://127.0.0.1:{cluster.etcd_port}"
@@ -124,6 +129,8 @@ def _etcd(cluster: Cluster, layout: Layout) -> Process:
             f"--peer-trusted-ca-file={ca.certificate}",
             f"--peer-cert-file={peer.certificate}",
             f"--peer-key-file={peer.key}",
+            # Without certificates, and nothing else is served there: to this machine, and to a pod that scrapes it.
+            f"--listen-metrics-urls=http://{_shown_at(cluster, network)}:{cluster.etcd_port + 2}",
             "--snapshot-count=10000",
             "--quota-backend-bytes=4294967296",
         ),

@@ -89,6 +89,10 @@ class Gauge:
         """The sample, 0 when there is none."""
         return self._values.get(labels, 0.0)
 
+    def samples(self) -> Iterable[tuple[tuple[str, ...], float]]:
+        """All of them now, for another gauge to show too."""
+        return tuple(self._values.items())
+
     def clear(self) -> None:
         """Forget all samples, before the present ones are set."""
         self._values.clear()
@@ -100,6 +104,12 @@ class Gauge:
     def lines(self) -> Iterator[str]:
         for labels, value in self._read() if self._read else tuple(self._values.items()):
             yield f"{self.name}{labels_text(self._labels, labels)} {number_text(value)}"
+
+
+class ReadCounter(Gauge):
+    """A counter that is kept elsewhere and read when asked."""
+
+    type = "counter"
 
 
 class Histogram:

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from pynetes.component import files
 from pynetes.component.metrics import REGISTRY
 
+MONTH = timedelta(days=30)
 #: For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _EXPIRES = REGISTRY.gauge(
@@ -174,6 +175,34 @@ def self_signed_context(names: tuple[str, ...] = ("localhost",)) -> ssl.SSLConte
     context = listening()
     load(context, self_signed(names))
     return context
+
+
+def kept_self_signed(folder: Path, names: tuple[str, ...]) -> ssl.SSLContext:
+    """As above, but the same over restarts: what a browser was told to accept once, it need not be told again.
+
+    In the folder, tls.pem has certificate and key; a new pair is made a month before the old one ends, when the names
+    are others, or when nobody can read the file. Raises OSError."""
+    path = folder / "tls.pem"
+    context = listening()
+    if not _good(path, names):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        part.write_bytes(self_signed(names))
+        part.replace(path)
+    context.load_cert_chain(path)
+    note_expiry(path)
+    return context
+
+
+def _good(path: Path, names: tuple[str, ...]) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        listening().load_cert_chain(path)
+        return names_in(path) == names and certificate.not_valid_after_utc > datetime.now(UTC) + MONTH
+    except (OSError, ValueError):
+        return False
 
 
 def load(context: ssl.SSLContext, pem: bytes) -> None:

@@ -31,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 LARGEST_BODY = 4 << 20
 #: Seconds between looks for sessions that nobody has used.
 SWEEP = 60.0
+#: Of the certificate that it makes for itself.
+NAMES = ("localhost", "dashboard", "dashboard.kube-system.svc")
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _LOGINS = REGISTRY.counter("pynetes_dashboard_logins_total", "Logins, by whether the API server knew the person.", "ok")
 
@@ -47,6 +49,7 @@ class Config:
     bind_address: str = option("--bind-address", "0.0.0.0", "The address that is listened on.")
     secure_port: int = option("--secure-port", 8443, "The port that serves HTTPS.")
     tls_cert_file: str = option("--tls-cert-file", "", "Serving certificate; a self-signed one if empty.")
+    cert_dir: str = option("--cert-dir", "", "Folder that keeps the self-signed certificate over restarts.")
     tls_private_key_file: str = option("--tls-private-key-file", "", "Key of --tls-cert-file.")
     health_port: int = option("--health-port", 8080, "The port of /healthz, /readyz and /metrics; 0 for any free one.")
     session_idle: float = option("--session-idle-timeout", 1800.0, "Seconds unused until a session ends.")
@@ -97,7 +100,9 @@ async def _sweeping(sessions: Sessions, clock: Clock) -> None:
 def _context(config: Config) -> ssl.SSLContext:
     if config.tls_cert_file:
         return tls.server_context(Path(config.tls_cert_file), Path(config.tls_private_key_file))
-    return tls.self_signed_context(("localhost", "dashboard", "dashboard.kube-system.svc"))
+    if config.cert_dir:
+        return tls.kept_self_signed(Path(config.cert_dir), NAMES)
+    return tls.self_signed_context(NAMES)
 
 
 class Dashboard:

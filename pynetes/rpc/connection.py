@@ -34,6 +34,14 @@ class Code(IntEnum):
     UNAVAILABLE = 14
 
 
+def code_name(code: int) -> str:
+    """As metrics spell it: DeadlineExceeded."""
+    try:
+        return Code(code).name.title().replace("_", "") if code else "OK"
+    except ValueError:
+        return f"Code({code})"
+
+
 class RpcError(Exception):
     """A call failed. `unsent` says that the server provably has not begun it."""
 

@@ -45,6 +45,13 @@ POINT_SECONDS = REGISTRY.histogram(
     "Latency for running all plugins of a specific extension point.",
     "extension_point", "status", "profile", buckets=exponential(0.0001, 2, 12),
 )  # fmt: skip
+#: One plugin in one point for one pod: on all nodes together, where upstream has one call per node. As there, one
+#: attempt in ten is measured.
+PLUGIN_SECONDS = REGISTRY.histogram(
+    "scheduler_plugin_execution_duration_seconds",
+    "Duration for running a plugin at a specific extension point.",
+    "plugin", "extension_point", "status", buckets=exponential(0.00001, 1.5, 20),
+)  # fmt: skip
 PENDING = REGISTRY.gauge("scheduler_pending_pods", "Number of pending pods, by the queue type.", "queue")
 INCOMING = REGISTRY.counter(
     "scheduler_queue_incoming_pods_total",
@@ -59,6 +66,8 @@ UNSCHEDULABLE = REGISTRY.gauge(
 SIZE = REGISTRY.gauge(
     "scheduler_cache_size", "Number of nodes, pods, and assumed (bound) pods in the scheduler cache.", "type"
 )
+
+MEASURED = 10
 
 #: Resource → its unit; everything else counts whole things.
 UNITS = {"cpu": "cores", "memory": "bytes", "ephemeral-storage": "bytes", "storage": "bytes"}
@@ -109,3 +118,8 @@ def add_resources(app: web.Application, cache: Cache) -> None:
         return web.Response(body=registry.text().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.router.add_get("/metrics/resources", expose)
+
+
+def ran(plugin: str, point: str, seconds: float) -> None:
+    """A plugin has judged at a point. A rejection is its result, and no failure of it."""
+    PLUGIN_SECONDS.observe(seconds, plugin, point, "Success")

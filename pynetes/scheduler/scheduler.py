@@ -51,6 +51,8 @@ class Scheduler:
         self._client, self._clock, self._dice = client, clock or SystemClock(), dice or random.Random()
         self._plugins = tuple(profile) if profile is not None else plugins.default()
         self._name = name
+        #: Attempts so far, of which some are measured more closely.
+        self._cycles = 0
         self.cache = Cache()
         self.queue = Queue(self._plugins, self._clock)
         self._recorder = Recorder(client, clock=self._clock)
@@ -138,12 +140,14 @@ class Scheduler:
     def _cycle(self, entry: Queued, group: Group) -> None:
         started = self._clock.monotonic()
         CAUSE.set(revision(entry.info.pod["metadata"]))
+        told = metrics.ran if self._cycles % metrics.MEASURED == 0 else None
+        self._cycles += 1
         with self.cache.reserved(entry.info):
-            result = framework.fit(self._plugins, entry.info, self.cache.nodes)
+            result = framework.fit(self._plugins, entry.info, self.cache.nodes, told)
             filtered = self._clock.monotonic()
             status = "Success" if len(result.rows) else "Unschedulable"
             metrics.POINT_SECONDS.observe(filtered - started, "Filter", status, self._name)
-            node = self._choose(entry.info, result) if len(result.rows) else ""
+            node = self._choose(entry.info, result, told) if len(result.rows) else ""
         if node:
             metrics.POINT_SECONDS.observe(self._clock.monotonic() - filtered, "Score", "Success", self._name)
         if node:
@@ -158,8 +162,8 @@ class Scheduler:
             found = self._preemption(entry.info, result)
             group.start(self._explain(entry.info, result.message, found), name="explain")
 
-    def _choose(self, info: PodInfo, result: Fit) -> str:
-        rows = framework.best(self._plugins, info, self.cache.nodes, result.rows)
+    def _choose(self, info: PodInfo, result: Fit, told: framework.Told | None) -> str:
+        rows = framework.best(self._plugins, info, self.cache.nodes, result.rows, told)
         return self.cache.nodes.name(int(rows[self._dice.randrange(len(rows))]))
 
     def _attempted(self, result: str, started: float) -> None:

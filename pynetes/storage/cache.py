@@ -8,12 +8,13 @@ reports.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
+from pynetes.storage import metrics
 from pynetes.storage.backend import Backend, Change, Compacted, KeyValue, Unavailable
 from pynetes.storage.entry import Entry, Parsed
 from pynetes.storage.resource_cache import ResourceCache
@@ -54,6 +55,9 @@ class Cacher:
         self._gathered: list[asyncio.Future[Revision | None]] = []
         for resource in resources:
             self._register(resource)
+
+    def __iter__(self) -> Iterator[ResourceCache]:
+        return iter(tuple(self._caches.values()))
 
     @property
     def listed(self) -> bool:
@@ -164,6 +168,7 @@ class Cacher:
 
     def _register(self, resource: Resource) -> ResourceCache:
         cache = self._caches[resource.prefix] = ResourceCache(resource, self, self._parsed)
+        metrics.named(resource)
         return cache
 
     async def _relist(self) -> None:

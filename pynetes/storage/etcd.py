@@ -12,8 +12,9 @@ from typing import Any
 
 from pynetes.component.tracing import RECORDER, Interaction, Recorder, now
 from pynetes.machinery.meta import Revision
-from pynetes.rpc.connection import Code, RpcError
+from pynetes.rpc.connection import Code, RpcError, code_name
 from pynetes.rpc.etcd import rpc_pb2 as pb
+from pynetes.storage import metrics
 from pynetes.storage.backend import (
     Change,
     Compacted,
@@ -122,16 +123,16 @@ class EtcdBackend:
     async def _call(
         self, action: str, key: str, method: str, request: Any, answer_type: Any, *, timeout: float = TIMEOUT
     ) -> Any:
-        started, problem, revision = perf_counter(), "", 0
+        started, problem, revision, code = perf_counter(), "", 0, "Unavailable"
         try:
             data = await self.channel.call(
                 lambda connection: connection.unary(method, request, timeout=timeout), repeatable=method == RANGE
             )
             answer = answer_type.FromString(data)
-            revision = answer.header.revision
+            revision, code = answer.header.revision, "OK"
             return answer
         except RpcError as error:
-            problem = error.details
+            problem, code = error.details, code_name(error.code)
             if error.code == Code.OUT_OF_RANGE and "compacted" in problem:
                 raise Compacted(Revision(0)) from error
             raise Unavailable(f"etcd: {problem}") from error
@@ -139,7 +140,9 @@ class EtcdBackend:
             problem = str(error)
             raise
         finally:
-            self._record(4, action, key, perf_counter() - started, problem, revision)
+            seconds = perf_counter() - started
+            metrics.called(action, key, method, seconds, code)
+            self._record(4, action, key, seconds, problem, revision)
 
     async def _seen(self, changes: AsyncIterator[Sequence[Change]]) -> AsyncIterator[Sequence[Change]]:
         async for batch in changes:

@@ -7,7 +7,7 @@ between has missed nothing.
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ WINDOW_EVENTS = 8192
 WINDOW_BYTES = 16 << 20
 #: Events whose encoded frames are kept; by then every live watcher has written them.
 FRAMED_EVENTS = 256
+#: Objects that are looked at to estimate the size of all.
+SAMPLED = 100
 
 EVERYTHING = Filter()
 
@@ -63,6 +65,8 @@ class ResourceCache:
         self._complete: dict[str, Entries] = {}
         #: Moves with every change of this resource.
         self.changed = 0
+        #: For metrics: whole listings taken, changes that the store told, changes that were offered to watchers.
+        self.filled = self.received = self.published = 0
         self._followers: list[Follower] = []
         self._watchers = Watchers()
         self._events: deque[CacheEvent] = deque()
@@ -72,6 +76,23 @@ class ResourceCache:
         self._start = Revision(0)
         #: Changes that came while the first listing was under way; None when there is none.
         self._pending: list[Change] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects, as the store has them: of a sample of them, where there are many."""
+        step = max(len(self._keys) // SAMPLED, 1)
+        sampled = [len(self._entries[key].item) for key in self._keys[::step]]
+        return round(sum(sampled) / len(sampled) * len(self._keys)) if sampled else 0
+
+    def watched(self) -> Iterator[Filter]:
+        """What each watcher of now wants."""
+        return (watch.wanted for watch in self._watchers)
 
     @property
     def revision(self) -> Revision:
@@ -150,6 +171,7 @@ class ResourceCache:
     def replace(self, items: Iterable[KeyValue], revision: Revision) -> None:
         """Take a whole listing. Watchers are closed: what happened in between is not known."""
         self.reset()
+        self.filled += 1
         for item in items:
             if (entry := self._made(item)) is not None:
                 self._entries[item.key] = entry
@@ -182,6 +204,7 @@ class ResourceCache:
         if self._pending is not None:
             self._pending.append(change)
             return
+        self.received += 1
         if change.modified <= self._start:
             return
         old = self._entries.get(change.key)
@@ -213,6 +236,7 @@ class ResourceCache:
 
     def _publish(self, event: CacheEvent) -> None:
         self.changed += 1
+        self.published += 1
         self._complete.clear()
         for follower in self._followers:
             follower.changed(event)

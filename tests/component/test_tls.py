@@ -147,3 +147,19 @@ def test_a_broken_file_is_told_once_and_the_last_good_value_stays(tmp_path: Path
     assert reread.current() == 22
     path.unlink()
     assert reread.current() == 22
+
+
+def test_a_self_signed_certificate_stays_over_restarts(tmp_path: Path) -> None:
+    """The same file again and again; another one for other names, or instead of one that cannot be read."""
+    path = tmp_path / "made" / "tls.pem"
+    tls.kept_self_signed(path.parent, ("localhost", "one"))
+    first = path.read_bytes()
+    assert path.stat().st_mode & 0o77 == 0
+    tls.kept_self_signed(path.parent, ("localhost", "one"))
+    assert path.read_bytes() == first
+    tls.kept_self_signed(path.parent, ("localhost", "two"))
+    second = path.read_bytes()
+    assert second != first
+    path.write_text("cut off")
+    tls.kept_self_signed(path.parent, ("localhost", "two"))
+    assert b"PRIVATE KEY" in path.read_bytes() != second

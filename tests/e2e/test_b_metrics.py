@@ -53,6 +53,8 @@ QUERIES = (
     '(rate(workqueue_queue_duration_seconds_bucket{job="kube-controller-manager"}[5m])))',
     'sum(workqueue_depth{job="kube-controller-manager"})',
     'leader_election_master_status{job="kube-controller-manager"}',
+    "histogram_quantile(0.99, sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m])))",
+    'etcd_mvcc_db_total_size_in_bytes{job="etcd"}',
     'sum(scheduler_pending_pods{job="kube-scheduler"})',
     'sum by (result) (scheduler_schedule_attempts_total{job="kube-scheduler"})',
     'sum by (extension_point) (scheduler_framework_extension_point_duration_seconds_count{job="kube-scheduler"})',
@@ -88,7 +90,7 @@ def test_paths_28_and_29_are_verified(scraped: Cluster) -> None:
 
 def test_every_target_is_up(scraped: Cluster) -> None:
     """All jobs of the add-on have targets, and none is down."""
-    wanted = {"apiserver", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kube-dns",
+    wanted = {"apiserver", "kubelet", "kube-controller-manager", "kube-scheduler", "etcd", "kube-proxy", "kube-dns",
               "metrics-server", "prometheus"}  # fmt: skip
     found: list[Any] = []
     deadline = time.monotonic() + 90

@@ -9,11 +9,13 @@ from pynetes.apiserver.admission.matching import namespace_of
 from pynetes.apiserver.authn.user import User
 from pynetes.apiserver.authz import attributes as authz
 from pynetes.apiserver.objects import Context
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import cel
 from pynetes.machinery.meta import Object
 
 #: Of policies; match conditions of webhooks see the first five.
 VARIABLES = ("object", "oldObject", "request", "authorizer", "namespaceObject", "params", "variables")
+_SECONDS = REGISTRY.histogram("apiserver_cel_evaluation_duration_seconds", "CEL evaluation time in seconds.")
 _NAMED = re.compile(r"\bvariables\.([A-Za-z_]\w*)")
 
 
@@ -98,7 +100,9 @@ class Scene:
             if name in self._failed:
                 raise Failed(self._failed[name])
         try:
-            return cel.program(expression, VARIABLES).eval(self._base, self._check)
+            program = cel.program(expression, VARIABLES)
+            with _SECONDS.timing():
+                return program.eval(self._base, self._check)
         except cel.CompileError as error:
             raise Failed(f"compilation error: compilation failed: {error}") from error
         except cel.EvalError as error:

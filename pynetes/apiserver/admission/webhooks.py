@@ -5,6 +5,7 @@ import base64
 import copy
 import uuid
 from collections.abc import Iterator
+from time import perf_counter
 
 import orjson
 
@@ -14,11 +15,18 @@ from pynetes.apiserver.admission.attributes import Attributes, Policy
 from pynetes.apiserver.admission.expressions import Failed, Scene, conditions_hold, request_of
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.webhooks import CallFailed, call
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import errors, patch
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
 
+_SECONDS = REGISTRY.histogram(
+    "apiserver_admission_webhook_admission_duration_seconds",
+    "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and API "
+    "resource and type (validate or admit).",
+    "name", "operation", "rejected", "type", buckets=(0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10, 25),
+)  # fmt: skip
 _SAFE = ("None", "NoneOnDryRun")
 
 
@@ -50,7 +58,7 @@ def _wanted(ctx: Context, attributes: Attributes, hook: Object) -> bool:
         raise attributes.forbidden(str(error)) from error
 
 
-async def _ask(ctx: Context, attributes: Attributes, hook: Object) -> Object | None:
+async def _ask(ctx: Context, attributes: Attributes, hook: Object, step: str) -> Object | None:
     """The webhook's response; None where it failed and may. Raises StatusError."""
     name = hook["name"]
     if attributes.dry_run and hook.get("sideEffects") not in _SAFE:
@@ -59,13 +67,17 @@ async def _ask(ctx: Context, attributes: Attributes, hook: Object) -> Object | N
     uid = str(uuid.uuid4())
     request = {"uid": uid, **request_of(attributes), "object": attributes.obj, "oldObject": attributes.old}
     review = {"kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": request}
+    began, refused = perf_counter(), "true"
     try:
         answer = await call(ctx.objects, hook["clientConfig"], review, hook.get("timeoutSeconds") or 10)
         response = _checked(answer, review, uid)
+        refused = "false" if response.get("allowed") else "true"
     except CallFailed as error:
         if hook.get("failurePolicy") == "Ignore":
             return None
         raise errors.internal(f'failed calling webhook "{name}": failed to call webhook: {error}') from error
+    finally:
+        _SECONDS.observe(perf_counter() - began, name, attributes.operation, refused, step)
     attributes.warnings.extend(response.get("warnings") or ())
     if not response.get("allowed"):
         raise _denied(name, response.get("status") or {})
@@ -109,7 +121,7 @@ class MutatingAdmissionWebhook(Policy):
                 await self._apply(ctx, attributes, hook)
 
     async def _apply(self, ctx: Context, attributes: Attributes, hook: Object) -> None:
-        response = await _ask(ctx, attributes, hook)
+        response = await _ask(ctx, attributes, hook, "admit")
         if response is None or not response.get("patch") or attributes.obj is None:
             return
         try:
@@ -137,7 +149,7 @@ class ValidatingAdmissionWebhook(Policy):
 
         async def ask(number: int, hook: Object) -> None:
             try:
-                await _ask(ctx, attributes, hook)
+                await _ask(ctx, attributes, hook, "validating")
             except StatusError as error:
                 refused[number] = error
 

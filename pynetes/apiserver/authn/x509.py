@@ -16,9 +16,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pynetes.apiserver.authn.user import User, known
 from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 
 #: Verified certificates remembered; connections share few.
 REMEMBERED = 4096
+_HOUR, _DAY = 3600.0, 86400.0
+_EXPIRES_IN = REGISTRY.histogram(
+    "apiserver_client_certificate_expiration_seconds",
+    "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+    buckets=(0, 1800, _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 30 * _DAY,
+             90 * _DAY, 180 * _DAY, 360 * _DAY),
+)  # fmt: skip
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
@@ -94,7 +102,10 @@ class ClientCertificates:
         if der not in self._known:
             self._known[der] = self._check(der, now)
         found = self._known[der]
-        return found if found and found.since <= now <= found.until else None
+        if found is None or not found.since <= now <= found.until:
+            return None
+        _EXPIRES_IN.observe((found.until - now).total_seconds())
+        return found
 
     def _check(self, der: bytes, now: datetime) -> Verified | None:
         try:

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from pynetes import apis
 from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.deprecated import DEPRECATED
 from pynetes.apiserver.endpoints import (
     componentstatuses,
     create,
@@ -38,13 +39,6 @@ VERBS: Mapping[str, Verb] = {
 }
 #: Subresources that are a view of the object itself.
 VIEWS = ("status", "ephemeralcontainers", "resize", "approval")
-
-
-#: Kinds that upstream discourages, with what it says to whoever uses them.
-DEPRECATED = {
-    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
-}
 
 
 def not_found() -> Response:

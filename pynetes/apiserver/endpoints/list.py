@@ -1,12 +1,35 @@
 """LIST: the cached bytes of what matches, joined; in pages when the client wants a limit."""
 
+from time import perf_counter
+
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints.options import ListOptions, Token, parse
 from pynetes.apiserver.http import Request, Response
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object, Revision
 from pynetes.storage.entry import Entry
+
+_LISTS = REGISTRY.counter(
+    "apiserver_cache_list_total", "Number of LIST requests served from watch cache.", "group", "resource", "index"
+)
+_RETURNED = REGISTRY.counter(
+    "apiserver_cache_list_returned_objects_total",
+    "Number of objects returned for a LIST request from watch cache.",
+    "group", "resource",
+)  # fmt: skip
+_WAITED = REGISTRY.histogram(
+    "apiserver_watch_cache_read_wait_seconds",
+    "Histogram of time spent waiting for a watch cache to become fresh.",
+    "group", "resource",
+    buckets=(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3),
+)  # fmt: skip
+_CONSISTENT = REGISTRY.counter(
+    "apiserver_watch_cache_consistent_read_total",
+    "Counter for consistent reads from cache.",
+    "group", "resource", "success", "fallback",
+)  # fmt: skip
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
@@ -30,6 +53,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
 async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry], Object]:
     """The entries of a page and the list's metadata."""
     entries, revision = await _entries(api, scope, options)
+    named = scope.resource.group, scope.resource.plural
+    _LISTS.inc(*named, "")
     metadata: Object = {"resourceVersion": str(revision)}
     if options.limit and len(entries) > options.limit:
         behind = entries[options.limit :]
@@ -38,6 +63,7 @@ async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry
         metadata["continue"] = Token(revision, start).encode()
         if not options.selective:
             metadata["remainingItemCount"] = len(behind)
+    _RETURNED.inc(*named, by=len(entries))
     return entries, metadata
 
 
@@ -60,5 +86,10 @@ async def _entries(api: Api, scope: Scope, options: ListOptions) -> tuple[list[E
         revision = options.revision
         return await api.store(scope.resource).list_at(Revision(revision), options.wanted), revision
     if options.revision != 0:
+        began = perf_counter()
         await api.cacher.fresh(None if options.revision is None else Revision(options.revision))
+        named = scope.resource.group, scope.resource.plural
+        _WAITED.observe(perf_counter() - began, *named)
+        if options.revision is None:
+            _CONSISTENT.inc(*named, "true", "false")
     return cache.entries(options.wanted), cache.revision

@@ -17,6 +17,7 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import PROTOBUF, Accepted
 from pynetes.apiserver.endpoints.options import ListOptions, parse
 from pynetes.apiserver.http import YAML, Request, Response
+from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.machinery import errors, managedfields, protobuf_encoder, schema
 from pynetes.machinery.meta import Object, Revision
 from pynetes.storage.entry import Entry
@@ -27,6 +28,14 @@ BOOKMARK = 60.0
 STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
 #: Kinds whose replicas upstream keeps as a plain number: even an object with nothing set has them.
 COUNTED = frozenset({("apps", "deployments"), ("apps", "replicasets"), ("apps", "statefulsets")})
+_EVENTS = REGISTRY.counter(
+    "apiserver_watch_events_total", "Number of events sent in watch clients", "group", "version", "resource"
+)
+_SIZES = REGISTRY.histogram(
+    "apiserver_watch_events_sizes",
+    "Watch event size distribution in bytes",
+    "group", "version", "resource", buckets=exponential(1024, 2, 8),
+)  # fmt: skip
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -80,7 +89,9 @@ async def _stream(
                 while not watch.nudged:
                     if events := await watch.batch():
                         await frames.prepare(event.entry for event in events)
-                        yield b"".join([frames.event(event) for event in events])
+                        sent = [frames.event(event) for event in events]
+                        frames.count(sent)
+                        yield b"".join(sent)
                     elif watch.closed:
                         return
             finally:
@@ -98,7 +109,9 @@ async def _state(
     revision = watch.progress() or api.cacher.revision
     for start in range(0, len(initial), 200):
         await frames.prepare(initial[start : start + 200])
-        yield b"".join([frames.added(entry) for entry in initial[start : start + 200]])
+        sent = [frames.added(entry) for entry in initial[start : start + 200]]
+        frames.count(sent)
+        yield b"".join(sent)
     if options.initial and options.bookmarks:
         yield frames.bookmark(revision, initial_events_end=True)
     elif not initial:
@@ -120,6 +133,14 @@ class Frames:
         """Before events of these."""
         if self.scope.resource.conversion is not None:
             await self.api.prepare(self.scope, [entry.obj for entry in entries])
+
+    def count(self, sent: Sequence[bytes]) -> None:
+        """Note what goes to the client."""
+        resource = self.scope.resource
+        named = resource.group, self.scope.version, resource.plural
+        _EVENTS.inc(*named, by=len(sent))
+        for frame in sent:
+            _SIZES.observe(len(frame), *named)
 
     def event(self, event: CacheEvent) -> bytes:
         """One change."""

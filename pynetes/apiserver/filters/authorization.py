@@ -1,7 +1,21 @@
 """Asks the authorizers whether the user may do what the request line says; 403 otherwise."""
 
-from pynetes.apiserver.authz.attributes import Attributes, Authorizer, forbidden
+from time import perf_counter
+
+from pynetes.apiserver.authz.attributes import Attributes, Authorizer, Verdict, forbidden
 from pynetes.apiserver.http import Handler, Request, Response
+from pynetes.component.metrics import REGISTRY, exponential
+
+_ATTEMPTS = REGISTRY.counter(
+    "authorization_attempts_total", "Counter of authorization attempts broken down by result.", "result"
+)
+_SECONDS = REGISTRY.histogram(
+    "authorization_duration_seconds",
+    "Authorization duration in seconds broken out by result.",
+    "result",
+    buckets=exponential(0.001, 2, 15),
+)
+_RESULTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.NO_OPINION: "no-opinion"}
 
 
 class Authorize:
@@ -13,7 +27,13 @@ class Authorize:
     async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
         """Go on if allowed."""
         attributes = attributes_of(request)
-        decision = await self._authorizer.authorize(attributes)
+        began, result = perf_counter(), "error"
+        try:
+            decision = await self._authorizer.authorize(attributes)
+            result = _RESULTS[decision.verdict]
+        finally:
+            _ATTEMPTS.inc(result)
+            _SECONDS.observe(perf_counter() - began, result)
         if request.annotations is not None:
             request.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             request.annotations["authorization.k8s.io/reason"] = decision.reason

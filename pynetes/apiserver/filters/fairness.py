@@ -1,11 +1,13 @@
 """API priority and fairness as a link of the chain: exempt requests pass, others enter the level of their flow."""
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
+from time import perf_counter
 
 from pynetes.apis.flowcontrol import flowschemas, prioritylevelconfigurations
 from pynetes.apiserver.authn.user import MASTERS, User
-from pynetes.apiserver.filters.inflight import is_long_running
+from pynetes.apiserver.filters.inflight import INFLIGHT, is_long_running, kind_of
 from pynetes.apiserver.flowcontrol.level import Level, Rejected
 from pynetes.apiserver.flowcontrol.schemas import Flow, Schemas
 from pynetes.apiserver.http import Handler, Request, Response
@@ -22,17 +24,65 @@ _REJECTED = REGISTRY.counter(
     "Number of requests rejected by API Priority and Fairness subsystem",
     "flow_schema", "priority_level", "reason",
 )  # fmt: skip
-_WAITING = REGISTRY.gauge(
+_DISPATCHED = REGISTRY.counter(
+    "apiserver_flowcontrol_dispatched_requests_total",
+    "Number of requests executed by API Priority and Fairness subsystem",
+    "flow_schema", "priority_level",
+)  # fmt: skip
+_EXECUTING = REGISTRY.gauge(
+    "apiserver_flowcontrol_current_executing_requests",
+    "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and "
+    "Fairness subsystem",
+    "flow_schema", "priority_level",
+)  # fmt: skip
+# Each request has one seat.
+REGISTRY.gauge(
+    "apiserver_flowcontrol_current_executing_seats",
+    "Concurrency (number of seats) occupied by the currently executing requests in the API Priority and Fairness "
+    "subsystem",
+    "flow_schema", "priority_level", read=_EXECUTING.samples,
+)  # fmt: skip
+_EXECUTION_SECONDS = REGISTRY.histogram(
+    "apiserver_flowcontrol_request_execution_seconds",
+    "Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority "
+    "and Fairness subsystem",
+    "flow_schema", "priority_level", "type", buckets=(0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+)  # fmt: skip
+_WAIT_SECONDS = REGISTRY.histogram(
+    "apiserver_flowcontrol_request_wait_duration_seconds",
+    "Length of time a request spent waiting in its queue",
+    "flow_schema", "priority_level", "execute", buckets=(0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+)  # fmt: skip
+_LEVEL = ("priority_level",)
+_NOMINAL, _CURRENT, _LOWER, _UPPER = (
+    REGISTRY.gauge(f"apiserver_flowcontrol_{name}_seats", text, *_LEVEL)
+    for name, text in (
+        ("nominal_limit", "Nominal number of execution seats configured for each priority level"),
+        ("current_limit", "current derived number of execution seats available to each priority level"),
+        ("lower_limit", "Configured lower bound on number of execution seats available to each priority level"),
+        ("upper_limit", "Configured upper bound on number of execution seats available to each priority level"),
+    )
+)
+#: Every one of this process, for what is read when somebody scrapes.
+_ALL: "weakref.WeakSet[Fairness]" = weakref.WeakSet()
+
+
+def _waiting() -> Iterator[tuple[tuple[str, ...], float]]:
+    for fairness in tuple(_ALL):
+        for name, level in fairness.levels.items():
+            yield (name,), level.waiting if level else 0
+
+
+REGISTRY.gauge(
     "apiserver_flowcontrol_current_inqueue_requests",
     "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
-    "priority_level",
-)
-
-_NOMINAL = REGISTRY.gauge(
-    "apiserver_flowcontrol_nominal_limit_seats",
-    "Nominal number of execution seats configured for each priority level",
-    "priority_level",
-)
+    *_LEVEL, read=_waiting,
+)  # fmt: skip
+REGISTRY.gauge(
+    "apiserver_current_inqueue_requests",
+    "Number of requests that wait for room now, by kind.",
+    "request_kind", read=lambda: [(("waiting",), sum(count for _, count in _waiting()))],
+)  # fmt: skip
 HEADERS = ("X-Kubernetes-PF-FlowSchema-UID", "X-Kubernetes-PF-PriorityLevel-UID")
 EXEMPT = Flow("exempt", "exempt", "")
 
@@ -50,8 +100,14 @@ class Fairness:
         self._uids: dict[str, str] = {}
         self._exempt = EXEMPT
         self._stale = True
+        _ALL.add(self)
         for resource in (flowschemas.RESOURCE, prioritylevelconfigurations.RESOURCE):
             objects.keep(resource, _Marks(self))
+
+    @property
+    def levels(self) -> Mapping[str, Level | None]:
+        """By name; None for what is exempt."""
+        return self._levels
 
     def mark(self) -> None:
         """The configuration has changed."""
@@ -61,25 +117,42 @@ class Fairness:
         """Go on, now or later, or 429."""
         flow, level = self._find(request)
         request.flow = flow.headers
-        if level is None:
-            return await next(request)
         lasting = is_long_running(request)
-        if lasting and request.info.verb != "watch":
+        if lasting and (level is None or request.info.verb != "watch"):
             return await next(request)
-        try:
-            await level.enter(f"{flow.schema}\0{flow.distinguisher}", self._patience)
-        except Rejected as rejected:
-            _REJECTED.inc(flow.schema, flow.level, str(rejected))
-            _WAITING.set(level.waiting, level.name)
-            raise errors.too_many_requests("Too many requests, please try again later.") from None
-        if lasting:
+        if level is not None:
+            await self._enter(request, flow, level)
+        named = flow.schema, flow.level
+        _DISPATCHED.inc(*named)
+        if lasting and level is not None:
             # A watch is work when it begins; afterwards it waits.
             level.leave()
             return await next(request)
+        kind = kind_of(request)
+        INFLIGHT.add(1, kind)
+        _EXECUTING.add(1, *named)
+        began = perf_counter()
         try:
             return await next(request)
         finally:
-            level.leave()
+            _EXECUTION_SECONDS.observe(perf_counter() - began, *named, "regular")
+            _EXECUTING.add(-1, *named)
+            INFLIGHT.add(-1, kind)
+            if level is not None:
+                level.leave()
+
+    async def _enter(self, request: Request, flow: Flow, level: Level) -> None:
+        """Wait for a seat; raises 429."""
+        began, entered = perf_counter(), "false"
+        try:
+            await level.enter(f"{flow.schema}\0{flow.distinguisher}", self._patience)
+            entered = "true"
+        except Rejected as rejected:
+            _REJECTED.inc(flow.schema, flow.level, str(rejected))
+            raise errors.too_many_requests("Too many requests, please try again later.") from None
+        finally:
+            request.waited = perf_counter() - began
+            _WAIT_SECONDS.observe(request.waited, flow.schema, flow.level, entered)
 
     def _find(self, request: Request) -> tuple[Flow, Level | None]:
         """The flow and its level; no level for what is exempt."""
@@ -147,7 +220,11 @@ class Fairness:
                 borrowing=None if most is None else round(seats * most / 100),
                 others=others,
             )
+            lendable = round(seats * (limited.get("lendablePercent") or 0) / 100)
             _NOMINAL.set(seats, name)
+            _CURRENT.set(seats, name)
+            _LOWER.set(seats - lendable, name)
+            _UPPER.set(seats + (self._seats - seats if most is None else round(seats * most / 100)), name)
             others.append(level)
             yield name, level
 

@@ -10,7 +10,7 @@ from pynetes.machinery import errors
 
 READS = ("get", "list")
 LONG_SUBRESOURCES = ("exec", "attach", "portforward", "proxy", "log")
-_INFLIGHT = REGISTRY.gauge(
+INFLIGHT = REGISTRY.gauge(
     "apiserver_current_inflight_requests",
     "Requests being served, long-running ones apart, by kind.",
     "request_kind",
@@ -20,6 +20,11 @@ _INFLIGHT = REGISTRY.gauge(
 def is_long_running(request: Request) -> bool:
     """A watch, or a connection to a node or a pod: it may take for ever and is no load meanwhile."""
     return request.info.verb == "watch" or request.info.subresource in LONG_SUBRESOURCES
+
+
+def kind_of(request: Request) -> str:
+    """How metrics call it: what reads, or what may write."""
+    return "readOnly" if request.method in ("GET", "HEAD") else "mutating"
 
 
 class InFlight:
@@ -33,7 +38,7 @@ class InFlight:
         """Go on if there is room."""
         if is_long_running(request):
             return await next(request)
-        kind = "readOnly" if request.method in ("GET", "HEAD") else "mutating"
+        kind = kind_of(request)
         limit, counts = self._limits[kind], self._counts
         if limit and counts[kind] >= limit and not (request.user and MASTERS in request.user.groups):
             raise errors.too_many_requests("Too many requests, please try again later.")
@@ -42,4 +47,4 @@ class InFlight:
             return await next(request)
         finally:
             counts[kind] -= 1
-            _INFLIGHT.set(counts[kind], kind)
+            INFLIGHT.set(counts[kind], kind)

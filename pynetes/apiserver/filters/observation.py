@@ -1,9 +1,11 @@
 """Counts every request, in metrics under upstream's names and on the paths that `pynetes paths` shows."""
 
+import asyncio
 import time
 from functools import lru_cache
 
 from pynetes.apiserver.authn.user import MASTERS, SERVICE_ACCOUNT_PREFIX, User, node_name
+from pynetes.apiserver.deprecated import DEPRECATED
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.component.peer import described
@@ -28,10 +30,41 @@ _SIZES = REGISTRY.histogram(
     "verb", "group", "version", "resource", "subresource", "scope", "component",
     buckets=exponential(1000, 10, 7),
 )  # fmt: skip
+_SLI = REGISTRY.histogram(
+    "apiserver_request_sli_duration_seconds",
+    "Response latency in seconds without the time that a request waited for room, by verb, group, version, resource, "
+    "subresource, scope and component.",
+    "verb", "group", "version", "resource", "subresource", "scope", "component",
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60),
+)  # fmt: skip
+_BODIES = REGISTRY.histogram(
+    "apiserver_request_body_size_bytes",
+    "Apiserver request body size in bytes broken out by group, resource and verb.",
+    "group", "resource", "verb",
+    buckets=tuple(float(50_000 + 100_000 * step) for step in range(31)),
+)  # fmt: skip
+_TERMINATED = REGISTRY.counter(
+    "apiserver_request_terminations_total",
+    "Number of requests which the server terminated in self-defense.",
+    "verb", "group", "version", "resource", "subresource", "scope", "component", "code",
+)  # fmt: skip
+_ABORTED = REGISTRY.counter(
+    "apiserver_request_aborts_total",
+    "Number of requests which the server gave up, as their clients had gone.",
+    "verb", "group", "version", "subresource", "resource", "scope",
+)  # fmt: skip
+_DEPRECATED = REGISTRY.gauge(
+    "apiserver_requested_deprecated_apis",
+    "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource and subresource.",
+    "group", "version", "resource", "subresource", "removed_release",
+)  # fmt: skip
+#: What the server answers when it protects itself. Evictions get the first of them for a budget's sake.
+_DEFENCE = frozenset({"TooManyRequests", "Timeout"})
 _VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETECOLLECTION"}
 _WRITES = frozenset({"create", "update", "patch", "delete"})
+_GONE = "the client has gone"
 #: Answers that are part of the protocol's normal course, and no error of the path they came by.
-_ORDINARY = frozenset({"NotFound", "AlreadyExists", "Conflict"})
+_ORDINARY = frozenset({"NotFound", "AlreadyExists", "Conflict", _GONE})
 #: User → (path for a watch, path for anything else) of paths.md, and what the component is called.
 _COMPONENTS = {
     "system:kube-controller-manager": (6, 7, "kube-controller-manager"),
@@ -47,7 +80,7 @@ _COMPONENTS = {
 async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
     """Let the request pass and note what became of it."""
     began = time.perf_counter()
-    code = 500
+    code, size = 500, -1
     error = ""
     revision = 0
     traced = None
@@ -58,15 +91,20 @@ async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (t
         response = await next(request)
         code = response.status
         revision = response.revision
+        if isinstance(response.body, bytes):
+            size = len(response.body)
         if traced and revision and request.info.verb in _WRITES:
             TRACER.belongs(revision, traced.context)
         return response
     except StatusError as failure:
         code, error = failure.code, failure.reason
         raise
+    except asyncio.CancelledError:
+        error = _GONE
+        raise
     finally:
         seconds = time.perf_counter() - began
-        _note(request, code, error, seconds, revision)
+        _note(request, code, error, seconds, revision, size)
         if traced and request.user is not None:
             _trace(traced, request, code, seconds, revision)
 
@@ -91,16 +129,34 @@ def _trace(traced: Begun, request: Request, code: int, seconds: float, revision:
     TRACER.end(traced, name, ended - seconds, ended, attributes, f"{code}" if code >= 500 else "")
 
 
-def _note(request: Request, code: int, error: str, seconds: float, revision: int) -> None:
+def _count(request: Request, code: int, error: str, seconds: float, size: int) -> None:
+    """The metrics of one request."""
     info = request.info
     verb = _VERBS.get(info.verb) or info.verb.upper()
     scope = (
         ("resource" if info.name else "namespace" if info.namespace else "cluster") if info.is_resource_request else ""
     )
-    labels = (verb, "", info.api_group, info.api_version, info.resource, info.subresource, scope, "apiserver")
-    _REQUESTS.inc(*labels, str(code))
+    dry = ("dryRun=" in request.query_string and request.param("dryRun")) or ""
+    what = (info.api_group, info.api_version, info.resource, info.subresource, scope, "apiserver")
+    _REQUESTS.inc(verb, dry, *what, str(code))
     if info.verb != "watch":
-        _SECONDS.observe(seconds, *labels)
+        _SECONDS.observe(seconds, verb, dry, *what)
+        _SLI.observe(seconds - request.waited, verb, *what)
+    if size >= 0:
+        _SIZES.observe(size, verb, *what)
+    if request.body:
+        _BODIES.observe(len(request.body), info.api_group, info.resource, info.verb)
+    if error in _DEFENCE and info.subresource != "eviction":
+        _TERMINATED.inc(verb, *what, str(code))
+    elif error == _GONE:
+        _ABORTED.inc(verb, info.api_group, info.api_version, info.subresource, info.resource, scope)
+    if (info.api_group, info.resource) in DEPRECATED:
+        _DEPRECATED.set(1, info.api_group, info.api_version, info.resource, info.subresource, "")
+
+
+def _note(request: Request, code: int, error: str, seconds: float, revision: int, size: int) -> None:
+    info = request.info
+    _count(request, code, error, seconds, size)
     user = request.user
     if user is None or request.path.startswith(("/healthz", "/livez", "/readyz")):
         return

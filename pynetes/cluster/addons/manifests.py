@@ -1,8 +1,8 @@
 """The add-ons that `up` applies: YAML files of this folder, with the cluster's own values put in.
 
 What there is stands in catalog.py. $image, $grpc_image, $storage_image, $nginx_image, $prometheus_image, $dns_service,
-$domain, $service_cidr, $cluster, $paths_dir, $nodes_dir and $volumes_dir are replaced ($$ is a dollar sign); everything
-else is what `kubectl apply` would send.
+$domain, $service_cidr, $cluster, $state, $etcd_metrics_port, $paths_dir, $nodes_dir and $volumes_dir are replaced ($$
+is a dollar sign); everything else is what `kubectl apply` would send.
 """
 
 import string
@@ -54,6 +54,8 @@ def objects(cluster: Cluster, wanted: Iterable[Addon], archives: Mapping[str, Pa
         "service_cidr": cluster.service_cidr,
         "cluster": cluster.name,
         "paths_dir": str(cluster.paths_dir),
+        "state": str(cluster.state),
+        "etcd_metrics_port": str(cluster.etcd_port + 2),
     }
     found: list[Object] = []
     for addon in wanted:
