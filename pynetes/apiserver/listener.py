@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 
 from pynetes.component import logs
 from pynetes.component.metrics import REGISTRY
@@ -58,7 +59,7 @@ class Listener:
             port = int(opened.getsockname()[1])
             accepting = self._start(group, self._accept(group, opened))
             # Not before: the event loop would look for news at a descriptor that is somebody else's by then.
-            accepting.add_done_callback(lambda _, opened=opened: opened.close())
+            accepting.add_done_callback(partial(_closed, opened))
         return port
 
     def close(self) -> None:
@@ -107,6 +108,10 @@ class Listener:
             self._unfinished[peer] -= 1
             if not self._unfinished[peer]:
                 del self._unfinished[peer]
+
+
+def _closed(opened: socket.socket, _: asyncio.Task[None]) -> None:
+    opened.close()
 
 
 def _addresses(host: str, port: int) -> Iterator[tuple[socket.AddressFamily, str]]:

@@ -72,6 +72,8 @@ class Context:
     recursive: bool = False
     image_volumes: bool = False
     cdi: bool = False
+    #: Names of the runtime's handlers that have user namespaces.
+    userns_handlers: frozenset[str] = frozenset()
 
     def facts(self, pod_ips: Sequence[str] = ()) -> NodeFacts:
         """What the downward API shows of this node."""

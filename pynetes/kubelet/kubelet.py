@@ -125,6 +125,7 @@ class Kubelet:
         ctx = self._context(client, runtime, group, facts, recorder, version[0])
         self.ctx, self.facts = ctx, facts
         ctx.recursive = facts.features.recursive
+        ctx.userns_handlers = facts.features.with_user_namespaces
         ctx.cdi, ctx.image_volumes = _newer(version, (2, 0)), _newer(version, (2, 1))
         group.start(recorder.run(), name="events")
         if self.config.rotate_certificates:

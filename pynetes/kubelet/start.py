@@ -3,7 +3,7 @@
 import asyncio
 
 from pynetes.apis.node import runtimeclasses
-from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, resize, specs
+from pynetes.kubelet import env, handlers, hosts, logs, metrics, podspec, resize, specs, userns
 from pynetes.kubelet.claims import ClaimFailure
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
@@ -70,19 +70,21 @@ async def mount(ctx: Context, pod: Object) -> None:
 
 def sandbox_config(ctx: Context, pod: Object, attempt: int) -> pb.PodSandboxConfig:
     """The configuration of a pod's sandbox."""
-    return specs.sandbox(
+    config = specs.sandbox(
         pod, attempt=attempt, log_root=ctx.log_root, dns=ctx.dns, cgroup_parent=ctx.cgroups.parent(pod)
     )
+    namespace = userns.of(ctx.volumes.home(pod["metadata"]["uid"])) if userns.wanted(pod) else None
+    if namespace is not None:
+        config.linux.security_context.namespace_options.userns_options.CopyFrom(namespace)
+    return config
 
 
 async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     """Start a sandbox; its ID. Raises SandboxFailure."""
+    handler = await _handler(ctx, pod)
+    if userns.wanted(pod):
+        _take_ids(ctx, pod, handler)
     config = sandbox_config(ctx, pod, attempt)
-    if pod["spec"].get("hostUsers") is False:
-        # Never in the node's user namespace instead, where root in the pod would be root.
-        why = "user namespaces are not supported by this node's runtime"
-        ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
-        raise SandboxFailure(why)
     folder = logs.directory(ctx.log_root, config.metadata.namespace, config.metadata.name, config.metadata.uid)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -94,7 +96,7 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     with metrics.CGROUP_SECONDS.timing("create"):
         await asyncio.to_thread(ctx.cgroups.create, pod)
     try:
-        made = await ctx.runtime.run_sandbox(config, await _handler(ctx, pod))
+        made = await ctx.runtime.run_sandbox(config, handler)
         metrics.STARTED_PODS.inc()
         return made
     except RuntimeFailure as failure:
@@ -102,6 +104,19 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
         message = f"Failed to create pod sandbox: {failure}"
         ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", message)
         raise SandboxFailure(str(failure)) from failure
+
+
+def _take_ids(ctx: Context, pod: Object, handler: str) -> None:
+    """Users of the pod's own. Raises SandboxFailure where the runtime has none: it never runs in the node's user
+    namespace instead, where root in the pod would be root."""
+    try:
+        if handler not in ctx.userns_handlers:
+            shown = f"its handler {handler!r}" if handler else "its default handler"
+            raise userns.Exhausted(f"user namespaces are not supported by this node's runtime ({shown})")
+        userns.take(ctx.volumes.home(pod["metadata"]["uid"]))
+    except (userns.Exhausted, OSError, ValueError) as error:
+        ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        raise SandboxFailure(str(error)) from error
 
 
 async def _handler(ctx: Context, pod: Object) -> str:
@@ -127,6 +142,8 @@ async def container(ctx: Context, pod: Object, runtime: PodRuntime, name: str) -
     of = sandbox_config(ctx, pod, runtime.sandbox.attempt)
     image = await _image(ctx, pod, spec, of)
     config = await _config(ctx, pod, spec, runtime, image, attempt, of)
+    if userns.wanted(pod):
+        userns.into_container(config, of.linux.security_context.namespace_options.userns_options)
     try:
         container_id = await ctx.runtime.create_container(runtime.sandbox.id, config, of)
     except RuntimeFailure as failure:

@@ -26,6 +26,10 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         self.containers: dict[str, pb.ContainerStatus] = {}
         self.of: dict[str, str] = {}
         self.configs: dict[str, pb.ContainerConfig] = {}
+        #: Handler → whether it has user namespaces; an old runtime tells of none.
+        self.handlers: dict[str, bool] = {}
+        #: What each sandbox was asked for, by the pod's name.
+        self.asked: dict[str, pb.PodSandboxConfig] = {}
         self.images = {"pynetes.io/busybox:1.35"}
         #: Resources that running containers were given, by the container's name.
         self.updates: list[tuple[str, pb.LinuxContainerResources]] = []
@@ -62,11 +66,16 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
 
     async def Status(self, request: Any, context: Any) -> pb.StatusResponse:  # noqa: N802
         conditions = [pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")]
-        return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions))
+        handlers = [
+            pb.RuntimeHandler(name=name, features=pb.RuntimeHandlerFeatures(user_namespaces=users))
+            for name, users in self.handlers.items()
+        ]
+        return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions), runtime_handlers=handlers)
 
     async def RunPodSandbox(self, request: Any, context: Any) -> pb.RunPodSandboxResponse:  # noqa: N802
         config = request.config
         await self._note(context, "RunPodSandbox", config.metadata.name)
+        self.asked[config.metadata.name] = config
         number = next(self._ids)
         self.sandboxes[f"s{number}"] = pb.PodSandboxStatus(
             id=f"s{number}",

@@ -62,6 +62,11 @@ class Features:
         """Whether the default handler makes mounts below a read-only one read-only."""
         return self.handlers.get("", (False, False))[0]
 
+    @property
+    def with_user_namespaces(self) -> frozenset[str]:
+        """The handlers that can give a pod users of its own; the default one is called ""."""
+        return frozenset(name for name, (_, users) in self.handlers.items() if users)
+
 
 class Runtime:
     """A client of one runtime. Made inside the running event loop; close it in the end."""
