@@ -9,6 +9,7 @@ reports.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
@@ -49,6 +50,8 @@ class Cacher:
         self._listing = asyncio.Lock()
         #: The newest own write of a key and whether it was a delete, until the watch has brought it.
         self._own: dict[str, tuple[Entry, bool]] = {}
+        #: Values of keys that are being written, with the objects that they encode.
+        self._writing: dict[str, tuple[bytes, Object]] = {}
         self._waiting: dict[asyncio.Future[None], Revision] = {}
         #: Whether a question is out, or somebody has been told to ask it; and who waits for the next one.
         self._asking = False
@@ -145,6 +148,15 @@ class Cacher:
             return False
         return True
 
+    @contextmanager
+    def writing(self, storage_key: str, value: bytes, obj: Object) -> Iterator[None]:
+        """Write within: a watch that is faster than the acknowledgement need not parse the value either."""
+        self._writing[storage_key] = value, obj
+        try:
+            yield
+        finally:
+            self._writing.pop(storage_key, None)
+
     def wrote(self, entry: Entry, *, deleted: bool = False) -> None:
         """Note an own write: `newest` knows it at once, and the watch need not make its entry again."""
         own = self._own.pop(entry.storage_key, None)
@@ -221,7 +233,11 @@ class Cacher:
     def _own_version(self, change: Change) -> Entry | None:
         own = self._own.get(change.key)
         if own is None or own[0].revision > change.modified:
-            return None
+            written = self._writing.get(change.key)
+            if written is None or written[0] != change.value:
+                return None
+            cache = self._caches[self._prefix(change.key)]
+            return cache.make(KeyValue(change.key, change.value, change.created, change.modified), written[1])
         del self._own[change.key]
         return own[0] if own[0].revision == change.modified else None
 

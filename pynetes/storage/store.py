@@ -66,7 +66,8 @@ class Store:
         storage_key, value = self.resource.storage_key(key), encode(obj)
         lease = await self._leases.get(ttl) if ttl else None
         try:
-            revision = await self._backend.create(storage_key, value, lease=lease)
+            with self._cacher.writing(storage_key, value, obj):
+                revision = await self._backend.create(storage_key, value, lease=lease)
         except KeyExists:
             raise errors.already_exists(self.resource.plural, self.resource.group, key.name) from None
         return self._wrote(key, storage_key, value, revision, obj)
@@ -92,7 +93,8 @@ class Store:
                 continue
             lease = await self._leases.get(ttl) if ttl else None
             try:
-                revision = await self._backend.update(storage_key, value, expected=entry.revision, lease=lease)
+                with self._cacher.writing(storage_key, value, changed):
+                    revision = await self._backend.update(storage_key, value, expected=entry.revision, lease=lease)
             except RevisionMismatch as mismatch:
                 entry, live = self._there(mismatch.current, key), True
                 continue

@@ -17,8 +17,8 @@ Errors = Iterator[field.Error]
 #: Specs without mistakes that came lately.
 _VALID: Recent[bool] = Recent(256)
 _LARGEST = 16 << 10
-#: The end of the name that the ServiceAccount admission plugin generates, where it is all of a JSON text.
-_TOKEN_VOLUME = re.compile(rb'(?<="kube-api-access-)[a-z0-9]{5}(?=")')
+#: The name that the ServiceAccount admission plugin generates, as a JSON text.
+_TOKEN_VOLUME = re.compile(rb'"kube-api-access-[a-z0-9]{5}"')
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _UNSATISFIABLE, _INCLUSION = ("DoNotSchedule", "ScheduleAnyway"), ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -46,8 +46,9 @@ def _validate_own(spec: Object) -> Errors:
     """A pod's spec. Those of pods from one template differ in the name of the token's volume only, which is a valid
     one in all of them, so what was found right once is not looked at again."""
     written = orjson.dumps(spec)
-    if len(set(_TOKEN_VOLUME.findall(written))) == 1:
-        written = _TOKEN_VOLUME.sub(b"", written)
+    generated = set(_TOKEN_VOLUME.findall(written))
+    if len(generated) == 1:
+        written = written.replace(generated.pop(), b'"kube-api-access-"')
     if _VALID.get(written):
         return
     problems = list(validate_spec(spec, "spec"))
