@@ -1,8 +1,12 @@
 """The Context of one controller: reads from the shared caches, writes that are worth a request, and nothing else.
 
 See client/controller.py for what each method promises.
+
+A controller reads what it wrote: after an update, the cache is read only once it shows that write. Otherwise the next
+reconcile, woken by something else, would decide from the object as it was before and run into a conflict.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,10 +16,14 @@ from pynetes.client.expectations import Expectations
 from pynetes.client.informer import Informer, InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.workqueue import WorkQueue
+from pynetes.component import tracing
 from pynetes.component.clock import Clock
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import UID, Key, Object, controller_of, key_of, uid_of
 from pynetes.machinery.resource import Resource
+
+#: Seconds after which a cache that does not show an own write is read as it is: its watch has broken.
+OWN_WRITE = 1.0
 
 
 class ControllerContext:
@@ -37,6 +45,8 @@ class ControllerContext:
         #: For the few controllers that follow resources nobody names beforehand: the garbage collector, quota.
         self.informers = informers
         self._queue, self._recorder, self._clock = queue, recorder, clock
+        #: The newest own update of each resource.
+        self._written: dict[Resource, int] = {}
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -46,7 +56,15 @@ class ControllerContext:
         await self._clock.sleep(seconds)
 
     async def cached(self, resource: Resource, key: Key) -> Object | None:
-        return self._informer(resource).get(key)
+        informer = self._informer(resource)
+        revision = self._written.get(resource, 0)
+        if revision > informer.reached:
+            try:
+                async with asyncio.timeout(OWN_WRITE):
+                    await informer.reach(revision)
+            except TimeoutError:
+                pass  # a conflict is the worst that follows, and it is tried again
+        return informer.get(key)
 
     async def live(self, resource: Resource, key: Key) -> Object | None:
         return await self.client.find(resource, key)
@@ -71,13 +89,13 @@ class ControllerContext:
         known = self._known(resource, key_of(obj))
         if known is not None and _without_status(known) == _without_status(obj):
             return obj
-        return await self.client.update(resource, obj)
+        return self._wrote(resource, known, await self.client.update(resource, obj))
 
     async def update_status(self, resource: Resource, obj: Object) -> Object:
         known = self._known(resource, key_of(obj))
         if known is not None and known.get("status") == obj.get("status"):
             return obj
-        return await self.client.update(resource, obj, subresource="status")
+        return self._wrote(resource, known, await self.client.update(resource, obj, subresource="status"))
 
     async def patch(
         self, resource: Resource, key: Key, patch: Any, *, subresource: str = "", kind: str = "merge"
@@ -114,6 +132,12 @@ class ControllerContext:
         if informer is None:
             raise LookupError(f"{self.name} reads {resource.qualified} from the cache but declares no Watch for it")
         return informer
+
+    def _wrote(self, resource: Resource, known: Object | None, obj: Object) -> Object:
+        # What is not in the cache may be outside its selection, and then no event would tell of the write.
+        if known is not None:
+            self._written[resource] = max(self._written.get(resource, 0), tracing.revision(obj["metadata"]))
+        return obj
 
     def _known(self, resource: Resource, key: Key) -> Object | None:
         informer = self.informers.known(resource)

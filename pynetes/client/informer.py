@@ -69,6 +69,7 @@ class Informer:
         }
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], int] = {}
         self._delay = 0.0
         self._absent = 0.0
 
@@ -98,6 +99,21 @@ class Informer:
     async def wait_synced(self) -> None:
         """Wait for the first list."""
         await self._synced.wait()
+
+    @property
+    def reached(self) -> int:
+        """The revision as a number; 0 before the first list, and where the server's revisions are not numbers."""
+        return int(self.revision) if self.revision.isdecimal() else 0
+
+    async def reach(self, revision: int) -> None:
+        """Wait until the store shows what was written at this revision."""
+        while self.reached < revision:
+            shown = asyncio.get_running_loop().create_future()
+            self._waiting[shown] = revision
+            try:
+                await shown
+            finally:
+                del self._waiting[shown]
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -140,7 +156,7 @@ class Informer:
                 self._put(key, obj)
         for key in gone:
             self._remove(key, self.store.get(key))
-        self.revision = listed.resource_version
+        self._at(listed.resource_version)
         self._synced.set()
 
     async def _watch(self) -> None:
@@ -166,7 +182,16 @@ class Informer:
             self._remove(key_of(obj), obj)
         elif event.type != "BOOKMARK":
             self._put(key_of(obj), obj)
-        self.revision = obj["metadata"]["resourceVersion"]
+        self._at(obj["metadata"]["resourceVersion"])
+
+    def _at(self, revision: str) -> None:
+        self.revision = revision
+        if not self._waiting:
+            return
+        reached = self.reached
+        for shown, wanted in self._waiting.items():
+            if reached >= wanted and not shown.done():
+                shown.set_result(None)
 
     def _put(self, key: Key, obj: Object) -> None:
         old = self.store.replace(key, obj)

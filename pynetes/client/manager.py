@@ -72,6 +72,10 @@ class Manager:
         """Whether every cache is filled and every queue empty: what a test waits for. Delayed keys do not count."""
         return self.unsynced() is None and all(runner.started and runner.queue.idle for runner in self._runners)
 
+    def retries_in(self) -> float | None:
+        """Seconds until the next attempt at what failed; None when nothing did."""
+        return min((left for runner in self._runners if (left := runner.queue.retries_in()) is not None), default=None)
+
     def context(self, name: str) -> ControllerContext:
         """The context of a controller, by name."""
         return next(runner.context for runner in self._runners if runner.controller.name == name)

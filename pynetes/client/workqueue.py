@@ -160,6 +160,11 @@ class WorkQueue(Generic[K]):
         """Whether nothing is queued or being worked on; delayed keys do not count."""
         return not self._dirty and not self._processing
 
+    def retries_in(self) -> float | None:
+        """Seconds until the next key that failed comes back; None when none failed."""
+        due = [self._due[key] for key in self._failures if key in self._due]
+        return max(0.0, min(due) - self._clock.monotonic()) if due else None
+
     def __len__(self) -> int:
         return len(self._ready)
 

@@ -97,3 +97,26 @@ async def test_a_resumed_watch_lists_nothing() -> None:
         await settle()
         assert len(informer.listed()) == 2
     assert api.lists == 1
+
+
+async def test_whoever_wrote_waits_until_the_store_shows_it() -> None:
+    """`reach` ends with the event of that revision, or with a list that is newer."""
+    clock = VirtualClock()
+    api = FakeAPI(clock=clock)
+    informer = Informer(api.client(), configmaps.RESOURCE, clock=clock)
+    async with Group() as group:
+        group.start(informer.run())
+        await informer.wait_synced()
+        await informer.reach(informer.reached)
+        before, seen = informer.reached, []
+
+        async def reader() -> None:
+            await informer.reach(before + 1)
+            seen.append(informer.get(Key("default", "a")))
+
+        group.start(reader())
+        await settle()
+        assert seen == []
+        api.put(config_map("a", x="1"))
+        await settle()
+        assert [found and found["data"] for found in seen] == [{"x": "1"}]

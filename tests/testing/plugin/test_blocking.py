@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -71,6 +72,38 @@ def test_apply_settle_and_look(cluster: Kubernetes, namespace: str) -> None:
     cluster.delete("deploy", "web", namespace=namespace)
     cluster.settle()
     assert not cluster.list("pods", namespace=namespace)
+
+
+def test_settled_means_that_nothing_is_written_any_more(cluster: Kubernetes, namespace: str) -> None:
+    """Once settled, a second time finds nothing done; and no controller has run into its own writes on the way."""
+    cluster.apply(DEPLOYMENT, namespace=namespace)
+    cluster.settle()
+    made = cluster.requests(namespace=namespace)
+    assert {request.status for request in made if request.user.endswith("-controller")} <= {200, 201}
+    cluster.settle()
+    assert cluster.requests(namespace=namespace) == made
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_settling_waits_for_short_back_offs(cluster: Kubernetes, namespace: str, failures: int) -> None:
+    """Who has failed a few times tries again at once; that is work, too."""
+    fault = {"verb": "create", "resource": "replicasets", "namespace": namespace, "status": 500, "times": failures}
+    with cluster.fault(**fault) as it:
+        cluster.apply(DEPLOYMENT, namespace=namespace)
+        cluster.settle()
+        web = cluster.get("deployment", "web", namespace=namespace)
+    assert it.struck == failures
+    assert web is not None
+    assert ready(web) == 2
+
+
+def test_settling_does_not_wait_for_who_fails_for_ever(cluster: Kubernetes, namespace: str) -> None:
+    """Long back-offs are time that passes, not work."""
+    with cluster.fault(verb="create", resource="replicasets", namespace=namespace, status=500) as it:
+        cluster.apply(DEPLOYMENT, namespace=namespace)
+        cluster.settle()
+        assert it.struck >= 5
+        assert not cluster.list("replicasets", namespace=namespace)
 
 
 def test_custom_resources_are_found_by_all_their_names(cluster: Kubernetes, namespace: str) -> None:
@@ -192,6 +225,19 @@ def test_an_hour_passes_at_once(cluster: Kubernetes, namespace: str) -> None:
 def jobs(cluster: Kubernetes) -> Sequence[Object]:
     """Of all namespaces."""
     return cluster.list("jobs", namespace="")
+
+
+@pytest.mark.kubernetes(nodes=1, clock="virtual")
+def test_back_offs_end_while_time_stands_still(cluster: Kubernetes, namespace: str) -> None:
+    """Settling moves a virtual clock by what short back-offs need, and no further."""
+    with cluster.fault(verb="create", resource="replicasets", namespace=namespace, status=500, times=2):
+        cluster.apply(DEPLOYMENT, namespace=namespace)
+        cluster.settle()
+    web = cluster.get("deployment", "web", namespace=namespace)
+    assert web is not None
+    assert ready(web) == 2
+    made = cluster.requests(namespace=namespace)
+    assert made[-1].at - made[0].at < timedelta(seconds=1)
 
 
 @pytest.mark.kubernetes(nodes=2, clock="virtual")
