@@ -129,10 +129,13 @@ def released(claim: Object, live: set[str]) -> Object | None:
 def of_pod(lookup: Lookup, pod: Object, old: Object | None) -> Iterator[Key]:
     """The pod itself for its templates; its claims when it is over."""
     entries = pod["spec"].get("resourceClaims") or ()
-    if not entries:
+    extended = ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    if not entries and not extended:
         return
     yield key_of(pod)
     if old is pod or podinfo.is_terminal(pod):
+        if extended:
+            yield Key(pod["metadata"]["namespace"], f"{_CLAIM}{extended}")
         told = {one["name"]: one for one in (pod.get("status") or {}).get("resourceClaimStatuses") or ()}
         for entry in entries:
             name = entry.get("resourceClaimName") or told.get(entry["name"], {}).get("resourceClaimName")

@@ -168,9 +168,9 @@ def _fits(pod: Object, others: list[Object], allocatable: Object) -> Refusal | N
         return Refusal("OutOfpods", message)
     used: dict[str, int] = {}
     for other in others:
-        for name, amount in resources.pod_requests(other).items():
+        for name, amount in _taken(other).items():
             used[name] = used.get(name, 0) + amount
-    for name, asked in resources.pod_requests(pod).items():
+    for name, asked in _taken(pod).items():
         have = quantity.parse(allocatable.get(name, "0")).milli()
         if asked and used.get(name, 0) + asked > have:
             unit = 1 if name == "cpu" else 1000
@@ -180,3 +180,10 @@ def _fits(pod: Object, others: list[Object], allocatable: Object) -> Refusal | N
             )
             return Refusal(f"OutOf{name}", message)
     return None
+
+
+def _taken(pod: Object) -> dict[str, int]:
+    """What a pod takes of the node; extended resources that are claimed as devices are not of its count."""
+    claimed = (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
+    others = {one["resourceName"] for one in claimed.get("requestMappings") or ()}
+    return {name: amount for name, amount in resources.pod_requests(pod).items() if name not in others}

@@ -33,6 +33,8 @@ from pynetes.rpc.podresources import api_pb2 as podresources
 log = logging.getLogger(__name__)
 
 SERVICE, STATE = "v1.DRAPlugin", "dra_manager_state"
+#: What the claim for extended resources is called in the pod: no name of a claim there can be like it.
+EXTENDED = "<extended resources>"
 TIMEOUT, RETRY_FIRST, RETRY_LAST = 45.0, 1.0, 60.0
 SECONDS = REGISTRY.histogram(
     "dra_operations_duration_seconds",
@@ -114,7 +116,7 @@ class Claims:
 
     async def prepare(self, pod: Object) -> None:
         """Have all claims of a pod prepared. Raises ClaimFailure."""
-        if not pod["spec"].get("resourceClaims"):
+        if not pod["spec"].get("resourceClaims") and not extended(pod):
             return
         async with self._lock:
             for _, name in names(pod):
@@ -236,14 +238,20 @@ class Claims:
 
     def _devices(self, pod: Object, container: Object) -> Iterator[tuple[Prepared, Given]]:
         called = dict(names(pod))
+        for mapping in extended(pod).get("requestMappings") or ():
+            if mapping["containerName"] == container["name"]:
+                yield from self._given(pod, called[EXTENDED], mapping["requestName"])
         for entry in (container.get("resources") or {}).get("claims") or ():
-            for claim in self._claims.values():
-                own = claim.name == called.get(entry["name"]) and claim.namespace == pod["metadata"]["namespace"]
-                for one in claim.devices if own else ():
-                    asked = entry.get("request")
-                    main = {name.partition("/")[0] for name in one.requests}
-                    if not asked or not one.requests or asked in main:
-                        yield claim, one
+            yield from self._given(pod, called.get(entry["name"], ""), entry.get("request"))
+
+    def _given(self, pod: Object, name: str, asked: str | None) -> Iterator[tuple[Prepared, Given]]:
+        """The devices of a claim, or of one of its requests."""
+        for claim in self._claims.values():
+            own = claim.name == name and claim.namespace == pod["metadata"]["namespace"]
+            for one in claim.devices if own else ():
+                main = {request.partition("/")[0] for request in one.requests}
+                if not asked or not one.requests or asked in main:
+                    yield claim, one
 
     def _save(self) -> None:
         fresh = self._path.with_suffix(".tmp")
@@ -263,6 +271,13 @@ def names(pod: Object) -> Iterator[tuple[str, str]]:
             yield entry["name"], name
         elif entry["name"] not in told:
             raise ClaimFailure(f"resource claim {entry['name']} has not been made from its template yet")
+    if name := extended(pod).get("resourceClaimName"):
+        yield EXTENDED, name
+
+
+def extended(pod: Object) -> Object:
+    """What the scheduler has claimed for the pod's extended resources: status.extendedResourceClaimStatus."""
+    return (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
 
 
 def _check(pod: Object, claim: Object) -> None:

@@ -49,7 +49,7 @@ class Scheduler:
         name: str = NAME,
     ) -> None:
         self._client, self._clock, self._dice = client, clock or SystemClock(), dice or random.Random()
-        self._plugins = tuple(profile) if profile is not None else plugins.default()
+        self._plugins = tuple(profile) if profile is not None else plugins.default(self._clock.now)
         self._name = name
         #: Attempts so far, of which some are measured more closely.
         self._cycles = 0

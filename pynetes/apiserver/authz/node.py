@@ -67,6 +67,7 @@ def uses(pod: Object) -> Iterator[Use]:
         for plural, name in _volume(volume, metadata["name"]):
             yield plural, namespace, name
     claims = [*(spec.get("resourceClaims") or ()), *((pod.get("status") or {}).get("resourceClaimStatuses") or ())]
+    claims.append((pod.get("status") or {}).get("extendedResourceClaimStatus") or {})
     for claim in claims:
         yield "resourceclaims", namespace, claim.get("resourceClaimName") or ""
 

@@ -1,5 +1,9 @@
 """The plugins in the order in which they run, which decides whose reason a rejected node is charged with."""
 
+from collections.abc import Callable
+from datetime import datetime
+
+from pynetes.scheduler import claims
 from pynetes.scheduler.framework import Plugin
 from pynetes.scheduler.plugins import (
     dynamic_resources,
@@ -21,12 +25,12 @@ from pynetes.scheduler.plugins import (
 from pynetes.scheduler.volumes import RESOURCES, Volumes
 
 #: What plugins follow besides nodes and pods, whose events wake pods too.
-FOLLOWED = (*RESOURCES, *dynamic_resources.RESOURCES)
+FOLLOWED = (*RESOURCES, *claims.RESOURCES)
 
 
-def default() -> tuple[Plugin, ...]:
+def default(now: Callable[[], datetime]) -> tuple[Plugin, ...]:
     """Upstream's default profile, as far as it is here; the cheap and the decisive come first."""
-    volumes = Volumes()
+    volumes, of_pods = Volumes(), claims.Claims(now)
     return (
         scheduling_gates.SchedulingGates(),
         node_unschedulable.NodeUnschedulable(),
@@ -34,12 +38,12 @@ def default() -> tuple[Plugin, ...]:
         taint_toleration.TaintToleration(),
         node_affinity.NodeAffinity(),
         node_ports.NodePorts(),
-        node_resources.NodeResourcesFit(),
+        node_resources.NodeResourcesFit(of_pods.classes_of_resources),
         volume_restrictions.VolumeRestrictions(volumes),
         node_volume_limits.NodeVolumeLimits(volumes),
         volume_binding.VolumeBinding(volumes),
         volume_zone.VolumeZone(volumes),
-        dynamic_resources.DynamicResources(),
+        dynamic_resources.DynamicResources(of_pods),
         pod_topology_spread.PodTopologySpread(),
         inter_pod_affinity.InterPodAffinity(),
         node_resources.NodeResourcesBalancedAllocation(),

@@ -1,6 +1,6 @@
 """NodeResourcesFit and BalancedAllocation: what the pod requests must be free; emptier, balanced nodes are better."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,15 @@ from pynetes.scheduler.pods import PodInfo, amount
 class NodeResourcesFit(Plugin):
     """Scores with LeastAllocated over cpu and memory."""
 
-    wakes_on = (Event("nodes", "add"), Event("nodes", "update"), Event("pods", "delete"), Event("pods", "update"))
+    wakes_on = (
+        *(Event("nodes", action) for action in ("add", "update")),
+        *(Event("pods", action) for action in ("delete", "update")),
+        *(Event("deviceclasses", action) for action in ("add", "update")),
+    )
+
+    def __init__(self, of_devices: Callable[[], Collection[str]] = tuple) -> None:
+        """of_devices: extended resources that a node may serve with devices to claim, when it has none of its own."""
+        self._of_devices = of_devices
 
     def filter_nodes(self, pod: PodInfo, nodes: NodeColumns) -> Iterable[Rejection]:
         for resource, wanted in sorted(pod.requests.items()):
@@ -23,6 +31,8 @@ class NodeResourcesFit(Plugin):
             column = nodes.column(resource)
             have = nodes.allocatable[:, column]
             short = nodes.requested[:, column] + wanted > have
+            if "/" in resource and resource in self._of_devices():
+                short &= have > 0
             reason = "Too many pods" if resource == "pods" else f"Insufficient {resource}"
             never = short & (have < wanted)  # not even an empty node has it
             yield Rejection(never, reason, unresolvable=True)
@@ -34,9 +44,14 @@ class NodeResourcesFit(Plugin):
         return least
 
     def hint(self, pod: PodInfo, event: Event, new: Object, old: Object | None) -> bool:
+        if event.resource == "deviceclasses":
+            return any("/" in name for name in pod.requests)
         if event.resource == "nodes":
             have = (new.get("status") or {}).get("allocatable") or {}
-            enough = all(amount(name, have.get(name, 0)) >= wanted for name, wanted in pod.requests.items())
+            known = self._of_devices() if any("/" in name for name in pod.requests) else ()
+            enough = all(
+                amount(name, have.get(name, 0)) >= wanted or name in known for name, wanted in pod.requests.items()
+            )
             return enough and (old is None or have != ((old.get("status") or {}).get("allocatable") or {}))
         after = PodInfo(new).requests if event.action == "update" else {}
         before = PodInfo(old or new).requests
