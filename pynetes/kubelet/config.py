@@ -98,6 +98,9 @@ class Config:
     eviction_soft_grace_period: tuple[str, ...] = option(
         "--eviction-soft-grace-period", (), "Grace periods of --eviction-soft: SIGNAL=1m30s."
     )
+    eviction_minimum_reclaim: tuple[str, ...] = option(
+        "--eviction-minimum-reclaim", (), "How far above a threshold is enough: SIGNAL=QUANTITY or SIGNAL=SHARE%."
+    )
     eviction_max_pod_grace_period: int = option(
         "--eviction-max-pod-grace-period", 0, "The most seconds that a pod gets when a soft threshold ends it."
     )
@@ -163,6 +166,7 @@ FILE_FIELDS = {
     "evictionHard": "eviction_hard",
     "evictionSoft": "eviction_soft",
     "evictionSoftGracePeriod": "eviction_soft_grace_period",
+    "evictionMinimumReclaim": "eviction_minimum_reclaim",
     "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "evictionPressureTransitionPeriod": "eviction_pressure_transition_period",
     "imageGCHighThresholdPercent": "image_gc_high_threshold",

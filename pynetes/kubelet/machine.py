@@ -57,9 +57,10 @@ def memory_sizes() -> tuple[int, int]:
 
 
 def process_slots() -> tuple[int, int]:
-    """Process IDs in use and their maximum."""
-    running = sum(entry.name.isdecimal() for entry in Path("/proc").iterdir())
-    return running, int(_text("/proc/sys/kernel/pid_max") or 32768)
+    """Process IDs in use and their maximum. Each thread has one; the kernel counts them all in the load's figures."""
+    running = int((_text("/proc/loadavg").split() or ["", "", "", "0/0"])[3].partition("/")[2])
+    limits = [int(_text(f"/proc/sys/kernel/{name}") or 32768) for name in ("pid_max", "threads-max")]
+    return running, min(limits)
 
 
 def address() -> str:

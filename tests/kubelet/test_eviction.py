@@ -47,6 +47,23 @@ def test_soft_thresholds_wait_and_conditions_last() -> None:
     assert judge.conditions(362) == set()
 
 
+def test_a_shortage_is_over_when_enough_is_reclaimed() -> None:
+    """What was met stays so until the minimum above it is free, as a quantity or a share of the capacity."""
+    hard = thresholds.parse("--eviction-hard", ["memory.available<100", "nodefs.available<10%"])
+    entries = ["memory.available=50", "nodefs.available=5%"]
+    judge = Judge(thresholds.with_reclaim("--eviction-minimum-reclaim", hard, entries), transition=1)
+    for name in ("memory.available", "nodefs.available"):
+        assert judge.judge({name: Seen(120, 1000)}, 0) is None
+        for left in (90, 120, 149):
+            due = judge.judge({name: Seen(left, 1000)}, 1)
+            assert due is not None and due.signal == name
+        assert judge.judge({name: Seen(150, 1000)}, 2) is None
+        assert judge.judge({name: Seen(120, 1000)}, 3) is None
+    for entry in ("memory.available<5", "memory=5", "memory.available=much"):
+        with pytest.raises(RemedyError, match="--eviction-minimum-reclaim"):
+            thresholds.with_reclaim("--eviction-minimum-reclaim", hard, [entry])
+
+
 def test_a_shortage_that_passes_starts_its_grace_anew() -> None:
     """What recovers in between has its whole grace period again."""
     judge = Judge([Threshold("pid.available", 10, grace=60)], transition=1)

@@ -1,4 +1,4 @@
-"""Claims on their way to a pod: nobody gets what is promised, devices are waited for, extended resources are claimed."""
+"""Claims on their way to a pod: nobody gets what is promised, devices are awaited, extended resources are claimed."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.kubelet import logs as podlogs
 from pynetes.kubelet.cm.cgroups import Cgroups
-from pynetes.kubelet.cm.measure import Meter
+from pynetes.kubelet.cm.measure import Measured, Meter
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 from pynetes.kubelet.eviction import observe, ranking
 from pynetes.kubelet.eviction.ranking import Used
@@ -131,9 +131,9 @@ class Eviction:
         return ""
 
     async def _used(self, pod: Object) -> Used:
-        measured = self._meter.brief(self._cgroups.parent(pod))
+        measured = self._meter.measure(self._cgroups.parent(pod)) or Measured()
         folders = await asyncio.to_thread(self._folders, pod)
-        return Used(memory=measured.working_set if measured else 0, disk=folders.bytes, inodes=folders.inodes)
+        return Used(memory=measured.working_set, disk=folders.bytes, inodes=folders.inodes, processes=measured.threads)
 
     def _folders(self, pod: Object) -> observe.Size:
         metadata = pod["metadata"]

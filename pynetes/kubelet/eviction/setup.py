@@ -7,7 +7,7 @@ from pynetes.kubelet import podspec
 from pynetes.kubelet.config import Config
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.eviction.manager import Eviction
-from pynetes.kubelet.eviction.thresholds import RESOURCES, Judge, Threshold, graces, parse
+from pynetes.kubelet.eviction.thresholds import RESOURCES, Judge, Threshold, graces, parse, with_reclaim
 from pynetes.kubelet.imagegc import ImageGarbage
 from pynetes.kubelet.machine import Machine
 from pynetes.kubelet.worker import Worker
@@ -16,7 +16,8 @@ from pynetes.kubelet.worker import Worker
 def thresholds(config: Config) -> list[Threshold]:
     """All thresholds of the configuration. Raises RemedyError."""
     soft = graces("--eviction-soft-grace-period", config.eviction_soft_grace_period)
-    return [*parse("--eviction-hard", config.eviction_hard), *parse("--eviction-soft", config.eviction_soft, soft)]
+    made = [*parse("--eviction-hard", config.eviction_hard), *parse("--eviction-soft", config.eviction_soft, soft)]
+    return with_reclaim("--eviction-minimum-reclaim", made, config.eviction_minimum_reclaim)
 
 
 def kept_free(config: Config, machine: Machine) -> dict[str, int]:

@@ -4,7 +4,7 @@ The signals, defaults and conditions are those of upstream's node-pressure evict
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pynetes.component import config as durations
@@ -51,14 +51,18 @@ class Threshold:
     value: int = 0
     share: float = 0.0
     grace: float = 0.0
+    #: What has to be left above it before it counts as over, likewise as a value or a share.
+    reclaim: int = 0
+    reclaim_share: float = 0.0
 
     def least(self, capacity: int) -> int:
         """What has to be left, in the signal's unit."""
         return int(capacity * self.share) if self.share else self.value
 
-    def met(self, seen: Seen, *, reclaim: int = 0) -> bool:
-        """Whether too little is left; reclaim is what has to be left above it before it counts as over."""
-        return seen.available < self.least(seen.capacity) + reclaim
+    def met(self, seen: Seen, *, before: bool) -> bool:
+        """Whether too little is left; one that was met before is over only when enough has been reclaimed."""
+        reclaim = int(seen.capacity * self.reclaim_share) if self.reclaim_share else self.reclaim
+        return seen.available < self.least(seen.capacity) + (reclaim if before else 0)
 
 
 def parse(flag: str, entries: Iterable[str], graces: Mapping[str, float] | None = None) -> list[Threshold]:
@@ -99,6 +103,22 @@ def graces(flag: str, entries: Iterable[str]) -> dict[str, float]:
     return found
 
 
+def with_reclaim(flag: str, thresholds: Iterable[Threshold], entries: Iterable[str]) -> list[Threshold]:
+    """Thresholds with what SIGNAL=QUANTITY entries say has to be reclaimed at least. Raises RemedyError."""
+    wanted = {}
+    for entry in entries:
+        signal, sign, text = entry.partition("=")
+        if not sign:
+            raise RemedyError(f"{flag}: {entry!r} is not SIGNAL=QUANTITY", "as memory.available=200Mi")
+        (wanted[signal],) = parse(flag, [f"{signal}<{text}"])
+    return [
+        replace(one, reclaim=wanted[one.signal].value, reclaim_share=wanted[one.signal].share)
+        if one.signal in wanted
+        else one
+        for one in thresholds
+    ]
+
+
 class Judge:
     """Remembers since when thresholds are met, and how long their conditions last."""
 
@@ -111,7 +131,7 @@ class Judge:
         """The threshold to act on now, None when there is none; a hard one comes before a soft one."""
         for one in self._thresholds:
             known = seen.get(one.signal)
-            if known is not None and one.met(known):
+            if known is not None and one.met(known, before=one in self._since):
                 self._since.setdefault(one, now)
                 # A soft threshold shows as a condition at once: the scheduler should send nothing more.
                 self._last[CONDITIONS[one.signal]] = now
