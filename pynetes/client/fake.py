@@ -11,6 +11,7 @@ status as a subresource, selectors, and watches that can be resumed.
 """
 
 import asyncio
+import bisect
 import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -143,7 +144,8 @@ class FakeAPI:
             yield _line("ERROR", errors.expired(f"too old resource version: {seen} ({self._oldest})").status)
             return
         while True:
-            for change in [c for c in self._log if c.revision > seen and c.resource == target.resource]:
+            new = bisect.bisect_right(self._log, seen, key=lambda change: change.revision)
+            for change in [c for c in self._log[new:] if c.resource == target.resource]:
                 if kind := _seen_as(change, selects):
                     yield _line(kind, change.object)
             seen = self.revision

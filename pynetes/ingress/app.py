@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pynetes.apis.core import namespaces, services
+from pynetes.apis.core import namespaces
 from pynetes.client.events import Recorder
-from pynetes.client.informer import Informer, InformerFactory
+from pynetes.client.informer import InformerFactory
 from pynetes.client.leaderelection import LeaderElector
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
@@ -107,8 +107,6 @@ def settings(config: Config) -> Settings:
 def _cluster(config: Config) -> Cluster:
     default = _reference("--default-backend-service", config.default_backend_service)
     return Cluster(
-        ingresses=(),
-        classes=(),
         service=lambda _: None,
         secret=lambda _: None,
         controller=config.controller_class,
@@ -155,8 +153,7 @@ async def serving_traffic(
             elector = LeaderElector(client, LEASE, clock=clock, namespace=config.namespace)
             selector = dict(pair.split("=", 1) for pair in config.gateway_selector)
             gateways = GatewayTeller(client, informers, clock, namespace=config.namespace, selector=selector)
-            found = informers.informer(services.RESOURCE)
-            group.start(elector.run(lambda: _tell(controller, teller, gateways, found)), name="status")
+            group.start(elector.run(lambda: _tell(controller, teller, gateways)), name="status")
         if config.gateway_api:
             group.start(_follow_gateways(client, clock, informers, controller), name="gateways")
         _LOG.info(logs.fact("serving", http=config.http_port, https=config.https_port, source=SOURCE))
@@ -182,14 +179,19 @@ async def _follow_gateways(client: Client, clock: Clock, informers: InformerFact
     controller.follow_gateways()
 
 
-async def _tell(controller: Controller, teller: Teller, gateways: GatewayTeller, found: Informer) -> None:
+async def _tell(controller: Controller, teller: Teller, gateways: GatewayTeller) -> None:
+    everything = True
     while True:
         controller.changed.clear()
         if controller.ready:
-            await teller.tell(controller.compiled)
-            await gateways.tell(controller.gateways, found.listed())
-        with contextlib.suppress(TimeoutError):
+            changed = controller.hosts.taken_changes()
+            await teller.tell(controller.hosts, None if everything else changed)
+            await gateways.tell(controller.gateways, controller.gateway_services())
+        try:
             await asyncio.wait_for(controller.changed.wait(), LOOK_AGAIN)
+            everything = False
+        except TimeoutError:
+            everything = True
 
 
 def _default_certificate(file: Path) -> None:

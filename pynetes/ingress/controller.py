@@ -1,14 +1,14 @@
 """Keeps nginx's tables what the API objects say.
 
-Changes of endpoints alone take the short way: only the tables of the Services concerned are computed and sent. Any
-other change computes all rules anew from the caches, and the difference of the tables is sent. Changes that arrive
-while one is under way are taken together by the next.
+Each kind of change has its own way, so that it costs what it changes: endpoints are the tables of one Service, an
+Ingress those of the hosts that it names, the Gateway API's objects all tables of Gateways. What differs is sent.
+Changes that arrive while others are under way are taken together by the next round.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +18,18 @@ from pynetes.apis.networking import ingressclasses, ingresses
 from pynetes.client.informer import InformerFactory
 from pynetes.component import logs
 from pynetes.component.metrics import REGISTRY
-from pynetes.ingress import certificates, endpoints, table
+from pynetes.ingress import certificates, endpoints
 from pynetes.ingress.gateway import compile as gateway_rules
 from pynetes.ingress.gateway import kinds
 from pynetes.ingress.gateway.snapshot import Snapshot
-from pynetes.ingress.gateway.status import ports_of
-from pynetes.ingress.ingresses import Cluster, Compiled, compile_all
+from pynetes.ingress.gateway.status import OWNER, ports_of
+from pynetes.ingress.hosts import Hosts
+from pynetes.ingress.ingresses import Cluster
 from pynetes.ingress.nginx.configuration import INGRESS_SCOPE, Location, Settings
 from pynetes.ingress.nginx.server import Nginx, Rejected
-from pynetes.ingress.rules import ANY_HOST, BackendRef, Scope
+from pynetes.ingress.policies import Users
+from pynetes.ingress.rules import ANY_HOST, BackendRef
+from pynetes.ingress.wanted import Wanted
 from pynetes.machinery.meta import Key, Object, key_of
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +44,7 @@ _EXPIRES = REGISTRY.gauge(
 
 
 class Controller:
-    """`run` works until cancelled; `compiled` is what nginx serves."""
+    """`run` works until cancelled; `hosts` and `gateways` are what nginx serves."""
 
     def __init__(
         self, informers: InformerFactory, nginx: Nginx, settings: Settings, cluster: Cluster, *, certificate: Key | None
@@ -53,26 +56,41 @@ class Controller:
         self._slices = informers.informer(endpointslices.RESOURCE)
         self._secrets = informers.informer(secrets.RESOURCE)
         self._slices.index({"service": _service_of})
+        self._services.index({"gateway": _of_gateway})
+        self._cluster = replace(cluster, service=self._services.get, secret=self._secrets.get)
         self._certificate = certificate
-        self._cluster = replace(cluster, ingresses=(), classes=(), service=self._services.get, secret=self._used_secret)
         self._wake = asyncio.Event()
-        self._everything = True
-        self._touched: set[Key] = set()
-        self._secrets_used: set[Key] = set()
-        self._refs: dict[Key, set[BackendRef]] = {}
+        #: Ingresses, and Services for their endpoints, that have changed.
+        self._ingresses_changed: set[Key] = set()
+        self._services_changed: set[Key] = set()
+        self._gateways_changed = False
+        self._start_anew()
         #: Locations that were ever needed stay, so that a policy that comes and goes does not reload nginx twice.
         self._locations: set[Location] = set(settings.locations)
-        self.compiled = Compiled()
         self.gateways = gateway_rules.Compiled()
         self._gateway_api = False
-        #: Set after every change that was taken over; whoever waits clears it.
+        self._gateway_secrets: set[Key] = set()
+        #: Set after every change of rules that was taken over; whoever waits clears it.
         self.changed = asyncio.Event()
         self.ready = False
 
+    def _start_anew(self) -> None:
+        """Forget all rules: the next round reads every Ingress."""
+        self._classes_known = {each["metadata"]["name"]: each for each in self._classes.listed()}
+        self.hosts = Hosts(self._cluster, self._classes_known)
+        self._wanted = Wanted(self._endpoints)
+        self._of_gateways: set[tuple[str, str]] = set()
+        self._gateways_changed = True
+        self._ingresses_changed = {key_of(each) for each in self._ingresses.listed()}
+        self._put_default_certificate()
+        self.nginx.forget()
+
     def follow(self) -> None:
         """Let informers wake it."""
-        for informer in (self._ingresses, self._classes, self._services):
-            informer.handle(self._on_rules)
+        self._start_anew()
+        self._ingresses.handle(self._on_ingress)
+        self._classes.handle(self._on_class)
+        self._services.handle(self._on_service)
         self._slices.handle(self._on_slice)
         self._secrets.handle(self._on_secret)
 
@@ -80,83 +98,125 @@ class Controller:
         """Serve the Gateway API as well, from when its resources are there."""
         self._gateway_api = True
         for resource in (*kinds.ALL, namespaces.RESOURCE):
-            self._informers.informer(resource).handle(self._on_rules)
+            self._informers.informer(resource).handle(self._on_gateways)
 
-    def _on_rules(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
+    def _on_ingress(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
         # Status, which is mostly written by this controller itself, changes no rule.
         if old is None or gone or _meant(old) != _meant(new):
-            self._everything = True
+            self._ingresses_changed.add(key_of(new))
+            self._wake.set()
+
+    def _on_class(self, each: Object, _old: Object | None = None, _gone: bool = False) -> None:
+        if self._classes.get(key_of(each)) != self._classes_known.get(each["metadata"]["name"]):
+            self._start_anew()
+            self._wake.set()
+
+    def _on_service(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
+        if old is None or gone or _meant(old) != _meant(new):
+            self._services_changed.add(key_of(new))
+            self._ingresses_changed |= self.hosts.needing("Service", key_of(new))
+            self._gateways_changed |= bool(self.gateways.classes)
             self._wake.set()
 
     def _on_secret(self, secret: Object, _old: Object | None = None, _gone: bool = False) -> None:
-        if key_of(secret) in self._secrets_used:
-            self._everything = True
-            self._wake.set()
+        key = key_of(secret)
+        self._ingresses_changed |= self.hosts.needing("Secret", key)
+        self._gateways_changed |= key in self._gateway_secrets
+        if key == self._certificate:
+            self._put_default_certificate()
+        self._wake.set()
 
     def _on_slice(self, each: Object, old: Object | None = None, _gone: bool = False) -> None:
         for obj in (each, *([old] if old else [])):
-            self._touched.update(Key(key_of(obj).namespace, name) for name in _service_of(obj))
+            self._services_changed.update(Key(key_of(obj).namespace, name) for name in _service_of(obj))
         self._wake.set()
 
-    def _used_secret(self, key: Key) -> Object | None:
-        self._secrets_used.add(key)
-        return self._secrets.get(key)
+    def _on_gateways(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
+        if old is None or gone or _meant(old) != _meant(new):
+            self._gateways_changed = True
+            self._wake.set()
+
+    def gateway_services(self) -> Sequence[Object]:
+        """The Services through which Gateways are reached."""
+        return self._services.listed(index="gateway", value="")
 
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
             self._wake.clear()
             began = time.monotonic()
-            everything, touched = self._everything, self._touched
-            self._everything, self._touched = False, set()
+            rules = bool(self._ingresses_changed or self._gateways_changed)
             try:
-                changed = await (self.everything() if everything else self.endpoints(touched))
+                sent = await self.take_over()
             except Rejected as error:
                 _LOG.error(logs.fact("nginx keeps what it has", error=error))
-                changed = 0
-            if changed:
-                _SYNC.observe(time.monotonic() - began, "everything" if everything else "endpoints")
+                sent = 0
+            if sent:
+                _SYNC.observe(time.monotonic() - began, "rules" if rules else "endpoints")
             self.ready = True
-            if everything:
+            if rules:
                 self.changed.set()
             await self._wake.wait()
 
-    async def endpoints(self, touched: Iterable[Key]) -> int:
-        """Send the endpoints of some Services; how many tables changed."""
-        refs = {ref for key in touched for ref in self._refs.get(key, ())}
-        return await self.nginx.feed(dict(self._endpoints(refs)), keep=True) if refs else 0
-
     async def everything(self) -> int:
-        """Send all that differs; how many tables changed."""
-        self._secrets_used.clear()
-        cluster = replace(self._cluster, ingresses=self._ingresses.listed(), classes=self._classes.listed())
-        self.compiled = compile_all(cluster)
-        self._default_certificate(self.compiled.scope)
-        self._write_users(self.compiled.users)
-        if self._gateway_api:
-            self.gateways = gateway_rules.compile_all(self._snapshot())
-        scopes = {INGRESS_SCOPE: self.compiled.scope, **self.gateways.scopes}
-        refs = {ref for scope in scopes.values() for ref in scope.refs()}
-        self._refs = {}
-        for ref in refs:
-            self._refs.setdefault(ref.service, set()).add(ref)
-        await self.nginx.apply(self._wanted(scopes.values()))
-        tables = dict(self._endpoints(refs))
-        for name, scope in scopes.items():
-            tables.update(table.of_scope(name, scope))
-        tables.update(table.of_listeners(name, found) for name, found in self.gateways.tables.items())
-        for host, pair in self.compiled.scope.certificates.items():
-            _EXPIRES.set(certificates.ends(pair).timestamp(), host)
-        return await self.nginx.feed(tables)
+        """Compute and send all anew, as after a start; how many tables there are."""
+        self._start_anew()
+        return await self.take_over()
 
-    def _wanted(self, scopes: Iterable[Scope]) -> Settings:
-        for scope in scopes:
-            for host in scope.hosts.values():
-                self._locations.update(rule.location for rule in host.rules)
-                if host.default is not None:
-                    self._locations.add(host.default.location)
+    async def take_over(self) -> int:
+        """Compute and send what has changed; how many tables that were."""
+        for key in self._services_changed:
+            self._wanted.service(key)
+        self._services_changed = set()
+        if self._ingresses_changed:
+            changed, self._ingresses_changed = self._ingresses_changed, set()
+            self._put_hosts(self.hosts.change({key: self._ingresses.get(key) for key in changed}))
+            self._write_users(each.users for key in changed if (each := self.hosts.read.get(key)))
+        if self._gateways_changed and self._gateway_api:
+            self._put_gateways()
+        self._gateways_changed = False
         ports = (*self._settings.listeners, *self.gateways.opened)
-        return replace(self._settings, listeners=ports, locations=frozenset(self._locations))
+        try:
+            await self.nginx.apply(replace(self._settings, listeners=ports, locations=frozenset(self._locations)))
+        finally:
+            # Also where nginx keeps its settings: what needs others is served as near as those that it has allow.
+            sent = await self.nginx.feed(self._wanted.tables, self._wanted.taken())
+        return sent
+
+    def _put_hosts(self, names: Iterable[str]) -> None:
+        for name in names:
+            host = self.hosts.hosts.get(name)
+            self._wanted.host(INGRESS_SCOPE, name, host)
+            pair = host.certificate if host else None
+            if name == ANY_HOST and pair is None:
+                self._put_default_certificate()
+            else:
+                self._wanted.certificate(INGRESS_SCOPE, name, pair)
+            if pair is not None:
+                _EXPIRES.set(certificates.ends(pair).timestamp(), name)
+            else:
+                _EXPIRES.remove(name)
+            self._locations |= host.locations() if host else set()
+
+    def _put_gateways(self) -> None:
+        """All of them: a listener that comes can change what any route of its Gateway is."""
+        before = self.gateways
+        self._gateway_secrets = set()
+        self.gateways = gateway_rules.compile_all(self._snapshot())
+        named: set[tuple[str, str]] = set()
+        for scope, found in self.gateways.scopes.items():
+            for name in {*found.hosts, *found.certificates}:
+                host = found.hosts.get(name)
+                self._wanted.host(scope, name, host)
+                self._wanted.certificate(scope, name, found.certificates.get(name))
+                self._locations |= host.locations() if host else set()
+                named.add((scope, name))
+        for scope, name in self._of_gateways - named:
+            self._wanted.host(scope, name, None)
+            self._wanted.certificate(scope, name, None)
+        self._of_gateways = named
+        for scope in {*before.tables, *self.gateways.tables}:
+            self._wanted.listeners(scope, self.gateways.tables.get(scope))
 
     def _snapshot(self) -> Snapshot:
         listed = {resource.kind: self._informers.informer(resource).listed() for resource in kinds.ALL}
@@ -169,33 +229,35 @@ class Controller:
             grants=listed["ReferenceGrant"],
             namespace=lambda name: namespace.get(Key("", name)),
             service=self._services.get,
-            secret=self._used_secret,
-            ports=ports_of(self._services.listed()),
+            secret=self._gateway_secret,
+            ports=ports_of(self.gateway_services()),
         )
 
-    def _endpoints(self, refs: Iterable[BackendRef]) -> Iterable[tuple[str, bytes]]:
-        for ref in refs:
-            slices = self._slices.listed(namespace=ref.service.namespace, index="service", value=ref.service.name)
-            found = endpoints.endpoints(ref, self._services.get(ref.service), slices)
-            yield table.of_endpoints(ref.text, found)
+    def _gateway_secret(self, key: Key) -> Object | None:
+        self._gateway_secrets.add(key)
+        return self._secrets.get(key)
 
-    def _default_certificate(self, scope: Scope) -> None:
-        """The one that the flag names, for hosts that have none."""
-        if self._certificate is None:
-            return
-        try:
-            pair = certificates.read(self._used_secret(self._certificate), str(self._certificate))
-        except ValueError as problem:
-            _LOG.warning(logs.fact("no default certificate", error=problem))
-            return
-        scope.certificates.setdefault(ANY_HOST, pair)
+    def _endpoints(self, ref: BackendRef) -> list[tuple[str, int]]:
+        slices = self._slices.listed(namespace=ref.service.namespace, index="service", value=ref.service.name)
+        return endpoints.endpoints(ref, self._services.get(ref.service), slices)
 
-    def _write_users(self, users: dict[str, str]) -> None:
+    def _put_default_certificate(self) -> None:
+        """The one that the flag names, for hosts that have none; one that an Ingress has for all hosts goes before."""
+        host = self.hosts.hosts.get(ANY_HOST)
+        pair = host.certificate if host else None
+        if pair is None and self._certificate is not None:
+            try:
+                pair = certificates.read(self._secrets.get(self._certificate), str(self._certificate))
+            except ValueError as problem:
+                _LOG.warning(logs.fact("no default certificate", error=problem))
+        self._wanted.certificate(INGRESS_SCOPE, ANY_HOST, pair)
+
+    def _write_users(self, found: Iterable[Users | None]) -> None:
         """Files of users are named by their content: they never change, and the tables say which is meant."""
-        for name, text in users.items():
-            file = Path(name)
-            if not file.exists():
-                file.write_text(text)
+        for users in found:
+            file = Path(users.file) if users else None
+            if users and file and not file.exists():
+                file.write_text(users.text)
                 file.chmod(0o644)  # for nginx's workers; nobody else is in the container
 
 
@@ -207,3 +269,7 @@ def _meant(obj: Object) -> tuple[Object | None, ...]:
 def _service_of(each: Object) -> list[str]:
     name = (each["metadata"].get("labels") or {}).get(endpoints.SERVICE_NAME)
     return [name] if name else []
+
+
+def _of_gateway(service: Object) -> list[str]:
+    return [""] if OWNER in (service["metadata"].get("labels") or {}) else []

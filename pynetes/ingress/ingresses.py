@@ -10,7 +10,7 @@ that claim the same path of the same host, the older one has it.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from pynetes.ingress.rules import (
     REGEX,
     Backend,
     BackendRef,
+    Certificate,
+    Host,
     Problem,
     Rule,
-    Scope,
     Source,
 )
 from pynetes.machinery.meta import Key, Object
@@ -36,10 +37,8 @@ DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What rules are computed from."""
+    """What Ingresses refer to, and what flags say about them."""
 
-    ingresses: Iterable[Object]
-    classes: Iterable[Object]
     service: Callable[[Key], Object | None]
     secret: Callable[[Key], Object | None]
     #: The IngressClasses' controller that is this one, and the class that the old annotation may name.
@@ -49,17 +48,6 @@ class Cluster:
     #: Where files of users lie.
     folder: Path = Path("/run/pynetes-ingress")
     default_backend: BackendRef | None = None
-
-
-@dataclass
-class Compiled:
-    """What they come to."""
-
-    scope: Scope = field(default_factory=Scope)
-    problems: list[Problem] = field(default_factory=list)
-    users: dict[str, str] = field(default_factory=dict)
-    #: Those that are ours, served or not; status is written to the served ones.
-    served: list[Object] = field(default_factory=list)
 
 
 def is_ours(ingress: Object, cluster: Cluster, classes: Mapping[str, Object]) -> bool:
@@ -72,63 +60,56 @@ def is_ours(ingress: Object, cluster: Cluster, classes: Mapping[str, Object]) ->
     return old == cluster.class_name if old else cluster.without_class
 
 
-def compile_all(cluster: Cluster) -> Compiled:
-    """All rules, oldest Ingress first."""
-    compiled = Compiled()
-    classes = {each["metadata"]["name"]: each for each in cluster.classes}
-    ours = [each for each in cluster.ingresses if is_ours(each, cluster, classes)]
-    canaries: list[_One] = []
-    for ingress in sorted(ours, key=Source.of):
-        one = _One(ingress, cluster)
-        try:
-            one.read()
-        except Invalid as problem:
-            compiled.problems.append(Problem(ingress, "Rejected", str(problem), left_out=True))
-            continue
-        compiled.problems += [Problem(ingress, "Ignored", message) for message in one.notes]
-        compiled.served.append(ingress)
-        if one.users:
-            compiled.users[one.users.file] = one.users.text
-        if one.said.get("canary"):
-            canaries.append(one)
-        else:
-            one.add_to(compiled)
-    for one in canaries:
-        one.stand_beside(compiled)
-    _default_backend(cluster, compiled)
-    return compiled
-
-
-def _default_backend(cluster: Cluster, compiled: Compiled) -> None:
-    """What the controller's own flag names serves whatever nothing else does."""
-    anything = compiled.scope.host(ANY_HOST)
-    if anything.default is None and cluster.default_backend is not None:
-        source = Source("", "", "", "")
-        policy = policies.policy_of({"metadata": {"name": ""}}, {}, None)
-        anything.default = Rule(source, PREFIX, "/", policy, backends=(Backend(cluster.default_backend),))
-
-
-class _One:
-    """One Ingress on its way to rules."""
+class Read:
+    """One Ingress on its way to rules. What it says about a host is one thing, `add_to`; hosts meet elsewhere."""
 
     def __init__(self, ingress: Object, cluster: Cluster) -> None:
+        """Reads it; everything that may be wrong with it alone is found here and is one of `problems`."""
         self.ingress, self._cluster = ingress, cluster
         self.source = Source.of(ingress)
         self.said: dict[str, Any] = {}
-        self.notes: list[str] = []
+        self.problems: list[Problem] = []
         self.users: Users | None = None
-        self.rules: list[tuple[str, Rule]] = []
+        self.rules: dict[str, list[Rule]] = {}
         self.default: Rule | None = None
+        self.secure: set[str] = set()
+        self.certificates: dict[str, Certificate] = {}
+        self.www: dict[str, str] = {}
+        #: The Services and Secrets on which all this depends, by kind.
+        self.needs: set[tuple[str, Key]] = set()
+        try:
+            self._read()
+            self.served = True
+        except Invalid as problem:
+            self.problems = [Problem(ingress, "Rejected", str(problem), left_out=True)]
+            self.served = False
 
-    def read(self) -> None:
-        """Everything that may be wrong with it is found here. Raises Invalid."""
-        self.said, wrong, self.notes = annotations.read(self.ingress)
+    @property
+    def canary(self) -> bool:
+        """Whether it has no rules of its own, but stands beside those of others."""
+        return bool(self.said.get("canary"))
+
+    @property
+    def hosts(self) -> set[str]:
+        """The hosts about which it says anything."""
+        if not self.served:
+            return set()
+        return set(self.rules) if self.canary else {*self.rules, *self._defaulting, *self.secure, *self.www}
+
+    @property
+    def _defaulting(self) -> set[str]:
+        return (set(self.rules) or {ANY_HOST}) if self.default is not None else set()
+
+    def _read(self) -> None:
+        self.said, wrong, notes = annotations.read(self.ingress)
+        self.problems = [Problem(self.ingress, "Ignored", message) for message in notes]
         try:
             self.users = policies.users_of(
-                self.ingress, self.said, self._cluster.secret, certificates.text_of, self._cluster.folder
+                self.ingress, self.said, self._secret, certificates.text_of, self._cluster.folder
             )
             self._policy = policies.policy_of(self.ingress, self.said, self.users)
-            self.rules = list(self._read_rules())
+            for host, rule in self._read_rules():
+                self.rules.setdefault(host, []).append(rule)
             backend = self.ingress["spec"].get("defaultBackend")
             self.default = self._rule(PREFIX, "/", self._backend(backend)) if backend else None
             if self.default is None and "default-backend" in self.said:
@@ -137,10 +118,21 @@ class _One:
             wrong.append(str(problem))
         if wrong:
             raise Invalid("; ".join(wrong))
+        self._read_tls()
+        if self.said.get("from-to-www-redirect"):
+            self.www = dict(_www(self.rules))
+
+    def _secret(self, key: Key) -> Object | None:
+        self.needs.add(("Secret", key))
+        return self._cluster.secret(key)
+
+    def _service(self, key: Key) -> Object | None:
+        self.needs.add(("Service", key))
+        return self._cluster.service(key)
 
     def _fallback(self) -> BackendRef:
         key = Key(self.source.namespace, self.said["default-backend"])
-        service = self._cluster.service(key)
+        service = self._service(key)
         ports = service["spec"].get("ports") if service else None
         if not ports:
             raise Invalid(f"annotation default-backend: there is no Service {key} with ports")
@@ -175,7 +167,7 @@ class _One:
             raise Invalid("a resource backend is not supported, only Services are")
         port = service.get("port") or {}
         key = Key(self.source.namespace, service["name"])
-        found = self._cluster.service(key)
+        found = self._service(key)
         if found and found["spec"].get("type") == "ExternalName":
             raise Invalid(f"the Service {key} is an ExternalName, which is not supported")
         wanted = str(port.get("name") or port.get("number") or "")
@@ -184,56 +176,55 @@ class _One:
     def _rule(self, kind: str, path: str, ref: BackendRef) -> Rule:
         return Rule(self.source, kind, path, self._policy, policies.location_of(self.said), (Backend(ref),))
 
-    def add_to(self, compiled: Compiled) -> None:
-        """Its rules, certificates and default backend."""
-        for host, rule in self.rules:
-            entry = compiled.scope.host(host)
-            twin = entry.claims.setdefault((rule.kind, rule.path), rule)
-            if twin is rule:
-                entry.rules.append(rule)
-            elif twin.source != self.source:
-                what = f"path {rule.path} of host {host} is served for the older Ingress {twin.source.key}"
-                compiled.problems.append(Problem(self.ingress, "DuplicatePath", what))
-        hosts = {host for host, _ in self.rules} or {ANY_HOST}
-        if self.default is not None:
-            for host in hosts:
-                entry = compiled.scope.host(host)
-                entry.default = entry.default or self.default
-        self._secure(compiled, hosts)
-        if self.said.get("from-to-www-redirect"):
-            self._join_www(compiled, hosts)
-
-    def _secure(self, compiled: Compiled, hosts: set[str]) -> None:
+    def _read_tls(self) -> None:
         for tls in self.ingress["spec"].get("tls") or ():
-            named = [host.lower() for host in tls.get("hosts") or sorted(hosts)]
-            for host in named:
-                compiled.scope.host(host).tls = True
+            named = [host.lower() for host in tls.get("hosts") or sorted(self.rules) or [ANY_HOST]]
+            self.secure.update(named)
             if not tls.get("secretName"):
                 continue
             key = Key(self.source.namespace, tls["secretName"])
             try:
-                pair = certificates.read(self._cluster.secret(key), str(key))
+                pair = certificates.read(self._secret(key), str(key))
             except ValueError as problem:
                 message = f"{problem}; clients see the default certificate"
-                compiled.problems.append(Problem(self.ingress, "BadCertificate", message))
+                self.problems.append(Problem(self.ingress, "BadCertificate", message))
                 continue
             for host in named:
-                compiled.scope.certificates.setdefault(host, pair)
+                self.certificates.setdefault(host, pair)
 
-    def _join_www(self, compiled: Compiled, hosts: set[str]) -> None:
-        """The host with www. in front leads to the one without, or the other way round."""
-        for host in hosts - {ANY_HOST}:
-            other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-            if host.startswith("*") or (other in compiled.scope.hosts and compiled.scope.hosts[other].rules):
-                continue
-            to_host = {"redirect": {"code": 308, "host": host}}
-            compiled.scope.host(other).rules.append(Rule(self.source, PREFIX, "/", to_host))
+    def add_to(self, name: str, host: Host) -> list[Problem]:
+        """Its rules, certificate and default backend for a host; what cannot be for what is there already."""
+        problems = []
+        for rule in self.rules.get(name, ()):
+            twin = host.claims.setdefault((rule.kind, rule.path), rule)
+            if twin is rule:
+                host.rules.append(rule)
+            elif twin.source != self.source:
+                what = f"path {rule.path} of host {name} is served for the older Ingress {twin.source.key}"
+                problems.append(Problem(self.ingress, "DuplicatePath", what))
+        if name in self._defaulting:
+            host.default = host.default or self.default
+        host.tls = host.tls or name in self.secure
+        host.certificate = host.certificate or self.certificates.get(name)
+        return problems
 
-    def stand_beside(self, compiled: Compiled) -> None:
-        """A canary's backends, beside the rules of the same hosts and paths."""
-        for host, rule in self.rules:
-            known = compiled.scope.hosts.get(host)
-            main = known.claims.get((rule.kind, rule.path)) if known else None
+    def join_www(self, name: str, host: Host) -> None:
+        """The host with www. in front leads to the one without, or the other way round, unless it has rules."""
+        if name in self.www and not host.rules:
+            to_host = {"redirect": {"code": 308, "host": self.www[name]}}
+            host.rules.append(Rule(self.source, PREFIX, "/", to_host))
+
+    def stand_beside(self, name: str, host: Host) -> None:
+        """A canary's backends, beside the rules of the same paths."""
+        for rule in self.rules.get(name, ()):
+            main = host.claims.get((rule.kind, rule.path))
             if main is not None and main.source.namespace == self.source.namespace:
                 main.canaries.append(policies.canary_of(self.said, [each.laid_out() for each in rule.backends]))
                 main.other_refs += rule.refs()
+
+
+def _www(hosts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """A host's twin, and the host that it leads to."""
+    for host in hosts:
+        if not host.startswith("*"):
+            yield (host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"), host

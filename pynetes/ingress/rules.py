@@ -96,8 +96,18 @@ class Host:
     #: Who has which path, by its kind and text, for kinds of objects where only one can.
     claims: dict[tuple[str, str], Rule] = field(default_factory=dict)
     default: Rule | None = None
-    #: Whether there is a certificate, so that plain requests can be sent on to TLS.
+    #: Whether plain requests can be sent on to TLS.
     tls: bool = False
+    certificate: "Certificate | None" = None
+
+    def refs(self) -> set[BackendRef]:
+        """All backends that its rules send requests to."""
+        every = (*self.rules, *([self.default] if self.default else []))
+        return {ref for rule in every for ref in rule.refs()}
+
+    def locations(self) -> set[Location]:
+        """What its rules need of nginx."""
+        return {rule.location for rule in (*self.rules, *([self.default] if self.default else []))}
 
 
 class Certificate(NamedTuple):
@@ -113,14 +123,6 @@ class Scope:
 
     hosts: dict[str, Host] = field(default_factory=dict)
     certificates: dict[str, Certificate] = field(default_factory=dict)
-
-    def refs(self) -> set[BackendRef]:
-        """All backends that rules send requests to."""
-        found: set[BackendRef] = set()
-        for host in self.hosts.values():
-            for rule in (*host.rules, *([host.default] if host.default else [])):
-                found.update(rule.refs())
-        return found
 
     def host(self, name: str) -> Host:
         """The host's rules, made when first asked for."""

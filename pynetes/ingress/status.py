@@ -4,7 +4,7 @@ Only the leader tells, so that several instances do not write the same things.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pynetes.apis.core import nodes, services
 from pynetes.apis.discovery import endpointslices
@@ -14,9 +14,9 @@ from pynetes.client.informer import InformerFactory
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs
-from pynetes.ingress.ingresses import Compiled
+from pynetes.ingress.hosts import Hosts
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Key, Object, is_deleting, key_of
+from pynetes.machinery.meta import Key, is_deleting
 
 SOURCE = "nginx-ingress-controller"
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Teller:
         self._slices = informers.informer(endpointslices.RESOURCE)
         self._ingresses = informers.informer(ingresses.RESOURCE)
         self._nodes = informers.informer(nodes.RESOURCE)
-        self._told: dict[tuple[str, Key], frozenset[tuple[str, str]]] = {}
+        self._told: dict[Key, frozenset[tuple[str, str]]] = {}
 
     def addresses(self) -> Addresses:
         """Where traffic enters: as told by flag, by the Service's load balancer, or on the nodes that have a pod."""
@@ -57,14 +57,14 @@ class Teller:
                     if address["type"] == "InternalIP":
                         yield address["address"]
 
-    async def tell(self, compiled: Compiled) -> int:
-        """Write what is new; how many statuses were written."""
-        self.events(compiled)
-        wanted = {"ingress": self.addresses()} if self.addresses() else {}
-        written = 0
-        for key in map(key_of, compiled.served):
-            ingress = self._ingresses.get(key)
-            if ingress is None or is_deleting(ingress):
+    async def tell(self, hosts: Hosts, changed: Iterable[Key] | None = None) -> int:
+        """Write what is new about Ingresses that have changed, or about all; how many statuses were written."""
+        addresses, written = self.addresses(), 0
+        wanted = {"ingress": addresses} if addresses else {}
+        for key in list(hosts.read if changed is None else changed):
+            self.events(hosts, key)
+            read, ingress = hosts.read.get(key), self._ingresses.get(key)
+            if read is None or not read.served or ingress is None or is_deleting(ingress):
                 continue
             if ((ingress.get("status") or {}).get("loadBalancer") or {}) == wanted:
                 continue
@@ -78,22 +78,20 @@ class Teller:
                 _LOG.info(logs.fact("cannot write status", object=key, error=error))
         return written
 
-    def events(self, compiled: Compiled) -> None:
-        """Record what is wrong now and was not before, and what is served now."""
-        current: dict[tuple[str, Key], set[tuple[str, str]]] = {}
-        objects: dict[tuple[str, Key], Object] = {}
-        for problem in compiled.problems:
-            current.setdefault(problem.key, set()).add((problem.reason, problem.message))
-            objects[problem.key] = problem.obj
-        for ingress in compiled.served:
-            key = ("Ingress", key_of(ingress))
-            if key not in self._told:
-                self._recorder.event(ingress, "Normal", "Sync", "Scheduled for sync", source=SOURCE)
-            current.setdefault(key, set())
-        for key, messages in current.items():
-            for reason, message in sorted(messages - self._told.get(key, frozenset())):
-                self._recorder.event(objects[key], "Warning", reason, message, source=SOURCE)
-        self._told = {key: frozenset(messages) for key, messages in current.items()}
+    def events(self, hosts: Hosts, key: Key) -> None:
+        """Record what is wrong with an Ingress now and was not before, and when it is served first."""
+        read = hosts.read.get(key)
+        if read is None:
+            self._told.pop(key, None)
+            return
+        current = frozenset((problem.reason, problem.message) for problem in hosts.problems(key))
+        before = self._told.get(key)
+        if before is None and read.served:
+            self._recorder.event(read.ingress, "Normal", "Sync", "Scheduled for sync", source=SOURCE)
+        for reason, message in sorted(current - (before or frozenset())):
+            self._recorder.event(read.ingress, "Warning", reason, message, source=SOURCE)
+        if read.served or before is not None or current:
+            self._told[key] = current
 
 
 def _shown(address: str) -> dict[str, str]:

@@ -11,20 +11,11 @@
 HOST is a name, *.NAME, or * for all others.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from pynetes.ingress.rules import EXACT, REGEX, Host, Rule, Scope
-
-
-def of_scope(name: str, scope: Scope) -> Iterator[tuple[str, bytes]]:
-    """The tables of a scope's hosts and certificates."""
-    for host, rules in scope.hosts.items():
-        yield f"h:{name}:{host}", orjson.dumps(of_host(rules))
-    for host, pair in scope.certificates.items():
-        yield f"c:{name}:{host}", orjson.dumps(pair._asdict())
+from pynetes.ingress.rules import EXACT, REGEX, Host, Rule
 
 
 def of_host(host: Host) -> dict[str, Any]:
@@ -67,13 +58,3 @@ def _rule(rule: Rule, policies: dict[bytes, int]) -> dict[str, Any]:
     if rule.canaries:
         shown["canaries"] = rule.canaries
     return shown
-
-
-def of_listeners(scope: str, listeners: Mapping[str, str]) -> tuple[str, bytes]:
-    """The table of a port's listeners: host → listener."""
-    return f"l:{scope}", orjson.dumps(listeners)
-
-
-def of_endpoints(ref: str, endpoints: list[tuple[str, int]]) -> tuple[str, bytes]:
-    """The table of a backend's endpoints."""
-    return f"b:{ref}", orjson.dumps(endpoints)

@@ -1,7 +1,6 @@
 """Whatever a user writes: nothing of it becomes nginx configuration, and nobody else's Ingress suffers."""
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -9,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pynetes.ingress import annotations, table
-from pynetes.ingress.ingresses import Cluster, compile_all
+from pynetes.ingress.hosts import Hosts, of_all
+from pynetes.ingress.ingresses import Cluster
 from pynetes.ingress.nginx import configuration
 from pynetes.ingress.nginx.configuration import ALWAYS, INGRESS_SCOPE, Listener, Settings
-from pynetes.machinery.meta import Object
+from pynetes.machinery.meta import Key, Object
 from tests.ingress.conftest import Edge
 
 #: What would matter if it were pasted into a configuration, a header, a template or Lua.
@@ -26,6 +26,7 @@ EVIL = st.sampled_from(
 TEXT = st.lists(
     EVIL | st.text(max_size=8) | st.sampled_from(["/", "/a", "http://a.test", "10m", "true"]), max_size=6
 ).map("".join)
+EVIL_KEY = Key("default", "evil")
 CLASS: Object = {"kind": "IngressClass", "metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
 BASE = Settings(listeners=(Listener(80, INGRESS_SCOPE), Listener(443, INGRESS_SCOPE, tls=True)))
 
@@ -39,11 +40,9 @@ def ingress(name: str, path: str, kind: str, said: dict[str, str], host: str = "
             "spec": {"ingressClassName": "nginx", "rules": [rule]}}  # fmt: skip
 
 
-def compiled(*objects: Object) -> Any:
+def compiled(*objects: Object) -> Hosts:
     """The rules of these Ingresses."""
-    return compile_all(
-        Cluster(ingresses=objects, classes=[CLASS], service=lambda _: None, secret=lambda _: None, folder=Path("/x"))
-    )
+    return of_all(objects, [CLASS], Cluster(service=lambda _: None, secret=lambda _: None, folder=Path("/x")))
 
 
 @settings(max_examples=300, deadline=None)
@@ -55,7 +54,7 @@ def compiled(*objects: Object) -> Any:
 def test_no_value_reaches_the_configuration(said: dict[str, str], path: str, kind: str) -> None:
     """The configuration's text depends on numbers and enumerations alone: it has only words of our own."""
     result = compiled(ingress("evil", path, kind, said))
-    locations = {rule.location for host in result.scope.hosts.values() for rule in host.rules}
+    locations = {location for host in result.hosts.values() for location in host.locations()}
     text = configuration.render(Settings(listeners=BASE.listeners, locations=ALWAYS | locations), Path("/run/x"))
     ours = set(configuration.render(BASE, Path("/run/x")).split())
     for word in set(text.split()) - ours:
@@ -73,11 +72,11 @@ def configuration_word(word: str) -> bool:
 def test_a_bad_one_changes_nothing_for_others(said: dict[str, str], path: str) -> None:
     """Beside any other Ingress of another host, a good one has the very same table; whatever comes is JSON."""
     good = ingress("good", "/fine", "Prefix", {}, host="good.test")
-    alone = table.of_host(compiled(good).scope.hosts["good.test"])
+    alone = table.of_host(compiled(good).hosts["good.test"])
     both = compiled(good, ingress("evil", "/" + path, "ImplementationSpecific", said))
-    assert table.of_host(both.scope.hosts["good.test"]) == alone
-    for _, text in table.of_scope(INGRESS_SCOPE, both.scope):
-        orjson.loads(text)
+    assert table.of_host(both.hosts["good.test"]) == alone
+    for host in both.hosts.values():
+        orjson.loads(orjson.dumps(table.of_host(host)))
 
 
 @pytest.mark.parametrize(
@@ -97,22 +96,23 @@ def test_a_bad_one_changes_nothing_for_others(said: dict[str, str], path: str) -
 def test_values_outside_their_grammar_are_refused(name: str, value: str) -> None:
     """The Ingress is left out, and its author is told which annotation it was."""
     result = compiled(ingress("evil", "/", "Prefix", {name: value}))
-    assert not result.served
-    assert name in result.problems[0].message
-    assert result.problems[0].left_out
+    (problem,) = result.problems(EVIL_KEY)
+    assert not result.read[EVIL_KEY].served
+    assert name in problem.message
+    assert problem.left_out
 
 
 @pytest.mark.parametrize("path", ["/(a", "/a(?=b)", "/(a)\\1", "/x" * 400, "/a\nb"])
 def test_bad_expressions_are_refused(path: str) -> None:
     """Not a regular expression, or one that could be anything."""
-    assert not compiled(ingress("evil", path, "ImplementationSpecific", {"use-regex": "true"})).served
+    assert not compiled(ingress("evil", path, "ImplementationSpecific", {"use-regex": "true"})).read[EVIL_KEY].served
 
 
 def test_unknown_annotations_are_named_and_ignored() -> None:
     """What protects nothing may be missing."""
     result = compiled(ingress("odd", "/", "Prefix", {"enable-opentelemetry": "true"}))
-    assert len(result.served) == 1
-    assert "enable-opentelemetry is not known" in result.problems[0].message
+    assert result.read[Key("default", "odd")].served
+    assert "enable-opentelemetry is not known" in result.problems(Key("default", "odd"))[0].message
 
 
 @pytest.mark.root

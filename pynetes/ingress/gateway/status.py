@@ -53,8 +53,8 @@ class GatewayTeller:
         self._namespace, self._selector = namespace, selector
 
     async def tell(self, compiled: Compiled, found: Iterable[Object]) -> None:
-        """Services first: a Gateway's address is its Service's."""
-        known = {each["metadata"]["name"]: each for each in found if OWNER in (each["metadata"].get("labels") or {})}
+        """Services first: a Gateway's address is its Service's. found: those that are there."""
+        known = {each["metadata"]["name"]: each for each in found}
         wanted = {service_name(key_of(each.gateway)): each for each in compiled.gateways}
         for name, status in wanted.items():
             await self._service(name, status, compiled, known.get(name))

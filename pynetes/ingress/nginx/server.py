@@ -1,7 +1,7 @@
 """The nginx process: started with a configuration that it has accepted, reloaded with another, fed by its socket.
 
 A new file is tried (`nginx -t`) beside the one in use and takes its place only when nginx accepts it; old workers
-finish their requests after a reload. Tables are sent by difference to what was sent last.
+finish their requests after a reload. Of the tables only those that changed are sent.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Nginx:
     def __init__(self, run: Path, *, binary: str = "nginx") -> None:
         self.run, self._binary = run, binary
         self.settings: Settings | None = None
-        self._sent: dict[str, bytes] = {}
+        self._fed = False
         self._session: aiohttp.ClientSession | None = None
         self._process: asyncio.subprocess.Process | None = None
 
@@ -104,24 +104,23 @@ class Nginx:
         _LOG.info(logs.fact("reloaded nginx", ports=[each.port for each in settings.listeners]))
         return True
 
-    async def feed(self, tables: Mapping[str, bytes], *, keep: bool = False) -> int:
-        """Send what differs from what was sent; with keep, keys that are not given stay. How many keys changed."""
-        changed = {key: text for key, text in tables.items() if self._sent.get(key) != text}
-        gone = [] if keep else [key for key in self._sent if key not in tables]
-        if not changed and not gone:
+    async def feed(self, tables: Mapping[str, bytes], changed: Iterable[str]) -> int:
+        """Send those of `tables` whose keys are changed; one that is no more there is deleted. How many were sent.
+
+        After a failure, and at first, everything is sent instead of what was there."""
+        keys = set(changed) if self._fed else set(tables)
+        if self._fed and not keys:
             return 0
         began = time.monotonic()
-        change: dict[str, Any] = {"set": {key: text.decode() for key, text in changed.items()}, "delete": gone}
-        await self._post({**change, "reset": not self._sent})
+        given = {key: tables[key].decode() for key in keys if key in tables}
+        await self._post({"set": given, "delete": [key for key in keys if key not in tables], "reset": not self._fed})
         _FED.observe(time.monotonic() - began)
-        self._sent |= changed
-        for key in gone:
-            del self._sent[key]
-        return len(changed) + len(gone)
+        self._fed = True
+        return len(keys)
 
     def forget(self) -> None:
         """Take nothing for granted: the next feed sends everything."""
-        self._sent = {}
+        self._fed = False
 
     async def counts(self) -> dict[str, Any]:
         """The requests that were counted, and the connections that are open."""
