@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, print each figure beside its limit, and write bench/RESULTS.md.
 
-python -m bench [NAME …]     the benchmarks named, or all
+python -m bench [NAME …]     the benchmarks named, or all; the others' sections of the results stay as they are
 """
 
 import importlib
@@ -36,7 +36,8 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"error: no benchmark {', '.join(unknown)}\nremedy: one of {', '.join(known)}", file=sys.stderr)
         return 2
-    failed, sections = False, []
+    failed = False
+    sections = _sections(RESULTS.read_text()) if wanted and RESULTS.exists() else {}
     for name in wanted or known:
         module = importlib.import_module(f"bench.{name}")
         try:
@@ -46,12 +47,18 @@ def main(wanted: list[str]) -> int:
             traceback.print_exc()
             failed = True
             continue
-        title = (module.__doc__ or name).splitlines()[0].rstrip(".")
-        sections.append(table(title, figures))
-        print(sections[-1])
-    if not wanted:
-        RESULTS.write_text("\n".join([_head(), *sections]))
+        title = f"{name}: {(module.__doc__ or name).splitlines()[0].rstrip('.')}"
+        sections[title] = table(title, figures)
+        print(sections[title])
+        # After each, so that what has been measured is there when a later one is broken off.
+        RESULTS.write_text("\n".join([_head(), *(sections[title] for title in sorted(sections))]))
     return 1 if failed else 0
+
+
+def _sections(text: str) -> dict[str, str]:
+    """The sections of the results by title."""
+    found = (f"## {part}".rstrip() + "\n" for part in text.split("\n## ")[1:])
+    return {part.splitlines()[0].removeprefix("## "): part for part in found}
 
 
 def _head() -> str:
@@ -59,7 +66,8 @@ def _head() -> str:
         "# Results of `make bench`\n\n"
         f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, "
         f"Python {platform.python_version()}. "
-        "Absolute figures vary with the machine; ratios are of two things measured in the same run.\n"
+        "Absolute figures vary with the machine; ratios are of two things measured in the same run. "
+        "`python -m bench NAME` measures one section anew.\n"
     )
 
 
