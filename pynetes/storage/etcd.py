@@ -135,6 +135,8 @@ class EtcdBackend:
             problem, code = error.details, code_name(error.code)
             if error.code == Code.OUT_OF_RANGE and "compacted" in problem:
                 raise Compacted(Revision(0)) from error
+            if "database space exceeded" in problem:
+                problem += "; `etcdctl defrag` and `etcdctl alarm disarm` end this, or a larger --quota-backend-bytes"
             raise Unavailable(f"etcd: {problem}") from error
         except Unavailable as error:
             problem = str(error)

@@ -68,7 +68,7 @@ class EtcdServer:
             key=str(folder / f"{stem}.key") if stem else "",
         )
 
-    async def start(self, patience: float = 30) -> None:
+    async def start(self, *flags: str, patience: float = 30) -> None:
         """Start it, or start it again on the same data, and wait until it answers."""
         folder = self._folder
         self._process = await asyncio.create_subprocess_exec(
@@ -77,6 +77,7 @@ class EtcdServer:
             *("--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer),
             *("--initial-cluster", f"default={self._peer}", "--client-cert-auth"),
             "--enable-grpc-gateway=false",
+            *flags,
             *("--trusted-ca-file", str(folder / "ca.crt")),
             *("--cert-file", str(folder / "server.crt"), "--key-file", str(folder / "server.key")),
             stdout=asyncio.subprocess.DEVNULL,

@@ -191,3 +191,19 @@ async def test_the_cache_knows_whether_the_store_answers(etcd: EtcdServer) -> No
         assert cacher.of(pods.RESOURCE).entry(Key("default", "a")) is not None
         group.cancel()
     await backend.close()
+
+
+async def test_a_full_etcd_is_told_with_the_remedy(etcd: EtcdServer) -> None:
+    """What was acknowledged can be read, and writes are refused, until somebody makes room."""
+    await etcd.kill()
+    await etcd.start("--quota-backend-bytes=1000000")
+    backend = EtcdBackend([etcd.endpoint], etcd.credentials())
+    written = 0
+    with pytest.raises(Unavailable, match="space exceeded; `etcdctl defrag`"):
+        for number in range(100):
+            await backend.create(f"/registry/pods/default/{number}", POD + b" " * 100_000)
+            written += 1
+    found = await backend.list("/registry/pods/default/")
+    assert written
+    assert len(found.items) == written
+    await backend.close()
