@@ -1,5 +1,8 @@
 """`audit-security` under attack by its own subject: whatever is loosened makes its control fail, with what is wrong."""
 
+import os
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +10,11 @@ import pytest
 
 from pynetes.cluster import benchmark, hardening
 from pynetes.cluster.benchmark.facts import KINDS, Facts
+from pynetes.cluster.benchmark.listeners import listening
 from pynetes.cluster.config import Cluster
 from pynetes.machinery.meta import Object
 from pynetes.pki import renew
+from pynetes.pki.evidence import Evidence, Expectation
 from pynetes.pki.layout import Hosts, Layout
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cis-benchmark.md"
@@ -37,6 +42,10 @@ def facts(tmp_path: Path) -> Facts:
         kubelets={"n": {"podPidsLimit": 10, "seccompDefault": True}},
         weak={"apiserver": False, "kubelet-n": False},
         read_only={"n": False},
+        outdated={"apiserver": False, "kubelet-n": False},
+        handshakes=[Expectation("etcd", Evidence("expired", "etcd", "certificate has expired", "CN=x", "CN=etcd-ca"))],
+        listening={"apiserver": ["0.0.0.0:6443"], "kubelet-n": ["[::]:10250"], "kube-proxy-n": ["0.0.0.0:10256"]},
+        stored={"/registry/secrets/default/a": b"k8s:enc:"},
     )
 
 
@@ -60,6 +69,11 @@ def bound(rule: Object, subject: Object) -> dict[str, list[Object]]:
             {"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "mine"}, "subjects": [subject]}
         ],
     }
+
+
+def _ending(facts: Facts) -> None:
+    soon = datetime.now(UTC) - timedelta(days=340)
+    list(renew.again(facts.layout, only=frozenset({"apiserver"}), now=soon))
 
 
 USER = {"kind": "User", "name": "eve"}
@@ -94,6 +108,18 @@ ATTACKS: dict[str, tuple[str, Any]] = {
         "5.4.1",
         lambda f: f.objects.update(pods=[pod(containers=[{"name": "c", "envFrom": [{"secretRef": {"name": "s"}}]}])]),
     ),
+    "TLS 1.1": ("P.1", lambda f: setattr(f, "outdated", {"apiserver": False, "kubelet-n": True})),
+    "etcd takes the expired": (
+        "P.2",
+        lambda f: setattr(f, "handshakes", [Expectation("etcd", Evidence("expired", "", "", "CN=x", "CN=etcd-ca"))]),
+    ),
+    "etcd for everybody": ("P.3", lambda f: setattr(f, "listening", {**f.listening, "etcd": ["0.0.0.0:2379"]})),
+    "metrics for everybody": (
+        "P.3",
+        lambda f: setattr(f, "listening", {**f.listening, "etcd": ["192.0.2.1:2381"]}),
+    ),
+    "a certificate that ends": ("P.4", _ending),
+    "a Secret in plain text": ("P.5", lambda f: setattr(f, "stored", {"/registry/secrets/default/a": b'{"kind":'})),
     "a policy that no node enforces": ("5.3.1", lambda f: replaced(f, "kube-proxy-n", "--network-policy", "--x")),
 }
 
@@ -119,6 +145,14 @@ def test_a_missing_fact_is_a_failure(facts: Facts) -> None:
     facts.argv = {}
     assert verdict(facts, "1.2.7").status == benchmark.FAILED
     assert "cannot be judged" in verdict(facts, "2.2").why
+
+
+def test_listeners_of_a_process() -> None:
+    """As the kernel has them: those of this one, and only those that others reach."""
+    with socket.create_server(("127.0.0.1", 0)) as near, socket.create_server(("0.0.0.0", 0)) as far:
+        shown = listening(os.getpid())
+        assert f"0.0.0.0:{far.getsockname()[1]}" in shown
+        assert not [each for each in shown if each.endswith(f":{near.getsockname()[1]}")]
 
 
 def test_the_page_is_the_table() -> None:

@@ -1,4 +1,4 @@
-"""`pynetes audit-security`: the controls of the CIS Kubernetes Benchmark, judged by what runs.
+"""`pynetes audit-security`: the controls of the CIS Kubernetes Benchmark, and some of our own, judged by what runs.
 
 Facts are gathered once from the running cluster (command lines of its processes, files and their modes, what listeners
 and the API answer); each control is a pure judgement over them. Titles are in our own words; the numbers are those of
@@ -83,6 +83,6 @@ def judged(facts: Facts) -> Iterable[Judged]:
 
 def controls() -> tuple[Control, ...]:
     """The whole table."""
-    from pynetes.cluster.benchmark import control_plane, nodes, policies
+    from pynetes.cluster.benchmark import beyond, control_plane, nodes, policies
 
-    return (*control_plane.CONTROLS, *nodes.CONTROLS, *policies.CONTROLS)
+    return (*control_plane.CONTROLS, *nodes.CONTROLS, *policies.CONTROLS, *beyond.CONTROLS)

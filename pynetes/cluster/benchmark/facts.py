@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,14 @@ from pynetes import apis
 from pynetes.client.rest import Client
 from pynetes.client.transport import Call, NetworkTransport, Unreachable
 from pynetes.cluster import supervisor
+from pynetes.cluster.benchmark import listeners as listeners_of
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.machinery.meta import Object
+from pynetes.pki import evidence
 from pynetes.pki.layout import Layout
+from pynetes.storage.etcd import EtcdBackend
+from pynetes.storage.etcd_channel import Credentials
 
 #: What 1.2 of TLS offers and nobody should take: no forward secrecy, or CBC.
 WEAK = "AES128-SHA:AES256-SHA:AES128-GCM-SHA256:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA"
@@ -56,6 +61,14 @@ class Facts:
     profiling: Mapping[str, int] = field(default_factory=dict)
     #: Node → whether the old port without authentication is open.
     read_only: Mapping[str, bool] = field(default_factory=dict)
+    #: Listener → whether it took TLS below 1.2.
+    outdated: Mapping[str, bool] = field(default_factory=dict)
+    #: What etcd, and we, made of right and wrong certificates.
+    handshakes: Sequence[evidence.Expectation] = ()
+    #: Process → where other machines reach it.
+    listening: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Key of each Secret in etcd → how its value begins.
+    stored: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -77,7 +90,7 @@ class Facts:
 
 async def gather(cluster: Cluster) -> Facts:
     """Ask everything. Raises ClusterError when the cluster does not run."""
-    argv = await _command_lines(cluster)
+    argv, listening = await _processes(cluster)
     client = Client.from_kubeconfig(str(cluster.state / "super-admin.conf"), component="pynetes-audit")
     try:
         objects = {plural: (await client.list(_resource(plural))).items for plural in KINDS}
@@ -105,6 +118,12 @@ async def gather(cluster: Cluster) -> Facts:
         weak={name: await _takes_weak(*where) for name, where in listeners.items()},
         profiling=profiling,
         read_only={name: await _open(address, 10255) for name, address in addresses.items()},
+        outdated={name: await _takes_old(*where) for name, where in listeners.items()},
+        handshakes=await asyncio.to_thread(
+            evidence.handshakes, Layout(cluster.state), "127.0.0.1", cluster.etcd_port, log=cluster.logs / "etcd.log"
+        ),
+        listening=listening,
+        stored=await _stored(cluster),
     )
 
 
@@ -118,18 +137,35 @@ def _credentials(client: Client) -> Any:
     return transport.credentials
 
 
-async def _command_lines(cluster: Cluster) -> dict[str, Sequence[str]]:
+async def _processes(cluster: Cluster) -> tuple[dict[str, Sequence[str]], dict[str, Sequence[str]]]:
+    """Command lines, and listeners. Raises ClusterError."""
     try:
         status = await supervisor.request(cluster.control_socket, do="status")
     except OSError:
         raise ClusterError("the cluster does not run", f"start it with `pynetes up{cluster.flags}`") from None
     found: dict[str, Sequence[str]] = {}
+    shown: dict[str, Sequence[str]] = {}
     for item in status["processes"]:
         # What has just ended is missing then, and the controls about it fail.
         with contextlib.suppress(OSError):
             line = Path(f"/proc/{item['pid']}/cmdline").read_bytes()
             found[item["name"]] = [word.decode() for word in line.split(b"\0") if word]
-    return found
+            shown[item["name"]] = listeners_of.listening(item["pid"])
+    return found, shown
+
+
+async def _stored(cluster: Cluster) -> dict[str, bytes]:
+    """Asked of etcd itself, as the health check."""
+    layout = Layout(cluster.state)
+    pair = layout.pair("etcd/healthcheck-client")
+    credentials = Credentials(
+        ca=str(layout.pair("etcd/ca").certificate), certificate=str(pair.certificate), key=str(pair.key)
+    )
+    backend = EtcdBackend([f"https://127.0.0.1:{cluster.etcd_port}"], credentials)
+    try:
+        return {item.key: item.value[:8] for item in (await backend.list("/registry/secrets/")).items}
+    finally:
+        await backend.close()
 
 
 async def _configz(client: Client, node: str) -> Object:
@@ -155,6 +191,15 @@ async def _takes_weak(host: str, port: int) -> bool:
     context = _context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(f"{WEAK}:@SECLEVEL=0")
+    return await _open(host, port, context)
+
+
+async def _takes_old(host: str, port: int) -> bool:
+    context = _context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        # That it is outdated is why it is offered.
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     return await _open(host, port, context)
 
 

@@ -12,6 +12,7 @@ from pynetes.apiserver.authn import union
 from pynetes.apiserver.authn.union import Authentication
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request, request
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.errors import StatusError
 from pynetes.pki import issue
 from pynetes.pki.layout import CLUSTER_CA, FRONT_PROXY_CA, Leaf
@@ -79,6 +80,24 @@ async def test_certificate_expires_under_an_open_connection(authentication: Auth
         await authentication.authenticate(get(peer))
     request = get(peer, authorization="Bearer secret-token")
     assert (await authentication.authenticate(request)).name == "alice"
+
+
+async def test_metrics_tell_which_certificates_soon_end(authentication: Authentication) -> None:
+    """Before they are refused; those that are refused are not counted."""
+    name = "apiserver_client_certificate_expiration_seconds"
+
+    def counted() -> tuple[float, float]:
+        lines = dict(line.rsplit(" ", 1) for line in REGISTRY.text().splitlines() if line.startswith(name))
+        return float(lines[f'{name}_bucket{{le="3600"}}']), float(lines[f"{name}_count"])
+
+    soon, late = certificate("bob", life=timedelta(hours=1)), certificate("eve")
+    await authentication.authenticate(get(late))
+    before = counted()
+    await authentication.authenticate(get(soon))
+    with pytest.raises(StatusError):
+        await authentication.authenticate(get(certificate("x", client=False)))
+    after = counted()
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
 
 
 async def test_certificate_of_the_proxies_authority_names_no_user(authentication: Authentication) -> None:
