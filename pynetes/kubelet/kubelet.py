@@ -247,6 +247,7 @@ class Kubelet:
             references=references,
             tokens=tokens,
             wake=self._status_due.set,
+            ill=self._volume_ill,
             timeout=config.csi_timeout,
         )
         return Context(
@@ -290,6 +291,11 @@ class Kubelet:
             otlp.exporting(self.config.tracing(), "kubelet", paths_socket=self.config.paths_socket),
         ):
             yield port
+
+    def _volume_ill(self, uid: str, volume: str, message: str) -> None:
+        if worker := self.workers.get(uid):
+            text = f"Volume {volume}: {message}"
+            self.ctx.events.event(worker.pod, "Warning", "VolumeConditionAbnormal", text)
 
     # Pods
 

@@ -136,6 +136,8 @@ class Stateful:
         for name, words, value in _STATS:
             labels = ("namespace", "persistentvolumeclaim")
             made.gauge(f"kubelet_volume_stats_{name}", words, *labels, read=partial(self._claims, value))
+        text = "Abnormal volume health status: 1 means that the volume is unhealthy, 0 that it is healthy"
+        made.gauge("kubelet_volume_stats_health_status_abnormal", text, *labels, read=self._health)
 
     def _name(self) -> Samples:
         yield (self._kubelet.name,), 1
@@ -165,6 +167,17 @@ class Stateful:
         for kind, count in kinds.items():
             for state in ("actual_state_of_world", "desired_state_of_world"):
                 yield (plugin(kind), state), count
+
+    def _health(self) -> Samples:
+        """Only of volumes about which their drivers say something."""
+        volumes, known = self._kubelet.ctx.volumes, self._kubelet.storage.stats.known
+        shown = {
+            (one.claim.namespace, one.claim.name): int(room.abnormal)
+            for uid in list(self._kubelet.workers)
+            for one in volumes.specs(uid).values()
+            if one.claim and (room := known.get((uid, one.spec_name))) and room.abnormal is not None
+        }
+        yield from shown.items()
 
     def _claims(self, value: Callable[["os.statvfs_result | Room"], float]) -> Samples:
         volumes = self._kubelet.ctx.volumes

@@ -14,7 +14,7 @@ from pynetes.kubelet.csi import requests
 from pynetes.kubelet.csi.attachments import Attachments, InUse
 from pynetes.kubelet.csi.drivers import Drivers
 from pynetes.kubelet.csi.nodeinfo import NodeInfo
-from pynetes.kubelet.csi.stats import VolumeStats
+from pynetes.kubelet.csi.stats import Ill, VolumeStats
 from pynetes.kubelet.csi.volumes import CsiVolumes, Source
 from pynetes.kubelet.references import References
 from pynetes.kubelet.volumes.manager import Volumes
@@ -46,9 +46,11 @@ def build(
     references: References,
     tokens: Tokens,
     wake: Callable[[], None],
+    ill: Ill,
     timeout: float,
 ) -> Storage:
-    """Make them. wake asks for the node's status to be written; timeout is a driver's, in seconds."""
+    """Make them. wake asks for the node's status to be written, ill hears of volumes that a driver finds abnormal;
+    timeout is a driver's, in seconds."""
     node_info = NodeInfo(client, node)
     drivers = Drivers(node_info, root, timeout=timeout)
     in_use = InUse(wake)
@@ -82,5 +84,5 @@ def build(
         drivers=drivers,
         node_info=node_info,
         csi_drivers=informer,
-        stats=VolumeStats(csi, clock),
+        stats=VolumeStats(csi, clock, ill),
     )

@@ -305,10 +305,11 @@ class Worker:
             results = await asyncio.gather(
                 start.mount(ctx, pod), start.sandbox(ctx, pod, actions.attempt), return_exceptions=True
             )
+            # Also when one of both failed: a second sandbox of the same name would be refused.
+            runtime = await ctx.pleg.refresh(self.uid)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
-            runtime = await ctx.pleg.refresh(self.uid)
         return await self._start(allowed, runtime)
 
     async def _start(self, names: list[str], runtime: PodRuntime) -> float:

@@ -4,6 +4,7 @@ A channel is opened for one interaction path (14: kubelet to container runtime, 
 plugin), so that no caller has to remember to record.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -90,6 +91,13 @@ def unix_channel(socket: str | Path, *, path: int, source: str, target: str) -> 
         ),
         interceptors=(Tracing(path=path, source=source, target=target),) if path else (),
     )
+
+
+def was_closed() -> bool:
+    """Of a call that ended with CancelledError: whether its channel was closed. gRPC raises that then in the task that
+    waits, which nobody has cancelled, and which would end without a word."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() == 0
 
 
 def _object(request: Any) -> str:

@@ -33,6 +33,8 @@ class FakeDriver:
         self.registered: list[str] = []
         self.capabilities = [NODE_RPC.STAGE_UNSTAGE_VOLUME, NODE_RPC.EXPAND_VOLUME, NODE_RPC.GET_VOLUME_STATS]
         self.topology = {"topology.fake/zone": "z1"}
+        #: What ails the volumes; "" for nothing, None where the driver does not say.
+        self.ailment: str | None = None
 
     async def _note(self, verb: str, request: Any) -> None:
         self.calls.append(f"{verb} {request.volume_id}")
@@ -94,7 +96,10 @@ class FakeDriver:
         await self._note("Stats", request)
         sizes = pb.VolumeUsage(unit=pb.VolumeUsage.BYTES, total=1000, used=300, available=700)
         inodes = pb.VolumeUsage(unit=pb.VolumeUsage.INODES, total=10, used=3, available=7)
-        return pb.NodeGetVolumeStatsResponse(usage=[sizes, inodes])
+        answer = pb.NodeGetVolumeStatsResponse(usage=[sizes, inodes])
+        if self.ailment is not None:
+            answer.volume_condition.CopyFrom(pb.VolumeCondition(abnormal=bool(self.ailment), message=self.ailment))
+        return answer
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeDriver"]:

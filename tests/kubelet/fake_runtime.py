@@ -31,6 +31,8 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         #: What each sandbox was asked for, by the pod's name.
         self.asked: dict[str, pb.PodSandboxConfig] = {}
         self.images = {"pynetes.io/busybox:1.35"}
+        #: What it calls itself.
+        self.name, self.version = "fake", "1"
         #: Resources that running containers were given, by the container's name.
         self.updates: list[tuple[str, pb.LinuxContainerResources]] = []
         #: Calls that changed something, as "Verb name".
@@ -62,7 +64,7 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         self.calls.append(f"{verb} {name}")
 
     async def Version(self, request: Any, context: Any) -> pb.VersionResponse:  # noqa: N802 - the protocol's names
-        return pb.VersionResponse(runtime_name="fake", runtime_version="1", runtime_api_version="v1")
+        return pb.VersionResponse(runtime_name=self.name, runtime_version=self.version, runtime_api_version="v1")
 
     async def Status(self, request: Any, context: Any) -> pb.StatusResponse:  # noqa: N802
         conditions = [pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")]
@@ -75,6 +77,9 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
     async def RunPodSandbox(self, request: Any, context: Any) -> pb.RunPodSandboxResponse:  # noqa: N802
         config = request.config
         await self._note(context, "RunPodSandbox", config.metadata.name)
+        taken = next((one.id for one in self.sandboxes.values() if one.metadata == config.metadata), "")
+        if taken:
+            await context.abort(grpc.StatusCode.UNKNOWN, f"failed to reserve sandbox name: it is reserved for {taken}")
         self.asked[config.metadata.name] = config
         number = next(self._ids)
         self.sandboxes[f"s{number}"] = pb.PodSandboxStatus(

@@ -24,8 +24,7 @@ NODE = Key("", "n1")
 
 
 def persistent(api: FakeAPI, name: str, *, handle: str = "", size: str = "1Gi", **spec: Any) -> Object:
-    """Put a bound claim and its volume; the pod's volume."""
-    driver = {"driver": NAME, "volumeHandle": handle or f"h-{name}", "volumeAttributes": {"a": "b"}}
+    """Put a bound claim and its volume; the pod's volume. With csi None it is of the kind that spec says."""
     api.put(
         {
             "apiVersion": "v1",
@@ -35,7 +34,7 @@ def persistent(api: FakeAPI, name: str, *, handle: str = "", size: str = "1Gi", 
                 "capacity": {"storage": size},
                 "accessModes": ["ReadWriteOnce"],
                 "claimRef": {"namespace": "default", "name": name, "uid": f"uid-claim-{name}"},
-                "csi": {**driver, **spec.pop("csi", {})},
+                **_driver(handle or f"h-{name}", spec.pop("csi", {})),
                 **spec,
             },
         }
@@ -50,6 +49,11 @@ def persistent(api: FakeAPI, name: str, *, handle: str = "", size: str = "1Gi", 
         }
     )
     return {"name": "data", "persistentVolumeClaim": {"claimName": name}}
+
+
+def _driver(handle: str, more: Object | None) -> Object:
+    driver = {"driver": NAME, "volumeHandle": handle, "volumeAttributes": {"a": "b"}}
+    return {} if more is None else {"csi": {**driver, **more}}
 
 
 def with_volume(name: str, volume: Object, **spec: Any) -> Object:
@@ -326,6 +330,69 @@ async def test_driver_tells_how_full_a_volume_is(tmp_path: Path) -> None:
         labels = '{namespace="default",persistentvolumeclaim="claim"}'
         assert f"kubelet_volume_stats_used_bytes{labels} 300" in text
         assert f"kubelet_volume_stats_inodes_used{labels} 3" in text
+
+
+async def test_driver_tells_how_well_a_volume_is(tmp_path: Path) -> None:
+    """A volume that its driver calls abnormal is an event of the pod, told once, and a figure; silence is neither."""
+    api = FakeAPI()
+    csi_driver(api)
+    volume = persistent(api, "claim")
+    figure = 'kubelet_volume_stats_health_status_abnormal{namespace="default",persistentvolumeclaim="claim"}'
+    async with setting(tmp_path, api) as (rig, driver):
+        await rig.started(with_volume("web", volume))
+        stats = rig.kubelet.storage.stats
+        await stats.once()
+        assert figure not in Stateful(rig.kubelet).registry.text()
+        for ailment, shown in (("disk is failing", 1), ("disk is failing", 1), ("", 0)):
+            driver.ailment = ailment
+            await stats.once()
+            assert f"{figure} {shown}" in Stateful(rig.kubelet).registry.text()
+        await rig.until(lambda: "VolumeConditionAbnormal" in rig.reasons("web"))
+        (told,) = [one for one in api.listed(events.RESOURCE) if one["reason"] == "VolumeConditionAbnormal"]
+        assert told["message"] == "Volume pv-claim: disk is failing" and told.get("count", 1) == 1
+
+
+async def test_failed_mount_leaves_the_sandbox(tmp_path: Path) -> None:
+    """A mount that fails beside a sandbox that starts: the next try takes the sandbox that is there, and asks for none
+    of the same name, which a runtime refuses."""
+    api = FakeAPI()
+    csi_driver(api)
+    volume = persistent(api, "claim")
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    async with (
+        fake_runtime.serving(tmp_path) as (runtime, endpoint),
+        driver.serving(),
+        kubelet(tmp_path, api, endpoint) as rig,
+    ):
+        await rig.until(lambda: driver.registered)
+        driver.trouble = {"Stage": "INTERNAL"}
+        await rig.started(with_volume("web", volume))
+        assert runtime.calls.count("RunPodSandbox web") == 1
+        assert "FailedCreatePodSandBox" not in rig.reasons("web")
+
+
+async def test_driver_that_crashes_in_the_middle_of_staging(tmp_path: Path) -> None:
+    """Nobody knows how far it came: the volume is noted as staged, and staged again by the driver that comes back;
+    in the end it is unstaged once."""
+    api = FakeAPI()
+    csi_driver(api)
+    volume = persistent(api, "claim")
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
+        driver.trouble = {"Stage": "hang"}
+        async with driver.serving():
+            await rig.until(lambda: driver.registered)
+            api.put(with_volume("web", volume))
+            await rig.until(lambda: "Stage h-claim" in driver.calls)
+        notes = tmp_path / "root" / "plugins" / "kubernetes.io" / "csi" / NAME
+        assert [path.name for path in notes.glob("*/vol_data.json")] == ["vol_data.json"]
+        driver.trouble.clear()
+        driver.calls.clear()
+        async with driver.serving():
+            await rig.until(lambda: rig.ready("web"))
+            assert driver.calls == ["Stage h-claim", "Publish h-claim"]
+            await rig.deleted("web")
+            await rig.until(lambda: driver.calls[2:] == ["Unpublish h-claim", "Unstage h-claim"])
 
 
 async def test_hundred_volumes_are_taken_over_at_once(tmp_path: Path) -> None:

@@ -119,8 +119,13 @@ async def bind(source: Path, target: Path, options: Sequence[str] = ()) -> None:
 
 async def unmount(target: Path) -> None:
     """Unmount everything that is mounted right there. OSError EBUSY while something uses it."""
-    while mounted_at(target):
-        await asyncio.to_thread(_unmount, target)
+    await asyncio.to_thread(_unmount, target)
+
+
+def _unmount(target: Path) -> None:
+    # The kernel says itself when nothing is left: its list is long, and shared with all other volumes.
+    while _umount(target):
+        pass
 
 
 def _flags(options: Sequence[str]) -> tuple[int, str]:
@@ -138,17 +143,24 @@ def _mount(source: str, target: Path, kind: str, flags: int, data: str) -> None:
         raise OSError(error, os.strerror(error), str(target))
 
 
-def _unmount(target: Path) -> None:
-    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) != 0:
-        error = ctypes.get_errno()
-        if error not in (errno.EINVAL, errno.ENOENT):
-            raise OSError(error, os.strerror(error), str(target))
+def _umount(target: Path) -> bool:
+    """Unmount the topmost mount; False if there is none, or no such path."""
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error not in (errno.EINVAL, errno.ENOENT):
+        raise OSError(error, os.strerror(error), str(target))
+    return False
 
 
-def mounts() -> list[Mount]:
-    """What this process sees mounted."""
+def mounts(holding: str = "") -> list[Mount]:
+    """What this process sees mounted; with `holding`, of the kernel's lines those with this text in them.
+
+    A node has a mount or two for every volume and sandbox, so taking each line apart is what this would cost."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if holding not in line:
+            continue
         left, _, right = line.partition(" - ")
         parts = left.split(" ")
         found.append(Mount(parts[2], parts[3], _plain(parts[4]), parts[5], right.split(" ")[1]))
@@ -158,14 +170,19 @@ def mounts() -> list[Mount]:
 def mounted_at(target: Path) -> Mount | None:
     """The topmost mount at a path."""
     wanted = os.path.realpath(target.parent) + "/" + target.name
-    return next((one for one in reversed(mounts()) if one.target == wanted), None)
+    return next((one for one in reversed(mounts(f" {_escaped(wanted)} ")) if one.target == wanted), None)
 
 
 def mounts_of(device: Path) -> list[Mount]:
     """Where a device's filesystem is mounted."""
     number = device.stat().st_rdev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    return [one for one in mounts() if one.device == wanted]
+    return [one for one in mounts(f" {wanted} ") if one.device == wanted]
+
+
+def _escaped(text: str) -> str:
+    """A path as the kernel writes it."""
+    return "".join(f"\\{ord(one):03o}" if one in " \t\n\\" else one for one in text)
 
 
 def _plain(text: str) -> str:
@@ -174,5 +191,5 @@ def _plain(text: str) -> str:
 
 def users_of(device: Path) -> list[str]:
     """Where a device is mounted, or bound as a device."""
-    bound = [one.target for one in mounts() if one.root == f"/{device.name}"]
+    bound = [one.target for one in mounts(f" /{device.name} ") if one.root == f"/{device.name}"]
     return [one.target for one in mounts_of(device)] + bound

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pynetes.component import logs
@@ -19,7 +20,8 @@ INTERVAL, TIMEOUT = 60.0, 10.0
 
 
 class Room(NamedTuple):
-    """What is in a volume, under the names of statvfs so that both can stand for each other; abnormal is its health."""
+    """What is in a volume, under the names of statvfs so that both can stand for each other; abnormal is its health,
+    None where the driver says nothing about it, and message what ails it."""
 
     f_blocks: int = 0
     f_bfree: int = 0
@@ -28,13 +30,18 @@ class Room(NamedTuple):
     f_ffree: int = 0
     f_frsize: int = 1
     abnormal: bool | None = None
+    message: str = ""
+
+
+#: (UID of the pod, name of the volume's folder, what ails it).
+Ill = Callable[[str, str, str], None]
 
 
 class VolumeStats:
-    """Of one node; `run` it."""
+    """Of one node; `run` it. ill is told once of each trouble of a volume that a driver reports."""
 
-    def __init__(self, volumes: CsiVolumes, clock: Clock) -> None:
-        self._volumes, self._clock = volumes, clock
+    def __init__(self, volumes: CsiVolumes, clock: Clock, ill: Ill) -> None:
+        self._volumes, self._clock, self._ill = volumes, clock, ill
         #: By pod UID and name of the volume's folder.
         self.known: dict[tuple[str, str], Room] = {}
 
@@ -49,7 +56,12 @@ class VolumeStats:
         wanted = [one for uid in self._volumes.owners() for one in self._volumes.of_pod(uid)]
         found = await asyncio.gather(*(self._one(one) for one in wanted))
         pairs = zip(wanted, found, strict=True)
-        self.known = {(one.uid, one.device.spec_name): room for one, room in pairs if room is not None}
+        fresh = {(one.uid, one.device.spec_name): room for one, room in pairs if room is not None}
+        for (uid, name), room in fresh.items():
+            before = self.known.get((uid, name))
+            if room.abnormal and (before is None or (before.abnormal, before.message) != (True, room.message)):
+                self._ill(uid, name, room.message)
+        self.known = fresh
 
     async def _one(self, one: Published) -> Room | None:
         if not self._volumes.mounted(one.uid, one.device.spec_name):
@@ -67,7 +79,10 @@ class VolumeStats:
 
 def room(answer: pb.NodeGetVolumeStatsResponse) -> Room:
     """What a driver's answer says. Pure."""
-    made = Room(abnormal=answer.volume_condition.abnormal if answer.HasField("volume_condition") else None)
+    made = Room()
+    if answer.HasField("volume_condition"):
+        condition = answer.volume_condition
+        made = made._replace(abnormal=condition.abnormal, message=condition.message)
     for usage in answer.usage:
         if usage.unit == pb.VolumeUsage.BYTES:
             made = made._replace(f_blocks=usage.total, f_bfree=usage.total - usage.used, f_bavail=usage.available)

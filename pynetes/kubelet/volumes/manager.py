@@ -42,6 +42,8 @@ IN_MEMORY = ("secret", "projected", "downwardAPI")
 FOREIGN = ("local", "nfs")
 #: Seconds between looks at whether a claim's volume has grown.
 GROWTH = 20.0
+#: Claims that are read at the same time: each more would open, and greet, one more connection to the API server.
+READERS = 6
 
 
 class Action(StrEnum):
@@ -77,6 +79,7 @@ class Volumes:
     def __init__(self, root: Path, client: Client, clock: Clock, csi: CsiVolumes) -> None:
         self._root, self._pods, self._client, self._clock, self.csi = root, root / "pods", client, clock, csi
         self._mounted: dict[str, dict[str, Mounted]] = {}
+        self._reading = asyncio.Semaphore(READERS)
 
     def home(self, uid: str) -> Path:
         """A pod's folder."""
@@ -148,7 +151,8 @@ class Volumes:
 
     async def _resolve(self, pod: Object, volume: Object) -> Spec:
         try:
-            return await spec.resolve(self._client, pod, volume)
+            async with self._reading:
+                return await spec.resolve(self._client, pod, volume)
         except VolumeFailure as failure:
             text = f"Unable to attach or mount volumes: unmounted volumes=[{volume['name']}]: {failure}"
             raise VolumeFailure(text) from failure

@@ -23,6 +23,8 @@ class Inputs:
 
 
 ATOMIC = ("configMap", "secret", "downwardAPI", "projected")
+#: Projections of APIs that are off by default in this version; what reads them would find nothing.
+OFF = {"clusterTrustBundle": "clustertrustbundles", "podCertificate": "podcertificaterequests"}
 
 
 async def files(pod: Object, volume: Object, inputs: Inputs) -> dict[str, File]:
@@ -30,7 +32,7 @@ async def files(pod: Object, volume: Object, inputs: Inputs) -> dict[str, File]:
     for kind in ATOMIC:
         if kind in volume:
             source = volume[kind]
-            mode = int(source.get("defaultMode") or 0o644)
+            mode = int(source.get("defaultMode", 0o644))
             if kind != "projected":
                 return await _one(kind, pod, source, mode, inputs)
             shown: dict[str, File] = {}
@@ -53,6 +55,9 @@ async def _one(kind: str, pod: Object, source: Object, mode: int, inputs: Inputs
         return {item["path"]: _downward(pod, item, mode, inputs.node) for item in source.get("items") or ()}
     if kind == "serviceAccountToken":
         return {source["path"]: File((await inputs.token(pod, source)).encode(), mode)}
+    if kind in OFF:
+        api = f"{OFF[kind]}.certificates.k8s.io/v1beta1"
+        raise VolumeFailure(f"projection of {kind} needs the API {api}, which this cluster does not serve")
     raise VolumeFailure(f"projection of {kind} is not supported")
 
 

@@ -67,14 +67,15 @@ class Driver:
     """A client of one driver's socket. Made inside the running event loop; close it in the end."""
 
     def __init__(self, socket: str | Path, *, name: str = "", source: str, timeout: float = TIMEOUT) -> None:
-        self.name, self._timeout = name, timeout
+        self.name, self._timeout, self._closed = name, timeout, False
         self._channel = channel.unix_channel(socket, path=15, source=source, target=f"CSI driver {name}".strip())
         self._identity = stubs.IdentityStub(self._channel)
         self._controller = stubs.ControllerStub(self._channel)
         self._node = stubs.NodeStub(self._channel)
 
     async def close(self) -> None:
-        """Close the channel."""
+        """Close the channel; calls that wait for an answer fail as CANCELLED."""
+        self._closed = True
         await self._channel.close()
 
     async def identity(self, rpc: str, request: Message, *, timeout: float | None = None) -> Any:
@@ -129,9 +130,16 @@ class Driver:
             await asyncio.sleep(0.1)
 
     async def _call(self, stub: Any, rpc: str, request: Message, timeout: float | None) -> Any:
+        if self._closed:
+            raise DriverFailure("UNAVAILABLE", f"driver {self.name} is no longer registered")
         started, code = time.monotonic(), "OK"
         try:
             return await getattr(stub, rpc)(request, timeout=self._timeout if timeout is None else timeout)
+        except asyncio.CancelledError as error:
+            if not channel.was_closed():
+                raise
+            code = "CANCELLED"
+            raise DriverFailure(code, f"the connection to driver {self.name} was closed") from error
         except channel.RpcError as error:
             code = error.code().name
             raise DriverFailure(code, error.details() or "") from error

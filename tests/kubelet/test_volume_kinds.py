@@ -1,0 +1,114 @@
+"""Kinds of volumes that need no real runtime to be tried: images, NFS, and projections of APIs that are off."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pynetes.apis.core import events
+from pynetes.client.fake import FakeAPI
+from pynetes.machinery.meta import Object
+from pynetes.rpc.cri import runtime_v1_pb2 as pb
+from tests.kubelet import fake_runtime
+from tests.kubelet.rig import IMAGE, Rig, pod
+from tests.kubelet.test_csi_node import kubelet, persistent, with_volume
+
+
+def told(rig: Rig, reason: str) -> str:
+    """The first event of a reason, "" while there is none."""
+    return next((str(one["message"]) for one in rig.api.listed(events.RESOURCE) if one["reason"] == reason), "")
+
+
+def waiting(rig: Rig) -> str:
+    """What the container waits with."""
+    return str(rig.container("web").get("state", {}).get("waiting", {}).get("reason", ""))
+
+
+def picture() -> Object:
+    """A pod with a part of an image as a volume."""
+    mount = {"name": "files", "mountPath": "/files", "subPath": "etc"}
+    volume = {"name": "files", "image": {"reference": "pynetes.io/files:1", "pullPolicy": "IfNotPresent"}}
+    return pod("web", volumes=[volume], container={"volumeMounts": [mount]})
+
+
+async def test_image_volume(tmp_path: Path) -> None:
+    """Where the runtime has image volumes the image is pulled, and mounted by the runtime, to be read only."""
+    async with fake_runtime.serving(tmp_path) as (runtime, endpoint):
+        runtime.name, runtime.version = "containerd", "v2.1.4"
+        async with kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+            await rig.started(picture())
+            assert "PullImage pynetes.io/files:1" in runtime.calls and f"PullImage {IMAGE}" not in runtime.calls
+            (config,) = runtime.configs.values()
+            (mount,) = [one for one in config.mounts if one.container_path == "/files"]
+            image = pb.ImageSpec(image="sha256:pynetes.io/files:1", user_specified_image="pynetes.io/files:1")
+            assert mount == pb.Mount(container_path="/files", image=image, image_sub_path="etc", readonly=True)
+
+
+async def test_image_volume_of_a_runtime_without(tmp_path: Path) -> None:
+    """An older containerd cannot: the container waits, and an event says since when there are such volumes."""
+    async with fake_runtime.serving(tmp_path) as (runtime, endpoint):
+        runtime.name, runtime.version = "containerd", "1.6.20"
+        async with kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+            rig.api.put(picture())
+            await rig.until(lambda: told(rig, "Failed"))
+            assert "has no image volumes; containerd 2.1 has them" in told(rig, "Failed")
+            await rig.until(lambda: waiting(rig) == "CreateContainerConfigError")
+
+
+def mount_program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a `mount` before the machine's; the file with what it was asked."""
+    asked = folder / "asked"
+    program = folder / "bin" / "mount"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return asked
+
+
+NFS = {"server": "files.example", "path": "/export"}
+
+
+async def test_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export is mounted by mount(8), with the volume's options, where upstream has it; and once only."""
+    asked = mount_program(tmp_path, "", monkeypatch)
+    api = FakeAPI()
+    volume = persistent(api, "claim", csi=None, nfs={**NFS, "readOnly": True}, mountOptions=["nfsvers=4.2"])
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
+        await rig.started(with_volume("web", volume))
+        home = tmp_path / "root" / "pods" / "uid-web" / "volumes" / "kubernetes.io~nfs" / "pv-claim"
+        assert asked.read_text() == f"-t nfs -o nfsvers=4.2,ro files.example:/export {home}\n"
+        await rig.deleted("web")
+        assert not home.exists()
+
+
+async def test_nfs_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mount(8) said is in the event, with what may be missing; the pod waits, and the next try works."""
+    again = tmp_path / "again"
+    asked = mount_program(
+        tmp_path, f"[ -e {again} ] || {{ touch {again}; echo 'mount.nfs: No route' >&2; exit 32; }}", monkeypatch
+    )
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+        await rig.started(with_volume("web", {"name": "data", "nfs": NFS}))
+        assert "No route" in told(rig, "FailedMount") and "nfs-common" in told(rig, "FailedMount")
+        assert len(asked.read_text().splitlines()) == 2
+        await rig.deleted("web")
+
+
+@pytest.mark.parametrize(
+    ("source", "api"),
+    [
+        ({"clusterTrustBundle": {"name": "b", "path": "ca.crt", "optional": True}}, "clustertrustbundles"),
+        (
+            {"podCertificate": {"signerName": "e.x/s", "keyType": "ED25519", "credentialBundlePath": "c.pem"}},
+            "podcertificaterequests",
+        ),
+    ],
+)
+async def test_projections_of_apis_that_are_off(tmp_path: Path, source: Object, api: str) -> None:
+    """These APIs are beta and off by default: the pod waits, and is told which one is missing."""
+    volume = {"name": "data", "projected": {"sources": [source]}}
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+        rig.api.put(with_volume("web", volume))
+        await rig.until(lambda: told(rig, "FailedMount"))
+        assert f"{api}.certificates.k8s.io/v1beta1, which this cluster does not serve" in told(rig, "FailedMount")
