@@ -204,7 +204,7 @@ def _certificate(folder: Path, address: str) -> None:
 
 
 def processes(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
-    """The cloud, its haproxy, and the cloud controller manager."""
+    """The cloud, its haproxy, and what works with it: the cloud controller manager, and who makes its disks."""
     folder, here = home(cluster), cluster.run / "cloud"
     pynetes = (sys.executable, "-m", "pynetes.cmd.main")
     yield Process(
@@ -234,15 +234,31 @@ def processes(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
         after=("local-cloud",),
         ready=Probe(unix=str(here / "stats.sock")),
     )
+    common = (
+        "--cloud-provider=local",
+        f"--cloud-config={folder / 'cloud-config.yaml'}",
+        f"--cluster-name={cluster.name}",
+        f"--kubeconfig={Layout(cluster.state).kubeconfig('cloud-controller-manager.conf')}",
+    )
+    if "storage" in cluster.addons:
+        yield Process(
+            name="cloud-csi-controller",
+            argv=(
+                *pynetes,
+                "cloud-csi-controller",
+                *common,
+                "--control",
+                f"--endpoint=unix://{here / 'csi.sock'}",
+                f"--paths-socket={cluster.paths_dir / 'cloud-csi-controller'}.sock",
+            ),
+            after=("apiserver", "local-cloud"),
+        )
     yield Process(
         name="cloud-controller-manager",
         argv=(
             *pynetes,
             "cloud-controller-manager",
-            "--cloud-provider=local",
-            f"--cloud-config={folder / 'cloud-config.yaml'}",
-            f"--cluster-name={cluster.name}",
-            f"--kubeconfig={Layout(cluster.state).kubeconfig('cloud-controller-manager.conf')}",
+            *common,
             f"--cluster-cidr={cluster.pod_cidr}",
             "--allocate-node-cidrs=true",
             # Those that are made at the same time share a reload of haproxy.

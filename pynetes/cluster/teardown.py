@@ -47,7 +47,8 @@ async def down(cluster: Cluster) -> list[str]:
     await asyncio.to_thread(_kill_marked, cluster.run)
     await asyncio.to_thread(_kill_contained, processes.cgroup(cluster))
     done += await asyncio.to_thread(_unmount, (cluster.state, cluster.run))
-    if loops := await asyncio.to_thread(loop.detach_all, (cluster.state / "volumes").glob("*/*/image")):
+    disks = [*(cluster.state / "volumes").glob("*/*/image"), *(cluster.state / "cloud" / "disks").glob("*.img")]
+    if loops := await asyncio.to_thread(loop.detach_all, disks):
         done.append(f"{loops} loop device(s) of volumes")
     if not _others(cluster):
         await _remove_rules()

@@ -32,6 +32,7 @@ COMPONENTS = {
     "dns": ("dns", "the cluster's DNS server"),
     "cloud-controller-manager": ("cloud_controller_manager", "what needs a cloud: nodes, load balancers, routes"),
     "cloud-csi-controller": ("cloud_csi_controller", "a cloud's disks, by CSI"),
+    "cloud-csi-node": ("cloud_csi_node", "a cloud's disks on the node that has them, by CSI"),
     "local-cloud": ("local_cloud", "a cloud for one machine, which `up --cloud local` uses"),
     "device-plugin": ("device_plugin", "hand out device files of a node to containers"),
     "csi-driver": ("csi_driver", "the storage driver for the machine's own disk: csi-driver local"),

@@ -151,7 +151,7 @@ async def test_a_restart_forgets_instances_that_are_no_more(tmp_path: Path) -> N
 
 async def test_a_terminated_instance_leaves_its_volumes(site: Local) -> None:
     """They can be attached elsewhere; its routes are dead."""
-    made = (await ask(site, "POST", "/v1/volumes", {"name": "v", "size": 1, "tags": {}}))[1]
+    made = (await ask(site, "POST", "/v1/volumes", {"name": "v", "size": 1, "zone": "local-c", "tags": {}}))[1]
     await ask(site, "POST", f"/v1/volumes/{made['id']}/attach", {"instance": "i-n3"})
     await ask(site, "PUT", "/v1/routes/r", {"cidr": "10.244.3.0/24", "instance": "i-n3", "tags": {}})
     await ask(site, "DELETE", "/v1/instances/i-n3")

@@ -34,7 +34,9 @@ def test_what_a_cluster_has_not_is_taken_away() -> None:
     of_clouds = {addon.name for addon in catalog.ADDONS if addon.cloud}
     assert {addon.name for addon in manifests.others(plain)} == set(catalog.OPTIONAL) | of_clouds
     in_a_cloud = manifests.chosen(Cluster(cloud="local"))
-    assert [addon.name for addon in in_a_cloud if addon.cloud] == ["cloud-controller-manager"]
+    assert [addon.name for addon in in_a_cloud if addon.cloud] == ["cloud-controller-manager", "cloud-disks"]
+    without = manifests.chosen(Cluster(cloud="local", addons=("dns", "network-policy")))
+    assert [addon.name for addon in without if addon.cloud] == ["cloud-controller-manager"]
 
 
 def test_a_custom_kind_is_known_from_its_definition() -> None:

@@ -49,10 +49,16 @@ class Cloud:
             self.state.drop("instances", name)
         for machine in self._alive():
             await self._plumbing.shield(machine, open_to_pods=self.options(machine)["openToPods"])
+        disks = self.config.state / "disks"
+        await self._plumbing.sweep(disks, {*self.state.of("volumes"), *self.state.of("snapshots")})
         for volume in list(self.state.of("volumes").values()):
             await self._reattach(volume)
-        for route in list(self.state.of("routes").values()):
-            await self._route(route)
+        for name, route in list(self.state.of("routes").items()):
+            if route["instance"] not in self._machines:
+                self.state.drop("routes", name)
+                await self._plumbing.route(route["cidr"], None, self._alive())
+            else:
+                await self._route(route)
         await self._balance()
 
     # Instances
@@ -126,7 +132,7 @@ class Cloud:
         for name, volume in list(self.state.of("volumes").items()):
             if machine.id in volume["attached"]:
                 await self._plumbing.detach(self._file(name))
-                self.state.put("volumes", name, {**volume, "attached": {}})
+                self.state.put("volumes", name, {**volume, "attached": {}, "state": "available"})
 
     def _keep(self, machine: Machine, **values: object) -> None:
         self.state.put("instances", machine.id, {**(self.state.get("instances", machine.id) or {}), **values})
@@ -289,6 +295,9 @@ class Cloud:
             others = [each for each in volume["attached"] if each != machine.id]
             if others:
                 raise Refusal(409, "VolumeInUse", f"{name} is attached to {', '.join(others)}")
+            if volume["zone"] != machine.zone:
+                text = f"{name} is in the zone {volume['zone']}, {machine.name} in {machine.zone}"
+                raise Refusal(409, "InvalidVolumeZone", text)
             device = await self._plumbing.attach(self._file(name))
             volume |= {"attached": {machine.id: device}, "state": "in-use"}
             self.state.put("volumes", name, volume)
@@ -348,8 +357,12 @@ class Cloud:
             return found
 
     async def _reattach(self, volume: Object) -> None:
-        """After a reboot, block devices are gone; a file without a volume is rubbish."""
+        """After a reboot, block devices are gone; an instance that is no more has no disks."""
         for instance in volume["attached"]:
+            if instance not in self._machines:
+                await self._plumbing.detach(self._file(volume["id"]))
+                self.state.put("volumes", volume["id"], {**volume, "attached": {}, "state": "available"})
+                continue
             device = await self._plumbing.attach(self._file(volume["id"]))
             self.state.put("volumes", volume["id"], {**volume, "attached": {instance: device}})
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from pynetes.component.command import CommandError, run
 _LOG = logging.getLogger(__name__)
 #: rtnetlink's protocol number on routes of ours, the same as on those that the cluster makes.
 ROUTE_PROTOCOL = "80"
+#: Where disks have names of their own, as udev gives them.
+BY_ID = Path("/dev/disk/by-id")
 #: How often haproxy is asked again while it reloads, and how many seconds apart.
 ATTEMPTS, STEP = 40, 0.1
 ALIVE = "show proc"
@@ -55,6 +57,9 @@ class Plumbing(Protocol):
 
     async def grown(self, device: str) -> None:
         """Tell the device that its file has grown."""
+
+    async def sweep(self, folder: Path, owned: Collection[str]) -> None:
+        """Remove the disks of a folder that have no owner: what a crash has left."""
 
 
 class Host:
@@ -160,16 +165,38 @@ class Host:
         await run(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)])
 
     async def attach(self, path: Path) -> str:
-        known = (await run(["losetup", "--noheadings", "--output", "NAME", "--associated", str(path)])).out.split()
-        return known[0] if known else (await run(["losetup", "--find", "--show", str(path)])).out.strip()
+        known = await self._devices(path)
+        device = known[0] if known else (await run(["losetup", "--find", "--show", str(path)])).out.strip()
+        # A name of the disk's own: after a reboot its number may be another disk's.
+        link = _link(path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(device)
+        fresh.replace(link)
+        return str(link)
 
     async def detach(self, path: Path) -> None:
-        known = (await run(["losetup", "--noheadings", "--output", "NAME", "--associated", str(path)])).out.split()
-        for device in known:
+        _link(path).unlink(missing_ok=True)
+        for device in await self._devices(path):
             await run(["losetup", "--detach", device])
+
+    async def _devices(self, path: Path) -> list[str]:
+        return (await run(["losetup", "--noheadings", "--output", "NAME", "--associated", str(path)])).out.split()
+
+    async def sweep(self, folder: Path, owned: Collection[str]) -> None:
+        for path in folder.glob("*.img"):
+            if path.stem not in owned:
+                _LOG.warning(logs.fact("removing a disk that nobody owns", path=path))
+                await self.detach(path)
+                path.unlink(missing_ok=True)
 
     async def grown(self, device: str) -> None:
         await run(["losetup", "--set-capacity", device])
+
+
+def _link(path: Path) -> Path:
+    return BY_ID / f"pynetes-{path.stem}"
 
 
 def _on(machine: Machine, *argv: str) -> list[str]:
@@ -226,3 +253,6 @@ class Paper:
 
     async def grown(self, device: str) -> None:
         self._note(f"grown {device}")
+
+    async def sweep(self, folder: Path, owned: Collection[str]) -> None:
+        self._note(f"sweep {' '.join(sorted(owned))}".strip())

@@ -28,6 +28,8 @@ class Addon(NamedTuple):
     late: bool = False
     #: The cloud it belongs to: a cluster has it when it has that cloud, and nobody asks for it by name.
     cloud: str = ""
+    #: An add-on without which a cluster does without this one, too.
+    needs: str = ""
 
 
 #: Applied in this order.
@@ -72,6 +74,15 @@ ADDONS: tuple[Addon, ...] = (
         "the rights of the cloud controller manager",
         packages={"haproxy": "haproxy", "losetup": "mount", "sysctl": "procps"},
         cloud="local",
+    ),
+    Addon(
+        "cloud-disks",
+        "the cloud's disks: the CSI driver's part on each node and the StorageClass `cloud`",
+        images=(f"pynetes.io/pynetes-storage:{pynetes.__version__}",),
+        packages={"mkfs.ext4": "e2fsprogs"},
+        late=True,
+        cloud="local",
+        needs="storage",
     ),
 )
 BY_NAME = {addon.name: addon for addon in ADDONS}

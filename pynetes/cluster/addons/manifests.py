@@ -23,7 +23,11 @@ PACKED = "pynetes.io/packed-images"
 
 def chosen(cluster: Cluster) -> list[Addon]:
     """Those that the cluster has."""
-    return [addon for addon in ADDONS if addon.name in cluster.addons or addon.cloud == cluster.cloud]
+    return [addon for addon in ADDONS if addon.name in cluster.addons or _comes_with_cloud(addon, cluster)]
+
+
+def _comes_with_cloud(addon: Addon, cluster: Cluster) -> bool:
+    return addon.cloud == cluster.cloud and (not addon.needs or addon.needs in cluster.addons)
 
 
 def others(cluster: Cluster) -> list[Addon]:

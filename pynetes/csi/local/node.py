@@ -5,11 +5,10 @@ mounts every time, never remembered: a driver that was killed in the middle goes
 """
 
 import asyncio
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+from pynetes.csi import publishing
 from pynetes.csi.local import TOPOLOGY_KEY, filesystem, loop, requests
 from pynetes.csi.local.controller import Controller, condition, tune
 from pynetes.csi.local.requests import alone, found_volume, require
@@ -72,7 +71,7 @@ class Node:
             options.append("ro")
         mounted = filesystem.mounted_at(target)
         if mounted is not None:
-            if not _is_on(mounted, device):
+            if not publishing.is_on(mounted, device):
                 raise Failure("FAILED_PRECONDITION", f"{target} has another volume mounted: {mounted.source}")
             if ("ro" in mounted.options.split(",")) != ("ro" in options):
                 raise Failure("ALREADY_EXISTS", f"{target} is staged with another access mode")
@@ -129,31 +128,11 @@ class Node:
             _check_kind(volume, request.volume_capability)
             device = loop.find(self._store.image(volume))
             staged = filesystem.mounted_at(Path(request.staging_target_path))
-            if device is None or (not volume.block and (staged is None or not _is_on(staged, device))):
+            if device is None or (not volume.block and (staged is None or not publishing.is_on(staged, device))):
                 raise Failure("FAILED_PRECONDITION", f"volume {volume.id} is not staged")
             source = device if volume.block else Path(request.staging_target_path)
-            await self._bind(source, device, Path(request.target_path), request)
+            await publishing.bind(source, device, Path(request.target_path), request)
         return pb.NodePublishVolumeResponse()
-
-    async def _bind(self, source: Path, device: Path, target: Path, request: pb.NodePublishVolumeRequest) -> None:
-        only_read = request.readonly or request.volume_capability.access_mode.mode in requests.READ_ONLY_MODES
-        mounted = filesystem.mounted_at(target)
-        if mounted is not None:
-            if not _is_on(mounted, device) and mounted.root != f"/{device.name}":
-                raise Failure("ALREADY_EXISTS", f"{target} has something else mounted: {mounted.source}")
-            if source != device and ("ro" in mounted.options.split(",")) != only_read:
-                raise Failure("ALREADY_EXISTS", f"{target} is published with another access mode")
-            return
-        mode = request.volume_capability.access_mode.mode
-        others = [one for one in filesystem.users_of(device) if one != request.staging_target_path]
-        if others and mode == requests.MODES.SINGLE_NODE_SINGLE_WRITER:
-            raise Failure("FAILED_PRECONDITION", f"the volume is for one pod only, and is published at {others[0]}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source == device:
-            target.touch()
-        else:
-            target.mkdir(exist_ok=True)
-        await filesystem.bind(source, target, ["ro"] if only_read else [])
 
     async def _publish_ephemeral(self, request: pb.NodePublishVolumeRequest) -> None:
         """A volume that lives and dies with its pod: made, mounted and published in one."""
@@ -170,7 +149,7 @@ class Node:
             device = await asyncio.to_thread(loop.attach, self._store.image(volume))
             mounted = filesystem.mounted_at(target)
             if mounted is not None:
-                if not _is_on(mounted, device):
+                if not publishing.is_on(mounted, device):
                     raise Failure("ALREADY_EXISTS", f"{target} has something else mounted: {mounted.source}")
                 return
             options = [*request.volume_capability.mount.mount_flags, *(["ro"] if request.readonly else [])]
@@ -184,7 +163,7 @@ class Node:
         target, own = Path(request.target_path), volume_id(request.volume_id)
         async with alone(self._store, request.volume_id, own):
             await filesystem.unmount(target)
-            await asyncio.to_thread(_remove, target)
+            await asyncio.to_thread(publishing.remove, target)
             volume = self._store.volume(own)
             if volume is not None and volume.ephemeral:
                 await asyncio.to_thread(self._controller.discard, volume)
@@ -203,22 +182,9 @@ class Node:
             usage = [pb.VolumeUsage(unit=units.BYTES, total=volume.size)]
             return pb.NodeGetVolumeStatsResponse(usage=usage, volume_condition=well)
         device, mounted = loop.find(self._store.image(volume)), filesystem.mounted_at(path)
-        if device is None or mounted is None or not _is_on(mounted, device):
+        if device is None or mounted is None or not publishing.is_on(mounted, device):
             raise Failure("NOT_FOUND", f"volume {request.volume_id} is not at {path}")
-        stat = await asyncio.to_thread(os.statvfs, path)
-        unit = stat.f_frsize
-        usage = [
-            pb.VolumeUsage(
-                unit=units.BYTES,
-                total=stat.f_blocks * unit,
-                available=stat.f_bavail * unit,
-                used=(stat.f_blocks - stat.f_bfree) * unit,
-            ),
-            pb.VolumeUsage(
-                unit=units.INODES, total=stat.f_files, available=stat.f_favail, used=stat.f_files - stat.f_ffree
-            ),
-        ]
-        return pb.NodeGetVolumeStatsResponse(usage=usage, volume_condition=well)
+        return pb.NodeGetVolumeStatsResponse(usage=await publishing.usage(path), volume_condition=well)
 
     async def node_expand_volume(self, request: pb.NodeExpandVolumeRequest) -> pb.NodeExpandVolumeResponse:
         """Device and filesystem follow the image, with the pod at work."""
@@ -247,23 +213,9 @@ def _check_kind(volume: Volume, capability: pb.VolumeCapability) -> None:
         raise Failure("INVALID_ARGUMENT", f"volume_capability: volume {volume.id} has {volume.fs_type}")
 
 
-def _is_on(mounted: filesystem.Mount, device: Path) -> bool:
-    number = device.stat().st_rdev
-    return mounted.device == f"{os.major(number)}:{os.minor(number)}"
-
-
 def _size(context: Mapping[str, str]) -> int:
     text = context.get("size", "")
     try:
         return quantity.parse(text).value() if text else 0
     except ValueError:
         raise Failure("INVALID_ARGUMENT", f"volume_context: size {text!r} is no quantity such as 1Gi") from None
-
-
-def _remove(target: Path) -> None:
-    """Remove an empty mount point. Never what is in it: what is still there is somebody's data."""
-    with suppress(FileNotFoundError):
-        if target.is_dir() and not target.is_symlink():
-            target.rmdir()
-        elif target.stat().st_size == 0:
-            target.unlink()
