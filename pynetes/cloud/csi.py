@@ -167,7 +167,7 @@ class Controller:
         check_modes(request.volume_capabilities)
         snapshot = self._source(request)
         tags = {
-            f"kubernetes.io/created-for/{name.removeprefix(WHO_ASKS).replace('/', '-')}": value
+            f"kubernetes.io/created-for/{name.removeprefix(WHO_ASKS)}": value
             for name, value in request.parameters.items()
             if name.startswith(WHO_ASKS)
         }

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
+from pynetes.cloud.localcloud import plumbing
 from pynetes.cluster import network, process, processes, sandboxes, supervisor
 from pynetes.cluster.config import RUN, STATE, Cluster
 from pynetes.cluster.errors import ClusterError
@@ -47,8 +48,11 @@ async def down(cluster: Cluster) -> list[str]:
     await asyncio.to_thread(_kill_marked, cluster.run)
     await asyncio.to_thread(_kill_contained, processes.cgroup(cluster))
     done += await asyncio.to_thread(_unmount, (cluster.state, cluster.run))
-    disks = [*(cluster.state / "volumes").glob("*/*/image"), *(cluster.state / "cloud" / "disks").glob("*.img")]
-    if loops := await asyncio.to_thread(loop.detach_all, disks):
+    disks = [*(cluster.state / "cloud" / "disks").glob("*.img")]
+    for disk in disks:
+        plumbing.link_of(disk).unlink(missing_ok=True)
+    images = [*(cluster.state / "volumes").glob("*/*/image"), *disks]
+    if loops := await asyncio.to_thread(loop.detach_all, images):
         done.append(f"{loops} loop device(s) of volumes")
     if not _others(cluster):
         await _remove_rules()

@@ -1,5 +1,6 @@
 """AWS with something wrong: throttled, half done, not there yet, refused, and the traces each leaves."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -271,6 +272,16 @@ async def test_many_services_share_what_is_described_of_instances(site: Aws) -> 
         asked = await wanted(site, name=f"{NAME[:-1]}{number}", service=Key("shop", f"s{number}"))
         await balancers.ensure(replace(asked, listeners=(Listener("http", "TCP", 80, 30080 + number),)))
     assert site.proxy.count("DescribeInstances") == 1
+
+
+async def test_volumes_attached_at_once_get_devices_of_their_own(site: Aws) -> None:
+    """Which names an instance has free is asked, and the chosen one taken, one after the other."""
+    volumes = site.provider.volumes
+    assert volumes is not None
+    made = [await volumes.create(f"pvc-{n}", size=1 << 30, zone=f"{aws.REGION}a", tags={}) for n in range(4)]
+    machine = next(each.id for each in await site.provider.instances.list() if each.zone == f"{aws.REGION}a")
+    devices = await asyncio.gather(*(volumes.attach(each.id, machine) for each in made))
+    assert len(set(devices)) == 4
 
 
 async def test_nothing_of_others_is_deleted(site: Aws) -> None:

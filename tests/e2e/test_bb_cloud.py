@@ -2,6 +2,8 @@
 
 import json
 import ssl
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -149,6 +151,65 @@ def test_pods_reach_the_metadata_service_only_when_they_may(cloud: Cluster) -> N
     finally:
         api("PUT", options, {"openToPods": False, "hopLimit": 1})
         cloud.run("delete", "pod", "asker", "--wait=false")
+
+
+CREDENTIALS = """
+from botocore import credentials, utils
+fetcher = utils.InstanceMetadataFetcher(timeout=5, num_attempts=1, config={"ec2_metadata_v1_disabled": True})
+found = credentials.InstanceMetadataProvider(fetcher).load()
+print(found.method, found.access_key, found._expiry_time.isoformat())
+"""
+
+
+def test_the_sdk_finds_its_credentials_on_a_node(cloud: Cluster) -> None:
+    """The AWS SDK's own instance provider, with nothing told to it, against the service on 169.254.169.254."""
+    inside = ["nsenter", f"--net=/run/netns/pynetes-{NAME}-2", sys.executable, "-c", CREDENTIALS]
+    said = subprocess.run(inside, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.startswith("iam-role ASIA")
+
+
+DISK = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: disk}
+spec: {accessModes: [ReadWriteOnce], storageClassName: cloud, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: pynetes.io/busybox:1.35
+    command: [sh, -c, "cat /data/file; echo kept > /data/file; sync; exec sleep 3600"]
+    readinessProbe: {exec: {command: [test, -s, /data/file]}, periodSeconds: 1}
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: disk}}]
+"""
+
+
+def test_a_disk_of_the_cloud_follows_its_claim(cloud: Cluster) -> None:
+    """Made in the pod's zone, attached to the pod's instance, grown, kept from one pod to the next, and removed."""
+
+    def written(before: str) -> None:
+        cloud.run("apply", "-f", "-", text=DISK)
+        cloud.run("wait", "--for=condition=Ready", "pod/writer", "--timeout=90s")
+        eventually(lambda: before in cloud.run("logs", "writer", check=False), 20)
+
+    written("No such file")
+    (disk,) = api("GET", "/v1/volumes")["items"]
+    node = cloud.json("get", "pod", "writer")["spec"]["nodeName"]
+    (instance,) = [each for each in api("GET", "/v1/instances")["items"] if each["id"] in disk["attached"]]
+    assert instance["name"] == node and instance["zone"] == disk["zone"]
+    cloud.run("patch", "pvc", "disk", "-p", '{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}')
+    eventually(lambda: api("GET", f"/v1/volumes/{disk['id']}")["size"] == 2 << 30, 30)
+    cloud.run("delete", "pod", "writer")
+    written("kept")
+    eventually(lambda: cloud.json("get", "pvc", "disk")["status"]["capacity"]["storage"] == "2Gi", 30)
+    cloud.run("delete", "pod", "writer")
+    cloud.run("delete", "pvc", "disk")
+    eventually(lambda: not api("GET", "/v1/volumes")["items"], 60)
 
 
 def test_an_instance_that_is_deleted_takes_its_node_along_and_pods_move(cloud: Cluster) -> None:

@@ -168,7 +168,7 @@ class Host:
         known = await self._devices(path)
         device = known[0] if known else (await run(["losetup", "--find", "--show", str(path)])).out.strip()
         # A name of the disk's own: after a reboot its number may be another disk's.
-        link = _link(path)
+        link = link_of(path)
         link.parent.mkdir(parents=True, exist_ok=True)
         fresh = link.with_suffix(".new")
         fresh.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ class Host:
         return str(link)
 
     async def detach(self, path: Path) -> None:
-        _link(path).unlink(missing_ok=True)
+        link_of(path).unlink(missing_ok=True)
         for device in await self._devices(path):
             await run(["losetup", "--detach", device])
 
@@ -195,7 +195,8 @@ class Host:
         await run(["losetup", "--set-capacity", device])
 
 
-def _link(path: Path) -> Path:
+def link_of(path: Path) -> Path:
+    """The name of a disk's device, from its file."""
     return BY_ID / f"pynetes-{path.stem}"
 
 

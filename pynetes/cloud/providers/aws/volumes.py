@@ -1,5 +1,6 @@
 """EBS volumes and snapshots, as the EBS CSI driver tags and names them."""
 
+import asyncio
 import contextlib
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ class Volumes:
 
     def __init__(self, sdk: Sdk) -> None:
         self._sdk = sdk
+        #: Held while a device name is chosen and taken: two volumes must not be given the same.
+        self._naming = asyncio.Lock()
 
     async def list(self) -> Sequence[Volume]:
         wanted = {"Name": f"tag:{self._sdk.cluster_tag}", "Values": ["owned"]}
@@ -65,8 +68,9 @@ class Volumes:
         if instance not in found.attached:
             if found.attached:
                 raise Refused(f"VolumeInUse: {volume} is attached to {', '.join(found.attached)}")
-            device = await self._free_device(instance)
-            await self._change("attach_volume", VolumeId=volume, InstanceId=instance, Device=device)
+            async with self._naming:
+                device = await self._free_device(instance)
+                await self._change("attach_volume", VolumeId=volume, InstanceId=instance, Device=device)
             found = await self._until(volume, lambda each: _attachment(each, instance) == "attached")
         return found.attached[instance]
 
