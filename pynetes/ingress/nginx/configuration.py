@@ -27,6 +27,9 @@ class Protocol(enum.Enum):
     GRPCS = "grpcs"
 
 
+SECURE = (Protocol.HTTPS, Protocol.GRPCS)
+
+
 class Location(NamedTuple):
     """Settings that nginx needs before it sees a request; each combination in use is one location."""
 
@@ -143,10 +146,13 @@ _UPSTREAM = """\
   upstream pynetes_{name} {{
     server 0.0.0.1;
     balancer_by_lua_block {{ require("request").{connect}() }}
+{kept}  }}
+"""
+# Not with TLS: nginx takes any connection that is kept to an address, also one that was made for another name.
+_KEPT = """\
     keepalive 320;
     keepalive_timeout 60s;
     keepalive_requests 10000;
-  }}
 """
 
 # Set where requests enter, not for the whole server: the subrequest of a mirror shares these, and must not undo them.
@@ -192,8 +198,10 @@ def render(settings: Settings, run: Path, modules: Path = Path("/usr/lib/nginx/m
     locations = "".join(_location(each) for each in sorted(settings.locations, key=lambda each: each.name))
     if any(each.mirrored for each in settings.locations):
         locations += _mirror()
-    upstreams = "".join(_UPSTREAM.format(name=each.value, connect="connect") for each in Protocol)
-    upstreams += _UPSTREAM.format(name="mirror", connect="connect_mirror")
+    upstreams = "".join(
+        _UPSTREAM.format(name=each.value, connect="connect", kept="" if each in SECURE else _KEPT) for each in Protocol
+    )
+    upstreams += _UPSTREAM.format(name="mirror", connect="connect_mirror", kept=_KEPT)
     servers = "".join(_server(settings, each, locations) for each in sorted(settings.listeners))
     return _MAIN.format(
         run=run,
@@ -224,7 +232,7 @@ def _server(settings: Settings, listener: Listener, locations: str) -> str:
 def _location(location: Location) -> str:
     grpc = location.protocol in (Protocol.GRPC, Protocol.GRPCS)
     family = "grpc" if grpc else "proxy"
-    secure = location.protocol in (Protocol.HTTPS, Protocol.GRPCS)
+    secure = location.protocol in SECURE
     lines = [
         f"client_max_body_size {int(location.body)}",
         "auth_basic $pynetes_realm",
