@@ -1,4 +1,5 @@
-"""Removes pods nobody will ever finish: of vanished nodes, terminating without a node, and too many terminated ones."""
+"""Removes pods nobody will ever finish: of vanished nodes, terminating without a node or on one that is out of service,
+and too many terminated ones."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -6,6 +7,7 @@ from functools import partial
 
 from pynetes.apis.core import nodes, pods
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers._config import Config
@@ -13,6 +15,13 @@ from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 
 #: How long a node may be unknown before its pods go: its object may only be late.
 QUARANTINE = timedelta(seconds=40)
+#: A person's word that a node is down for good: its pods do not run any more, whatever the API says of them.
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+FORCED = REGISTRY.counter(
+    "pod_gc_collector_force_delete_pods_total",
+    "Number of pods that are being forcefully deleted since the Pod GC Controller started.",
+    "namespace", "reason",
+)  # fmt: skip
 #: The key of the round that trims terminated pods; no pod has it.
 _TRIM = Key("", "")
 
@@ -34,6 +43,13 @@ def is_stuck_unscheduled(pod: Object) -> bool:
     return is_deleting(pod) and not pod["spec"].get("nodeName")
 
 
+def is_out_of_service(node: Object | None) -> bool:
+    """Whether a node is tainted so, and does not contradict by being ready."""
+    taints = ((node or {}).get("spec") or {}).get("taints") or ()
+    tainted = any(one["key"] == OUT_OF_SERVICE for one in taints)
+    return node is not None and tainted and not conditions.is_true(node, "Ready")
+
+
 def terminated(lookup: Lookup) -> list[Object]:
     """All terminal pods that are not being deleted."""
     return [pod for pod in lookup.listed(pods.RESOURCE) if podinfo.is_terminal(pod) and not is_deleting(pod)]
@@ -50,7 +66,19 @@ async def reconcile(config: Config, ctx: Context, key: Key) -> timedelta | None:
     if is_stuck_unscheduled(pod):
         await ctx.delete(pods.RESOURCE, pod, grace=0)
         return None
+    node = pod["spec"].get("nodeName")
+    if node and is_deleting(pod) and is_out_of_service(await ctx.cached(nodes.RESOURCE, Key("", node))):
+        await _force(ctx, pod)
+        return None
     return await _orphan(ctx, pod)
+
+
+async def _force(ctx: Context, pod: Object) -> None:
+    """End a pod that its kubelet cannot end any more; what it had attached may go elsewhere then."""
+    if not podinfo.is_terminal(pod):
+        await ctx.patch(pods.RESOURCE, key_of(pod), {"status": {"phase": "Failed"}}, subresource="status")
+    await ctx.delete(pods.RESOURCE, pod, grace=0)
+    FORCED.inc(pod["metadata"]["namespace"], "out-of-service")
 
 
 async def _orphan(ctx: Context, pod: Object) -> timedelta | None:
@@ -80,9 +108,9 @@ def of_pod(config: Config, lookup: Lookup, pod: Object, old: Object | None) -> I
     """A pod that may need removal, and the trimming round when there are too many terminated ones."""
     if old is pod:
         return
-    if is_stuck_unscheduled(pod) or (
-        pod["spec"].get("nodeName") and not lookup.listed(nodes.RESOURCE, index="name", value=pod["spec"]["nodeName"])
-    ):
+    name = pod["spec"].get("nodeName")
+    found = lookup.listed(nodes.RESOURCE, index="name", value=name) if name else ()
+    if is_stuck_unscheduled(pod) or (name and not found) or (is_deleting(pod) and any(map(is_out_of_service, found))):
         yield key_of(pod)
     ended = podinfo.is_terminal(pod) and (old is None or not podinfo.is_terminal(old))
     if ended and config.terminated_pod_threshold > 0 and len(terminated(lookup)) > config.terminated_pod_threshold:
@@ -90,8 +118,8 @@ def of_pod(config: Config, lookup: Lookup, pod: Object, old: Object | None) -> I
 
 
 def of_node(lookup: Lookup, node: Object, old: Object | None) -> Iterator[Key]:
-    """A vanished node wakes its pods."""
-    if old is node:
+    """A vanished node wakes its pods, and so does one that is out of service."""
+    if old is node or is_out_of_service(node):
         yield from map(key_of, lookup.listed(pods.RESOURCE, index="node", value=node["metadata"]["name"]))
 
 

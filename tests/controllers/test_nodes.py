@@ -2,6 +2,8 @@
 
 import ipaddress
 
+import pytest
+
 from pynetes.apis.core import nodes
 from pynetes.controllers import Config, nodeipam, tainteviction
 from pynetes.machinery import time
@@ -141,3 +143,20 @@ async def test_pods_of_vanished_nodes_are_removed() -> None:
         assert len(world.pods()) == 1
         await world.advance(41)
         assert world.pods() == []
+
+
+@pytest.mark.parametrize(("ready", "left"), [("Unknown", 1), ("True", 2)])
+async def test_terminating_pods_of_nodes_out_of_service_are_removed(ready: str, left: int) -> None:
+    """A node that is tainted as down and does not answer ends no pod: what is terminating there goes, so that its
+    owner makes it elsewhere. A node that is ready, whatever its taint says, ends its pods itself."""
+    async with running("pod-garbage-collector") as world:
+        taint = {"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}
+        world.api.put({**node(), "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+        for name, marks in (("going", {"deletionTimestamp": "2026-01-01T00:00:00Z"}), ("staying", {})):
+            made = pod(name, None)
+            world.api.put({**made, "metadata": {**made["metadata"], **marks}})
+        await world.settle()
+        assert len(world.pods()) == 2
+        world.edit(nodes.RESOURCE, "n1", lambda obj: obj["spec"].update(taints=[taint]))
+        await world.settle()
+        assert len(world.pods()) == left and "staying" in [one["metadata"]["name"] for one in world.pods()]
