@@ -69,8 +69,7 @@ def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -
                 patched.check_kind(new, scope)
             decode.settle(new, scope, options, request.warnings)
         except StatusError as error:
-            type_ = schema.of(scope.resource, scope.version).type
-            raise patched.refused(error, document, new, type_=type_, strategic=media == STRATEGIC) from None
+            raise patched.refused(error, document, new, scope=scope, strategic=media == STRATEGIC) from None
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
         return new
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from pynetes import apis
+from pynetes.apis.core import secrets
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints import decode
 from pynetes.machinery import errors, field, go_json, go_print, schema
@@ -19,6 +20,8 @@ from pynetes.machinery.schema.types import Type
 
 _CANNOT = re.compile(r"^.* cannot be handled as a \w+: (?P<why>.*)$", re.DOTALL)
 _UNMARSHAL = re.compile(r"json: cannot unmarshal (?P<found>\w+).* of type (?P<wanted>\S+)$", re.DOTALL)
+#: Instead of what a Secret holds.
+WITHHELD = "(withheld)"
 _STRICT = "strict decoding error"
 _KINDS = {"number": "int64", "array": "slice", "object": "map"}
 
@@ -37,13 +40,20 @@ def parse(body: bytes, *, json_patch: bool, strategic: bool) -> Any:
     return document
 
 
-def refused(error: StatusError, document: Any, new: Object, *, type_: Type, strategic: bool) -> StatusError:
-    """The answer when what came out is no object of the kind; other errors stay what they are."""
+def refused(error: StatusError, document: Any, new: Object, *, scope: Scope, strategic: bool) -> StatusError:
+    """The answer when what came out is no object of the kind; other errors stay what they are.
+
+    A Secret is not quoted, whatever upstream does: errors are written into the audit log."""
     found = _CANNOT.match(str(error))
     if error.code != 400 or found is None or found["why"].startswith(_STRICT):
         return error
     why = found["why"]
-    value: Any = go_print.plain(document) if strategic else orjson.dumps(_ordered(type_, new)).decode()
+    if scope.resource is secrets.RESOURCE:
+        value: Any = WITHHELD
+    elif strategic:
+        value = go_print.plain(document)
+    else:
+        value = orjson.dumps(_ordered(schema.of(scope.resource, scope.version).type, new)).decode()
     if strategic:
         why = _restored(why)
     return errors.invalid("", "", "", [field.invalid("patch", value, why)])
