@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from pynetes.apiserver import debugging
 from pynetes.apiserver.authn.service_account import discovery as issuer_discovery
 from pynetes.apiserver.authn.service_account import jwks
 from pynetes.apiserver.authn.union import Authentication
@@ -16,6 +17,7 @@ from pynetes.component import metrics, processmetrics  # noqa: F401 (the second 
 from pynetes.component.health import Checks
 
 HEALTH = ("healthz", "livez", "readyz")
+DEBUGGING = ("debug", "flagz", "statusz")
 #: Writes the metrics out: this process's, or those of all that share its port.
 Exposition: TypeAlias = Callable[[], Awaitable[str]]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
@@ -53,6 +55,8 @@ def build(
     async def handle(request: Request) -> Response:
         path = request.path.rstrip("/") or "/"
         root = path.split("/", 2)[1]
+        if page := debugging.answer(request, config, paths(served)) if root in DEBUGGING else None:
+            return page
         if request.method not in ("GET", "HEAD"):
             if path in exact or root in ("api", "apis", "metrics"):
                 raise not_allowed()

@@ -24,9 +24,14 @@ def setup(component: str, *, verbosity: int = 0, stream: TextIO | None = None) -
     handler.setFormatter(_Formatter(component))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbosity >= VERBOSE else logging.INFO)
+    set_verbosity(verbosity)
     for noisy in ("asyncio", "aiohttp", "aiohttp.access", "grpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def set_verbosity(verbosity: int) -> None:
+    """Show details from -v=4 on."""
+    logging.getLogger().setLevel(logging.DEBUG if verbosity >= VERBOSE else logging.INFO)
 
 
 def fact(sentence: str, **values: Any) -> str:

@@ -87,9 +87,10 @@ def _size(text: str) -> int:
 def dns_label(text: str) -> list[str]:
     """RFC 1123 label, 63 characters: namespaces, containers, volumes."""
     errors = [too_long(63, "characters")] if _size(text) > 63 else []
-    if "." in text:
-        return [*errors, "must not contain dots"]
-    return errors if _dns_label(text) else [*errors, _LABEL_TEXT]
+    if _dns_label(text):
+        return errors
+    # A subdomain that is no label can only have dots too many.
+    return [*errors, "must not contain dots" if _subdomain(text) else _LABEL_TEXT]
 
 
 def dns_subdomain(text: str) -> list[str]:

@@ -59,6 +59,54 @@ def label_selector(selector: Any, path: str) -> Errors:
         else:
             yield field.invalid(f"{place}.operator", operator, "not a valid selector operator")
         yield from checked(expression.get("key", ""), f"{place}.key", names.qualified_name)
+        for number, value in enumerate(values or ()):
+            yield from checked(value, f"{place}.values[{number}]", names.label_value)
+
+
+_CONDITION_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_CONDITION_REASON_TEXT = names.regex_error(
+    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+    "characters or '_,:', and must end with an alphanumeric character or '_'",
+    _CONDITION_REASON,
+    "my_name",
+    "MY_NAME",
+    "MyName",
+    "ReasonA,ReasonB",
+    "ReasonA:ReasonB",
+)
+_CONDITION_STATUSES = ("False", "True", "Unknown")
+_REASON_LIMIT, _MESSAGE_LIMIT = 1 << 10, 32 << 10
+
+
+def conditions(found: Any, path: str) -> Errors:
+    """metav1.Conditions: one of each type, with a known status, a time and a reason."""
+    seen: set[str] = set()
+    for index, condition in enumerate(found or ()):
+        kind = condition.get("type", "")
+        if kind in seen:
+            yield field.duplicate(f"{path}[{index}].type", kind)
+        seen.add(kind)
+        yield from _condition(condition, f"{path}[{index}]")
+
+
+def _condition(condition: Object, path: str) -> Errors:
+    yield from checked(condition.get("type", ""), f"{path}.type", names.qualified_name)
+    if condition.get("status", "") not in _CONDITION_STATUSES:
+        yield field.not_supported(f"{path}.status", condition.get("status", ""), _CONDITION_STATUSES)
+    if (condition.get("observedGeneration") or 0) < 0:
+        detail = "must be greater than or equal to zero"
+        yield field.invalid(f"{path}.observedGeneration", condition["observedGeneration"], detail)
+    if not condition.get("lastTransitionTime"):
+        yield field.required(f"{path}.lastTransitionTime")
+    reason = condition.get("reason", "")
+    if not reason:
+        yield field.required(f"{path}.reason")
+    elif not re.fullmatch(_CONDITION_REASON, reason):
+        yield field.invalid(f"{path}.reason", reason, _CONDITION_REASON_TEXT)
+    if len(reason.encode()) > _REASON_LIMIT:
+        yield field.too_long(f"{path}.reason", _REASON_LIMIT)
+    if len(condition.get("message", "").encode()) > _MESSAGE_LIMIT:
+        yield field.too_long(f"{path}.message", _MESSAGE_LIMIT)
 
 
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+").fullmatch

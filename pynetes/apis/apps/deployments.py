@@ -28,7 +28,7 @@ def default(obj: Object) -> None:
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Counts, strategy, selector and template."""
     spec = new["spec"]
-    yield from _validation.counts(spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
+    yield from _validation.counts(spec, "replicas")
     yield from _validation.selector_and_template(spec, "deployment")
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate") is not None:
@@ -38,6 +38,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from _validation.rolling(strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate")
     elif strategy.get("type") != "Recreate":
         yield field.not_supported("spec.strategy.type", strategy.get("type"), ("Recreate", "RollingUpdate"))
+    yield from _validation.counts(spec, "minReadySeconds", "revisionHistoryLimit")
     deadline = spec.get("progressDeadlineSeconds")
     yield from validation.non_negative(deadline, "spec.progressDeadlineSeconds")
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):

@@ -6,6 +6,7 @@ from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
 _WINDOW_LIMIT = 3600
+_POLICIES = ("Percent", "Pods")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -167,7 +168,8 @@ def _rules(rules: Object, path: str) -> Iterator[field.Error]:
     yield from validation.one_of(rules.get("selectPolicy"), f"{path}.selectPolicy", ("Disabled", "Max", "Min"))
     for index, policy in enumerate(rules.get("policies") or ()):
         place = f"{path}.policies[{index}]"
-        yield from validation.one_of(policy.get("type"), f"{place}.type", ("Percent", "Pods"))
+        if policy.get("type") not in _POLICIES:
+            yield field.not_supported(f"{place}.type", policy.get("type", ""), _POLICIES)
         for name in ("value", "periodSeconds"):
             if policy.get(name, 0) <= 0:
                 yield field.invalid(f"{place}.{name}", policy.get(name, 0), "must be greater than zero")

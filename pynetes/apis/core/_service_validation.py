@@ -14,13 +14,20 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _FAMILIES, _FAMILY_POLICIES = ("IPv4", "IPv6"), ("PreferDualStack", "RequireDualStack", "SingleStack")
 _TRAFFIC_POLICIES, _DISTRIBUTIONS = ("Cluster", "Local"), ("PreferClose", "PreferSameNode", "PreferSameZone")
 _AFFINITY_LIMIT, _KUBELET_PORT = 86400, 10250
+_IP_MODES = ("Proxy", "VIP")
+_TOPOLOGY_MODE, _TOPOLOGY_HINTS = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
+_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _BALANCED = "may only be used when `type` is 'LoadBalancer'"
 
 
 def validate(new: Object, old: Object | None) -> Errors:
     """Ports, type, addresses and policies."""
-    spec = new["spec"]
+    spec, annotations = new["spec"], new["metadata"].get("annotations") or {}
     kind, headless = spec.get("type", ""), spec.get("clusterIP") == "None"
+    mode, hints = annotations.get(_TOPOLOGY_MODE), annotations.get(_TOPOLOGY_HINTS)
+    if mode is not None and hints is not None and mode != hints:
+        detail = f"must match annotations[{_TOPOLOGY_HINTS}] when both are specified"
+        yield field.invalid(f"metadata.annotations[{_TOPOLOGY_MODE}]", mode, detail)
     if not spec.get("ports") and not headless and kind != "ExternalName":
         yield field.required("spec.ports")
     yield from _by_type(spec, kind, headless=headless)
@@ -33,9 +40,51 @@ def validate(new: Object, old: Object | None) -> Errors:
     yield from validation.one_of(kind, "spec.type", _TYPES)
     yield from _taken_twice(spec, kind)
     yield from _load_balancer(spec, kind)
+    if not spec.get("loadBalancerSourceRanges"):
+        yield from _annotated_ranges(annotations, kind)
     yield from _policies(spec, kind)
     if old is not None:
         yield from _unchanged(spec, old["spec"])
+
+
+def validate_status(new: Object, old: Object | None) -> Errors:
+    """Where a load balancer is: only of such Services, addresses and names that are ones."""
+    kind, path = new["spec"].get("type"), "status.loadBalancer.ingress"
+    found = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    before = (((old or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    if found and kind != "LoadBalancer":
+        yield field.forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
+        return
+    known = [item.get("ip") for item in before]
+    for index, item in enumerate(found):
+        yield from _ingress(item, f"{path}[{index}]", known)
+
+
+def _ingress(item: Object, path: str, known: list[Any]) -> Errors:
+    address, mode, host = item.get("ip"), item.get("ipMode"), item.get("hostname")
+    if address and address not in known:
+        yield from validation.checked(address, f"{path}.ip", names.ip)
+    if mode is None and address:
+        yield field.required(f"{path}.ipMode", "must be specified when `ip` is set")
+    elif mode is not None and not address:
+        yield field.forbidden(f"{path}.ipMode", "may not be specified when `ip` is not set")
+    elif mode is not None and mode not in _IP_MODES:
+        yield field.not_supported(f"{path}.ipMode", mode, _IP_MODES)
+    if host:
+        yield from validation.checked(host, f"{path}.hostname", names.dns_subdomain)
+        if not names.ip(host):
+            yield field.invalid(f"{path}.hostname", host, "must be a DNS name, not an IP address")
+
+
+def _annotated_ranges(annotations: Object, kind: str) -> Errors:
+    text = annotations.get(_RANGES_ANNOTATION)
+    if text is None:
+        return
+    path = f"metadata.annotations[{_RANGES_ANNOTATION}]"
+    if kind != "LoadBalancer":
+        yield field.forbidden(path, _BALANCED)
+    for part in text.strip().split(",") if text.strip() else ():
+        yield from validation.checked(part.strip(), path, names.cidr)
 
 
 def _by_type(spec: Object, kind: str, *, headless: bool) -> Errors:

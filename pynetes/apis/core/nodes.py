@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from pynetes.machinery import cells, field, names, validation
+from pynetes.machinery import cells, field, names, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -22,7 +22,11 @@ def default(obj: Object) -> None:
 
 
 def prepare(new: Object, old: Object | None) -> None:
-    """A node may be created with a status, as kubelets do; an update of the node leaves the status alone."""
+    """A node may be created with a status, as kubelets do; an update of the node leaves the status alone. What
+    configured kubelets from the API is gone."""
+    spec = new.get("spec") or {}
+    if not ((old or {}).get("spec") or {}).get("configSource"):
+        spec.pop("configSource", None)
     if old is not None:
         new["status"] = old.get("status") or {}
 
@@ -71,8 +75,48 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """Taints and pod ranges. Upstream looks for taints below metadata, and so do its messages."""
-    spec = new.get("spec") or {}
+    """Amounts, taints and pod ranges."""
+    if old is None:
+        yield from _taints(new.get("spec") or {})
+        yield from _amounts(new)
+        yield from _ranges(new.get("spec") or {})
+        return
+    yield from validate_status(new, old)
+    yield from _kept(new.get("spec") or {}, old.get("spec") or {})
+
+
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Amounts and addresses."""
+    yield from _amounts(new)
+    addresses = (new.get("status") or {}).get("addresses") or []
+    for index, address in enumerate(addresses):
+        if address in addresses[:index]:
+            shown = {"Type": address.get("type", ""), "Address": address.get("address", "")}
+            yield field.duplicate(f"status.addresses[{index}]", shown)
+
+
+def _amounts(obj: Object) -> Iterator[field.Error]:
+    for member in ("capacity", "allocatable"):
+        for name, amount in sorted(((obj.get("status") or {}).get(member) or {}).items()):
+            path, parsed = f"status.{member}.{name}", quantity.parse(amount)
+            if parsed.nanos < 0:
+                yield field.invalid(path, amount, "must be greater than or equal to 0")
+            if (name == "pods" or "/" in name) and parsed.nanos % quantity.NANO:
+                yield field.invalid(path, amount, "must be an integer")
+
+
+def _kept(spec: Object, before: Object) -> Iterator[field.Error]:
+    """What is said of a node once stays."""
+    for name, shown in (("podCIDRs", "podCIDR"), ("providerID", "providerID")):
+        if before.get(name) and before.get(name) != spec.get(name):
+            yield field.forbidden(f"spec.{name}", f'node updates may not change {shown} except from "" to valid')
+    yield from _taints(spec)
+    if spec.get("externalID", "") != before.get("externalID", ""):
+        yield field.forbidden("spec.externalID", "may not be updated")
+
+
+def _taints(spec: Object) -> Iterator[field.Error]:
+    """Upstream looks for taints below metadata, and so do its messages."""
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(spec.get("taints") or ()):
         path = f"metadata.taints[{index}]"
@@ -90,13 +134,14 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             error = field.duplicate(path, shown)
             yield error._replace(message=f"{error.message}: taints must be unique by key and effect pair")
         seen.add(pair)
+
+
+def _ranges(spec: Object) -> Iterator[field.Error]:
     cidrs = spec.get("podCIDRs") or []
     for index, cidr in enumerate(cidrs):
         yield from validation.checked(cidr, f"spec.podCIDRs[{index}]", names.cidr)
     if len({":" in cidr for cidr in cidrs}) != len(cidrs):
         yield field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family")
-    if old is not None and (before := (old.get("spec") or {}).get("podCIDRs")) and before != cidrs:
-        yield field.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
 
 
 RESOURCE = Resource(
@@ -126,4 +171,5 @@ RESOURCE = Resource(
         Column("Container-Runtime", _info("containerRuntimeVersion", "<unknown>"), wide=True),
     ),
     validate=validate,
+    validate_status=validate_status,
 )

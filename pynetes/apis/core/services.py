@@ -176,5 +176,6 @@ RESOURCE = Resource(
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
     validate=_service_validation.validate,
+    validate_status=_service_validation.validate_status,
     warnings=warnings,
 )

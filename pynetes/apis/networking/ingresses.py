@@ -31,11 +31,12 @@ def _ports(obj: Object, _: datetime) -> str:
 
 def warnings(new: Object, old: Object | None) -> list[str]:
     """The class has a field now."""
-    if "kubernetes.io/ingress.class" in (new["metadata"].get("annotations") or {}):
+    if _CLASS_ANNOTATION in (new["metadata"].get("annotations") or {}):
         return ["annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"]
     return []
 
 
+_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _INSIDE, _AT_END = ("//", "/./", "/../", "%2f", "%2F"), ("/..", "/.")
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _WILDCARD = names.regex_error(
@@ -51,22 +52,42 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     spec = new.get("spec") or {}
     rules, backend = spec.get("rules"), spec.get("defaultBackend")
     if not rules and backend is None:
-        yield field.invalid("spec", spec or None, "either `defaultBackend` or `rules` must be specified")
+        yield field.invalid("spec", rules, "either `defaultBackend` or `rules` must be specified")
     if backend is not None:
         yield from _backend(backend, "spec.defaultBackend")
-    for index, tls in enumerate(spec.get("tls") or ()):
-        for number, host in enumerate(tls.get("hosts") or ()):
-            yield from _name(host, f"spec.tls[{index}].hosts[{number}]")
-        if secret := tls.get("secretName"):
-            yield from validation.checked(secret, f"spec.tls[{index}].secretName", names.dns_subdomain)
     for index, rule in enumerate(rules or ()):
         yield from _host(rule.get("host", ""), f"spec.rules[{index}].host")
         if rule.get("http") is not None and not rule["http"].get("paths"):
             yield field.required(f"spec.rules[{index}].http.paths")
         for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
             yield from _path(path, f"spec.rules[{index}].http.paths[{number}]")
-    if spec.get("ingressClassName"):
-        yield from validation.checked(spec["ingressClassName"], "spec.ingressClassName", names.dns_subdomain)
+    for index, tls in enumerate(spec.get("tls") or ()):
+        for number, host in enumerate(tls.get("hosts") or ()):
+            yield from _name(host, f"spec.tls[{index}].hosts[{number}]")
+        if secret := tls.get("secretName"):
+            yield from validation.checked(secret, f"spec.tls[{index}].secretName", names.dns_subdomain)
+    wanted = spec.get("ingressClassName")
+    if wanted is not None:
+        yield from validation.checked(wanted, "spec.ingressClassName", names.dns_subdomain)
+        marked = (new["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION)
+        if old is None and marked is not None and marked != wanted:
+            detail = "must match `ingressClassName` when both are specified"
+            yield field.invalid(f"annotations.{_CLASS_ANNOTATION}", marked, detail)
+
+
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Addresses of the balancer that are addresses, and names that are names."""
+    balancer = (new.get("status") or {}).get("loadBalancer") or {}
+    before = ((old or {}).get("status") or {}).get("loadBalancer") or {}
+    known = [item.get("ip") for item in before.get("ingress") or ()]
+    for index, item in enumerate(balancer.get("ingress") or ()):
+        path, address, host = f"status.loadBalancer.ingress[{index}]", item.get("ip"), item.get("hostname")
+        if address and address not in known:
+            yield from validation.checked(address, f"{path}.ip", names.ip)
+        if host:
+            yield from validation.checked(host, f"{path}.hostname", names.dns_subdomain)
+            if not names.ip(host):
+                yield field.invalid(f"{path}.hostname", host, "must be a DNS name, not an IP address")
 
 
 def _host(host: str, path: str) -> Iterator[field.Error]:
@@ -74,12 +95,11 @@ def _host(host: str, path: str) -> Iterator[field.Error]:
         return
     if not names.ip(host):
         yield field.invalid(path, host, "must be a DNS name, not an IP address")
-        return
     yield from _name(host, path)
 
 
 def _name(host: str, path: str) -> Iterator[field.Error]:
-    if host.startswith("*"):
+    if "*" in host:
         if not host.startswith("*.") or names.dns_subdomain(host[2:]):
             yield field.invalid(path, host, _WILDCARD)
     else:
@@ -88,13 +108,14 @@ def _name(host: str, path: str) -> Iterator[field.Error]:
 
 def _path(item: Object, path: str) -> Iterator[field.Error]:
     kind, text = item.get("pathType"), item.get("path", "")
-    if not kind:
+    if kind is None:
         yield field.required(f"{path}.pathType", "pathType must be specified")
-    elif kind not in _PATH_TYPES:
+        return
+    if kind not in _PATH_TYPES:
         yield field.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
     elif (kind != "ImplementationSpecific" or text) and not text.startswith("/"):
         yield field.invalid(f"{path}.path", text, "must be an absolute path")
-    if kind in ("Exact", "Prefix") and text.startswith("/"):
+    if kind in ("Exact", "Prefix"):
         for part in _INSIDE:
             if part in text:
                 yield field.invalid(f"{path}.path", text, f"must not contain '{part}'")
@@ -117,9 +138,13 @@ def _backend(backend: Object, path: str) -> Iterator[field.Error]:
             yield from validation.checked(service["name"], f"{path}.service.name", names.dns_label)
         yield from _port(service.get("port") or {}, path)
     elif resource is not None:
+        if resource.get("apiGroup") is not None:
+            yield from validation.checked(resource["apiGroup"], f"{path}.resource.apiGroup", names.dns_subdomain)
         for member in ("kind", "name"):
             if not resource.get(member):
                 yield field.required(f"{path}.resource.{member}", f"{member} is required")
+            else:
+                yield from validation.checked(resource[member], f"{path}.resource.{member}", names.path_segment)
 
 
 def _port(port: Object, path: str) -> Iterator[field.Error]:
@@ -153,4 +178,5 @@ RESOURCE = Resource(
         Column.AGE,
     ),
     validate=validate,
+    validate_status=validate_status,
 )

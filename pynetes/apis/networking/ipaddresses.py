@@ -20,8 +20,8 @@ def name_problem(name: str) -> str | None:
     try:
         address = ip_address(name)
     except ValueError:
-        return f"ParseAddr({field.quote(name)}): unable to parse IP"
-    return None if str(address) == name else "must be a canonical format IP address"
+        return names.ip(name)[0]
+    return None if str(address) == name else f"must be in canonical form ({field.quote(str(address))})"
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:

@@ -20,6 +20,9 @@ def default(obj: Object) -> None:
         spec["policyTypes"] = ["Ingress", *(["Egress"] if "egress" in spec else [])]
 
 
+_TYPES = ("Ingress", "Egress")
+
+
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Selectors, peers and ports of each rule."""
     spec = new.get("spec") or {}
@@ -32,23 +35,27 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             for number, peer in enumerate(rule.get(peers) or ()):
                 yield from _peer(peer, f"{path}.{peers}[{number}]")
     types = spec.get("policyTypes") or ()
+    if len(types) > len(_TYPES):
+        yield field.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")
+        return
     for index, kind in enumerate(types):
-        yield from validation.one_of(kind, f"spec.policyTypes[{index}]", ("Ingress", "Egress"))
+        if kind not in _TYPES:
+            yield field.not_supported(f"spec.policyTypes[{index}]", kind, _TYPES)
 
 
 def _port(port: Object, path: str) -> Iterator[field.Error]:
     yield from validation.one_of(port.get("protocol"), f"{path}.protocol", ("TCP", "UDP", "SCTP"), optional=True)
     number, end = port.get("port"), port.get("endPort")
+    if end is not None and number is None:
+        yield field.invalid(f"{path}.endPort", end, "may not be specified when `port` is not specified")
+    elif end is not None and isinstance(number, str):
+        yield field.invalid(f"{path}.endPort", end, "may not be specified when `port` is non-numeric")
     if number is not None:
         yield from validation.port(number, f"{path}.port")
-    if end is None:
-        return
-    if number is None:
-        yield field.required(f"{path}.endPort", "must not be specified when `port` is not specified")
-    elif isinstance(number, str):
-        yield field.invalid(f"{path}.endPort", end, "must not be specified when `port` is non-numeric")
-    elif end < number:
-        yield field.invalid(f"{path}.endPort", number, "must be greater than or equal to `port`")
+    if end is not None and isinstance(number, int):
+        if end < number:
+            yield field.invalid(f"{path}.endPort", number, "must be greater than or equal to `port`")
+        yield from (field.invalid(f"{path}.endPort", end, text) for text in names.port_number(end))
 
 
 def _peer(peer: Object, path: str) -> Iterator[field.Error]:
@@ -59,15 +66,22 @@ def _peer(peer: Object, path: str) -> Iterator[field.Error]:
     block = peer.get("ipBlock")
     if block is None:
         return
+    yield from _block(block, f"{path}.ipBlock")
     if len(peer) > 1:
         yield field.forbidden(path, "may not specify both ipBlock and another peer")
+
+
+def _block(block: Object, path: str) -> Iterator[field.Error]:
     cidr = block.get("cidr", "")
+    if not cidr:
+        yield field.required(f"{path}.cidr")
+        return
     if texts := names.cidr(cidr):
-        yield from (field.invalid(f"{path}.ipBlock.cidr", cidr, text) for text in texts)
+        yield from (field.invalid(f"{path}.cidr", cidr, text) for text in texts)
         return
     whole = ipaddress.ip_network(cidr, strict=False)
     for index, inner in enumerate(block.get("except") or ()):
-        place = f"{path}.ipBlock.except[{index}]"
+        place = f"{path}.except[{index}]"
         if texts := names.cidr(inner):
             yield from (field.invalid(place, inner, text) for text in texts)
             continue

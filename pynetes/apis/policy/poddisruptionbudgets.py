@@ -31,6 +31,15 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.not_supported("spec.unhealthyPodEvictionPolicy", policy, _POLICIES)
 
 
+_counts = _status.counts("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Conditions that are whole, and counts from 0 up."""
+    yield from validation.conditions((new.get("status") or {}).get("conditions"), "status.conditions")
+    yield from _counts(new, old)
+
+
 RESOURCE = Resource(
     group="policy",
     versions=("v1",),
@@ -42,12 +51,7 @@ RESOURCE = Resource(
         dict.fromkeys(("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), 0)
     ),
     prepare_status=_workload.keep_spec,
-    validate_status=_status.counts(
-        "disruptionsAllowed",
-        "currentHealthy",
-        "desiredHealthy",
-        "expectedPods",
-    ),
+    validate_status=validate_status,
     columns=(
         Column("Min Available", cells.text(".spec.minAvailable", "N/A")),
         Column("Max Unavailable", cells.text(".spec.maxUnavailable", "N/A")),

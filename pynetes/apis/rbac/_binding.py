@@ -25,9 +25,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     role, cluster = new["roleRef"], not new["metadata"].get("namespace")
     if role.get("apiGroup") != GROUP:
         yield field.not_supported("roleRef.apiGroup", role.get("apiGroup"), (GROUP,))
-    yield from validation.one_of(
-        role.get("kind"), "roleRef.kind", ("ClusterRole",) if cluster else ("Role", "ClusterRole")
-    )
+    kinds = ("ClusterRole",) if cluster else ("Role", "ClusterRole")
+    if role.get("kind") not in kinds:
+        yield field.not_supported("roleRef.kind", role.get("kind", ""), kinds)
     if not role.get("name"):
         yield field.required("roleRef.name")
     else:

@@ -20,6 +20,9 @@ def _default_mark(obj: Object) -> str:
     return f"{obj['metadata']['name']} (default)" if marked else obj["metadata"]["name"]
 
 
+_MODES = ("Immediate", "WaitForFirstConsumer")
+
+
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """A provisioner and known policies."""
     provisioner = new.get("provisioner", "")
@@ -28,9 +31,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     else:
         yield from validation.checked(provisioner.lower(), "provisioner", names.qualified_name)
     yield from _parameters.validate(new.get("parameters"), allow_empty=True)
-    yield from validation.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
-    modes = ("Immediate", "WaitForFirstConsumer")
-    yield from validation.one_of(new.get("volumeBindingMode"), "volumeBindingMode", modes)
+    yield from validation.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"), optional=True)
+    if (mode := new.get("volumeBindingMode")) not in _MODES:
+        yield field.not_supported("volumeBindingMode", mode, _MODES)
     for index, term in enumerate(new.get("allowedTopologies") or ()):
         seen: set[str] = set()
         for number, expression in enumerate(term.get("matchLabelExpressions") or ()):

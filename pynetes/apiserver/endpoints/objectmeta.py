@@ -43,24 +43,42 @@ def generated_name(prefix: str) -> str:
     return prefix[:_PREFIX_LIMIT] + "".join(random.choices(_ALPHABET, k=_SUFFIX))
 
 
-def name_problems(resource: Resource, name: str) -> list[str]:
-    """What is wrong with a name for this kind."""
-    rule = resource.name_rule
+_MANAGER_LIMIT = 128
+
+
+def manager_problems(manager: str, path: str) -> Iterator[field.Error]:
+    """A field manager is short and can be printed."""
+    if len(manager.encode(errors="replace")) > _MANAGER_LIMIT:
+        yield field.too_long(path, _MANAGER_LIMIT)
+    position = 0
+    for char in manager:
+        if not char.isprintable():
+            yield field.invalid(path, manager, f"invalid character U+{ord(char):04X} (at position {position})")
+        position += len(char.encode(errors="replace"))
+
+
+def name_problems(resource: Resource, name: str, *, prefix: bool = False, generic: bool = False) -> list[str]:
+    """What is wrong with a name for this kind; of a prefix, to which a suffix comes, the last characters do not count.
+    Generic is what holds for the names of all kinds."""
+    rule = "path-segment" if generic else resource.name_rule
+    if prefix and rule == "path-segment":
+        return [text for text in names.path_segment(f"{name}x") if name]
+    if prefix and len(name) > 1 and name.endswith("-"):
+        name = name[:-2] + "a"
     if callable(rule):
         problem = rule(name)
         return [problem] if problem else []
     return names.RULES[rule](name)
 
 
-def validate(resource: Resource, obj: Object) -> Iterator[field.Error]:
-    """ObjectMeta on its own: on create, and again on every update."""
+def validate(resource: Resource, obj: Object, *, generic: bool = False) -> Iterator[field.Error]:
+    """ObjectMeta on its own: on create, and again on every update. Generic leaves out what the kind adds."""
     metadata = obj["metadata"]
     if prefix := metadata.get("generateName"):
-        # A prefix is completed by a suffix: it may end as a name may not.
-        for problem in name_problems(resource, prefix.rstrip("-.") + "x" if prefix[-1] in "-." else prefix):
+        for problem in name_problems(resource, prefix, prefix=True, generic=generic):
             yield field.invalid("metadata.generateName", prefix, problem)
     if name := metadata.get("name"):
-        for problem in name_problems(resource, name):
+        for problem in name_problems(resource, name, generic=generic):
             yield field.invalid("metadata.name", name, problem)
     else:
         yield field.required("metadata.name", "name or generateName is required")
@@ -70,7 +88,7 @@ def validate(resource: Resource, obj: Object) -> Iterator[field.Error]:
     yield from label_problems(metadata.get("labels") or {}, "metadata.labels")
     yield from annotation_problems(metadata.get("annotations") or {}, "metadata.annotations")
     yield from _owner_problems(metadata.get("ownerReferences") or ())
-    yield from _finalizer_problems(metadata.get("finalizers") or ())
+    yield from _finalizer_problems(metadata.get("finalizers") or (), standard=not generic and resource.schema is None)
 
 
 def label_problems(found: Mapping[str, str], path: str) -> Iterator[field.Error]:
@@ -104,25 +122,26 @@ def _owner_problems(owners: Any) -> Iterator[field.Error]:
         if not group and version == "v1" and owner.get("kind") == "Event":
             yield field.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner")
         if owner.get("controller"):
-            controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
-    if len(controllers) > 1:
-        detail = (
-            'Only one reference can have Controller set to true. Found "true" in references for '
-            f"{controllers[0]} and {controllers[1]}"
-        )
-        yield field.invalid("metadata.ownerReferences", owners, detail)
+            controllers.append(f"{owner.get('kind', '')}/{owner.get('name', '')}")
+            if len(controllers) > 1:
+                detail = (
+                    'Only one reference can have Controller set to true. Found "true" in references for '
+                    f"{controllers[0]} and {controllers[-1]}"
+                )
+                yield field.invalid(path, owners, detail)
 
 
-def _finalizer_problems(finalizers: Any) -> Iterator[field.Error]:
-    for index, finalizer in enumerate(finalizers):
+def _finalizer_problems(finalizers: Any, *, standard: bool) -> Iterator[field.Error]:
+    for finalizer in finalizers:
         for problem in names.qualified_name(finalizer):
             yield field.invalid("metadata.finalizers", finalizer, problem)
-        if "/" not in finalizer and finalizer not in FINALIZERS and not names.qualified_name(finalizer):
-            detail = "name is neither a standard finalizer name nor is it fully qualified"
-            yield field.invalid(f"metadata.finalizers[{index}]", finalizer, detail)
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         detail = "finalizer orphan and foregroundDeletion cannot be both set"
         yield field.invalid("metadata.finalizers", list(finalizers), detail)
+    for index, finalizer in enumerate(finalizers):
+        if standard and "/" not in finalizer and finalizer not in FINALIZERS:
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            yield field.invalid(f"metadata.finalizers[{index}]", finalizer, detail)
 
 
 def carry_over(new: Object, old: Object) -> None:

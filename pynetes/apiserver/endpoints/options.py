@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pynetes.apiserver.api import Scope
+from pynetes.apiserver.endpoints import objectmeta
 from pynetes.apiserver.http import Request
 from pynetes.machinery import errors, field, fields, labels
 from pynetes.machinery.resource import Resource
@@ -113,9 +114,7 @@ def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterato
     """What upstream's ValidateListOptions forbids."""
     match, revision = request.param("resourceVersionMatch"), request.param("resourceVersion")
     if watch:
-        if request.param("continue"):
-            yield field.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-        if initial is not None and not match:
+        if initial is not None and match != "NotOlderThan":
             yield field.forbidden(
                 "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
             )
@@ -126,6 +125,9 @@ def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterato
             )
         if match and match != "NotOlderThan":
             yield field.not_supported("resourceVersionMatch", match, ["NotOlderThan"])
+        # A watch from nowhere counts as one that asks for NotOlderThan.
+        if request.param("continue") and (match or (initial is None and revision in ("", "0"))):
+            yield field.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
         return
     if initial is not None:
         yield field.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
@@ -228,12 +230,10 @@ def write_options(request: Request, kind: str) -> WriteOptions:
         return _NO_OPTIONS
     dry = request.query.get("dryRun", [])
     validation = request.param("fieldValidation")
-    problems = [field.not_supported("dryRun", dry, ["All"])] if set(dry) - {"All"} else []
     manager = request.param("fieldManager")
-    if len(manager) > 128:
-        problems.append(field.too_long("fieldManager", 128))
-    if any(not char.isprintable() for char in manager):
-        problems.append(field.invalid("fieldManager", manager, "should only contain printable characters"))
+    problems = list(objectmeta.manager_problems(manager, "fieldManager"))
+    if set(dry) - {"All"}:
+        problems.append(field.not_supported("dryRun", dry, ["All"]))
     if validation not in ("", "Ignore", "Warn", "Strict"):
         problems.append(field.not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
     if problems:

@@ -14,15 +14,26 @@ from pynetes.machinery.schema.custom import CustomSchema
 _SPEC_ONLY = frozenset(
     {
         "cronjobs",
+        "csidrivers",
+        "csinodes",
         "daemonsets",
         "deployments",
         "horizontalpodautoscalers",
-        "ingresses",
+        "ipaddresses",
         "jobs",
+        "leases",
+        "namespaces",
         "networkpolicies",
+        "nodes",
         "poddisruptionbudgets",
+        "podtemplates",
+        "priorityclasses",
         "replicasets",
         "replicationcontrollers",
+        "resourcequotas",
+        "servicecidrs",
+        "statefulsets",
+        "storageclasses",
     }
 )
 
@@ -50,11 +61,11 @@ def on_update(scope: Scope, new: Object, old: Object) -> None:
 
 def _metadata_problems(scope: Scope, new: Object, old: Object) -> list[field.Error]:
     """Upstream checks metadata once for every kind and again for each; a client sees each mistake as often."""
-    alone = list(objectmeta.validate(scope.resource, new))
+    resource = scope.resource
+    alone = list(objectmeta.validate(resource, new, generic=True))
     change = list(objectmeta.validate_update(new, old))
-    if not alone and not change:
-        return []
-    again = [] if scope.resource.schema is not None or scope.resource.plural in _SPEC_ONLY else alone
+    spec_only = resource.schema is not None or resource.plural in _SPEC_ONLY
+    again = [] if spec_only else list(objectmeta.validate(resource, new))
     return [*alone, *change, *change, *again]
 
 
