@@ -3,6 +3,8 @@
     python -m bench apiserver                      starts one on an etcd with mutual TLS, beside a bare TLS server
     python -m bench.apiserver --server https://127.0.0.1:6443 --token T [--ca CA] [--pods 6900] [FIGURE…]
                                                    any API server that is given by URL
+    python -m bench.apiserver --server URL --token T --pods 1000,10000,50000 --peer URL --peer-token T
+                                                   beside another, as the number of objects grows
 
 Limits that name upstream are kube-apiserver 1.36.2's figures on two cores with etcd over mutual TLS, times what ours is
 to be better. The client shares the machine with what it measures, so ratios to the bare server count most.
@@ -34,6 +36,8 @@ NAMESPACE = "bench"
 PODS = 6900
 SECONDS, ROUNDS = 6.0, 3
 WATCHERS, WRITES = 1000, 100
+#: Pods that are read and patched one at a time.
+NAMED = 16
 TOKEN = "bench"
 #: What four times upstream's GETs are of the bare server's where both were measured: 2,200 of 28,000 a second.
 GET_SHARE = 4 * 2200 / 28000
@@ -42,11 +46,11 @@ _numbers = count()
 _RUN = int(time.time())
 
 
-def pod() -> bytes:
-    """A pod of about the size that a cluster's pods have once they run, under a name that no earlier run has used."""
+def pod(name: str = "") -> bytes:
+    """A pod of about the size that a cluster's pods have once they run, by default under a name that is new."""
     env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(16)]
     container = {"name": "main", "image": "registry.example.com/team/app:1.2.3", "env": env}
-    metadata = {"name": f"pod-{_RUN}-{next(_numbers)}", "labels": {"app": "bench"}}
+    metadata = {"name": name or f"pod-{_RUN}-{next(_numbers)}", "labels": {"app": "bench"}}
     return orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
 
 
@@ -67,12 +71,15 @@ async def prepare(target: Target, pods: int) -> None:
         await client.load(target, lambda sent=request: sent, connections=1, count=1)  # type: ignore[misc]
     made = target.request("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", config_map(-1))
     await client.load(target, lambda: made, connections=1, count=1)
+    for number in range(NAMED):
+        named = target.request("POST", POD_PATH, pod(f"named-{number}"))
+        await client.load(target, lambda sent=named: sent, connections=1, count=1)  # type: ignore[misc]
     await client.load(target, lambda: target.request("POST", POD_PATH, pod()), connections=16, count=pods)
 
 
 async def gets(target: Target, seconds: float) -> Load:
     """One pod, on 16 connections."""
-    request = target.request("GET", f"{POD_PATH}/pod-{_RUN}-0")
+    request = target.request("GET", f"{POD_PATH}/named-0")
     return await client.load(target, lambda: request, connections=16, seconds=seconds)
 
 
@@ -94,6 +101,19 @@ async def creates(target: Target, seconds: float) -> Load:
     return await client.load(target, lambda: target.request("POST", POD_PATH, pod()), connections=16, seconds=seconds)
 
 
+async def patches(target: Target, seconds: float) -> Load:
+    """Statuses of a few pods, on as many connections."""
+
+    def request() -> bytes:
+        number = next(_numbers)
+        condition = {"type": "Ready", "status": "True", "message": f"{number:012}"}
+        body = orjson.dumps({"status": {"phase": "Running", "conditions": [condition]}})
+        path = f"{POD_PATH}/named-{number % NAMED}/status"
+        return target.request("PATCH", path, body, media="application/strategic-merge-patch+json")
+
+    return await client.load(target, request, connections=NAMED, seconds=seconds)
+
+
 async def watches(target: Target) -> float:
     """Events a second to many watchers of one object."""
     path = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
@@ -108,7 +128,7 @@ async def watches(target: Target) -> float:
 
 
 LOADS: dict[str, Callable[[Target, float], Awaitable[Load]]] = {
-    "gets": gets, "lists": lists, "zipped": zipped, "creates": creates,
+    "gets": gets, "lists": lists, "zipped": zipped, "creates": creates, "patches": patches,
 }  # fmt: skip
 
 
@@ -183,8 +203,12 @@ async def _api_server(folder: Path, endpoint: str) -> list[Figure]:
             get, bare_get = await _alternating(server, bare, gets, "/small", 16)
             listed, bare_listed = await _alternating(server, bare, lists, "/large", 4)
         zipped_load, create = await _spent(server, zipped, SECONDS), await _spent(server, creates, SECONDS)
+        patch = await _spent(server, patches, SECONDS)
         fan_out = await watches(server.target)
         last = server.resident
+    with started(*argv, "--workers=2", url=f"https://127.0.0.1:{port}", token=TOKEN) as pair:
+        await answering(pair.target)
+        both = {name: await LOADS[name](pair.target, SECONDS) for name in ("gets", "creates")}
     return [
         *found,
         *_reads(get, bare_get, listed, bare_listed, size),
@@ -192,6 +216,9 @@ async def _api_server(folder: Path, endpoint: str) -> list[Figure]:
         Figure(name="creates of a pod (upstream 745/s)", value=create[0].rate, unit="/s", limit=894, at_most=False),
         Figure(name="creates of a pod, p99", value=create[0].percentile(0.99), unit="ms"),
         Figure(name="creates, processor time per request", value=create[1], unit="ms"),
+        Figure(name="status patches of pods", value=patch[0].rate, unit="/s"),
+        Figure(name="status patches, processor time per request", value=patch[1], unit="ms"),
+        *(Figure(name=f"{name} with --workers 2", value=load.rate, unit="/s") for name, load in both.items()),
         Figure(
             name=f"events/s to {WATCHERS} watchers of one object, {WRITES} writes (upstream 20,000)",
             value=fan_out,
@@ -294,30 +321,58 @@ def measure() -> list[Figure]:
         return uvloop.run(_measure(Path(folder)))
 
 
-async def against(target: Target, pods: int, seconds: float, figures: Sequence[str]) -> None:
-    """Print the figures of an API server that runs already."""
-    await prepare(target, pods)
-    for name in figures:
-        if name == "watches":
-            print(f"{name:8} {await watches(target):9.1f}/s")
-            continue
-        found = await LOADS[name](target, seconds)
-        times = f"p50 {found.percentile(0.5):8.2f} ms  p99 {found.percentile(0.99):8.2f} ms"
-        print(f"{name:8} {found.rate:9.1f}/s  {times}" + (f"  FAILED {found.failures}" if found.failures else ""))
+async def against(targets: Sequence[Target], pods: Sequence[int], seconds: float, figures: Sequence[str]) -> None:
+    """Print the figures of API servers that run already, one beside the other, as their pods become more."""
+    there = 0
+    for wanted in pods:
+        for target in targets:
+            await prepare(target, wanted - there)
+        there = wanted
+        for name in figures:
+            shown = [await _figure(target, name, seconds) for target in targets]
+            rates = [rate for rate, _ in shown]
+            ratio = f"  {rates[0] / rates[1]:6.2f} ×" if len(rates) > 1 and rates[1] else ""
+            print(f"{wanted:6} pods  {name:8} {'  |  '.join(text for _, text in shown)}{ratio}", flush=True)
+
+
+async def _figure(target: Target, name: str, seconds: float) -> tuple[float, str]:
+    if name == "watches":
+        rate = await watches(target)
+        return rate, f"{rate:9.1f}/s"
+    found = await LOADS[name](target, seconds)
+    times = f"p50 {found.percentile(0.5):8.2f} ms  p99 {found.percentile(0.99):8.2f} ms"
+    return found.rate, f"{found.rate:9.1f}/s  {times}" + (f"  FAILED {found.failures}" if found.failures else "")
+
+
+def arguments() -> argparse.Namespace:
+    """What `--server` is measured with."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--peer", default="", help="another API server to measure beside it")
+    for side, whose in (("", "the server's"), ("peer-", "the peer's")):
+        parser.add_argument(f"--{side}token", default="", help=f"{whose} bearer token")
+        parser.add_argument(f"--{side}cert", default="", help=f"{whose} client certificate")
+        parser.add_argument(f"--{side}key", default="", help="its key")
+        parser.add_argument(f"--{side}ca", default="", help=f"{whose} PEM bundle; without it it is not verified")
+    parser.add_argument("--pods", default="1", help="pods to make before measuring; several numbers, rising: growth")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("figures", nargs="*", default=[*LOADS, "watches"], help=f"of {', '.join(LOADS)}, watches")
+    return parser.parse_args()
 
 
 MEASURE = measure
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--token", default="")
-    parser.add_argument("--cert", default="")
-    parser.add_argument("--key", default="")
-    parser.add_argument("--ca", default="", help="PEM bundle; without it the server is not verified")
-    parser.add_argument("--pods", type=int, default=1, help="pods to make before measuring")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("figures", nargs="*", default=[*LOADS, "watches"])
-    given = parser.parse_args()
-    known = Target(url=given.server, token=given.token, ca=given.ca, certificate=given.cert, key=given.key)
-    uvloop.run(against(known, given.pods, given.seconds, given.figures))
+    given = arguments()
+    known = [Target(url=given.server, token=given.token, ca=given.ca, certificate=given.cert, key=given.key)]
+    if given.peer:
+        known.append(
+            Target(
+                url=given.peer,
+                token=given.peer_token,
+                ca=given.peer_ca,
+                certificate=given.peer_cert,
+                key=given.peer_key,
+            )
+        )
+    uvloop.run(against(known, [int(number) for number in given.pods.split(",")], given.seconds, given.figures))

@@ -26,7 +26,9 @@ class Target:
     certificate: str = ""
     key: str = ""
 
-    def request(self, method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
+    def request(
+        self, method: str, path: str, body: bytes = b"", *headers: str, media: str = "application/json"
+    ) -> bytes:
         """A request on the wire."""
         lines = [
             f"{method} {path} HTTP/1.1",
@@ -37,7 +39,7 @@ class Target:
         if self.token:
             lines.append(f"Authorization: Bearer {self.token}")
         if body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+            lines += [f"Content-Type: {media}", f"Content-Length: {len(body)}"]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     @cached_property
