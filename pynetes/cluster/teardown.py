@@ -7,6 +7,8 @@ by their folders, processes by their mark, mounts and cgroups by their paths, ne
 
 import asyncio
 import contextlib
+import glob
+import json
 import os
 import re
 import shutil
@@ -25,6 +27,7 @@ from pynetes.component.command import CommandError
 from pynetes.csi.local import loop
 from pynetes.rpc.channel import RpcError
 
+CDI = Path("/var/run/cdi")
 CGROUPS = Path("/sys/fs/cgroup")
 #: From how many on mounts are told by their number.
 FEW = 8
@@ -48,6 +51,8 @@ async def down(cluster: Cluster) -> list[str]:
     await asyncio.to_thread(_kill_marked, cluster.run)
     await asyncio.to_thread(_kill_contained, processes.cgroup(cluster))
     done += await asyncio.to_thread(_unmount, (cluster.state, cluster.run))
+    if claimed := await asyncio.to_thread(_remove_specifications, cluster):
+        done.append(f"{claimed} CDI specification(s) of claims")
     disks = [*(cluster.state / "cloud" / "disks").glob("*.img")]
     for disk in disks:
         plumbing.link_of(disk).unlink(missing_ok=True)
@@ -132,6 +137,20 @@ async def reset(cluster: Cluster, *, keep_logs: bool = False) -> list[str]:
     with contextlib.suppress(OSError):
         STATE.rmdir()
     return done
+
+
+def _remove_specifications(cluster: Cluster) -> int:
+    """Remove what drivers have written for claims that were prepared: a new start has them prepared anew.
+
+    Which these are is in the kubelets' notes: the folder is common to all runtimes of the machine."""
+    removed = 0
+    for note in cluster.state.glob("nodes/*/kubelet/dra_manager_state"):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            for claim in json.loads(note.read_text()):
+                for path in CDI.glob(f"*-{glob.escape(claim['uid'])}.json"):
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 def _remove_tree(folder: Path) -> None:

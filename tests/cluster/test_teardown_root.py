@@ -187,3 +187,18 @@ async def test_down_and_reset_of_nothing_are_no_errors(tmp_path: Path) -> None:
     nothing = Cluster(name=NAME, data_dir=str(tmp_path / "nothing"))
     assert await teardown.down(nothing) == []
     assert await teardown.reset(nothing) == []
+
+
+async def test_specifications_of_claims_go(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What drivers wrote for this cluster's claims is removed; others' specifications stay."""
+    monkeypatch.setattr(teardown, "CDI", tmp_path / "cdi")
+    (tmp_path / "cdi").mkdir()
+    mine, others = (tmp_path / "cdi" / f"loop.test-{uid}.json" for uid in ("u1", "u2"))
+    for path in (mine, others):
+        path.touch()
+    note = cluster.node_state("vm") / "kubelet" / "dra_manager_state"
+    note.parent.mkdir(parents=True)
+    note.write_text('[{"uid": "u1"}]')
+    assert "1 CDI specification(s) of claims" in await teardown.down(cluster)
+    assert not mine.exists()
+    assert others.exists()
