@@ -132,6 +132,59 @@ def test_evict_at() -> None:
     assert when({"key": "k", "operator": "Exists", "tolerationSeconds": 30}, {"key": "k", "tolerationSeconds": 9}) == 9
 
 
+def device_slice(**taint: str) -> Object:
+    """A slice with one device, and its taint."""
+    pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+    device = {"name": "g0", **({"taints": [taint]} if taint else {})}
+    return {
+        "metadata": {"name": "s"},
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "spec": {"driver": "d.test", "pool": pool, "nodeName": "n1", "devices": [device]},
+    }
+
+
+def claim_of(name: str, *tolerations: Object) -> Object:
+    """A claim that a pod of its name has."""
+    result = {"request": "r", "driver": "d.test", "pool": "p", "device": "g0", "tolerations": list(tolerations)}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"namespace": "default", "name": name},
+        "spec": {},
+        "status": {
+            "allocation": {"devices": {"results": [result]}},
+            "reservedFor": [{"resource": "pods", "name": name, "uid": f"uid-{name}"}],
+        },
+    }
+
+
+def named(name: str, uid: str) -> Object:
+    """A pod with a UID."""
+    made = pod(name, None)
+    return {**made, "metadata": {**made["metadata"], "uid": uid}}
+
+
+async def test_pods_lose_devices_that_are_tainted() -> None:
+    """At once, after the time for which their claim tolerates it, or never; a pod of the same name is another pod."""
+    exists = {"key": "broken", "operator": "Exists"}
+    async with running("device-taint-eviction") as world:
+        world.api.put(device_slice())
+        for name, *tolerations in (("now",), ("later", {**exists, "tolerationSeconds": 60}), ("never", exists)):
+            world.api.put(claim_of(name, *tolerations))
+            world.api.put(named(name, f"uid-{name}"))
+        world.api.put(claim_of("other"))
+        world.api.put(named("other", "uid-of-another"))
+        await world.settle()
+        assert len(world.pods()) == 4
+        world.api.put(device_slice(key="broken", effect="NoExecute", timeAdded=time.rfc3339(START)))
+        await world.settle()
+        assert sorted(each["metadata"]["name"] for each in world.pods()) == ["later", "never", "other"]
+        await world.advance(61)
+        assert sorted(each["metadata"]["name"] for each in world.pods()) == ["never", "other"]
+        assert all("DisruptionTarget" not in str(each) for each in world.pods())
+
+
 async def test_pods_of_vanished_nodes_are_removed() -> None:
     """After a while, and only if the node is really gone."""
     async with running("pod-garbage-collector") as world:

@@ -2,7 +2,23 @@
 
 from pynetes.apis.resource import _validation
 from pynetes.machinery import cells
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+
+def stamp(new: Object, old: Object | None, now: str) -> None:
+    """Note since when a device has a taint, unless its driver says so: tolerations for a while count from there."""
+    known = {
+        (device["name"], taint.get("key"), taint.get("value"), taint.get("effect")): taint.get("timeAdded")
+        for device in ((old or {}).get("spec") or {}).get("devices") or ()
+        for taint in device.get("taints") or ()
+    }
+    for device in (new.get("spec") or {}).get("devices") or ():
+        for taint in device.get("taints") or ():
+            same = device.get("name"), taint.get("key"), taint.get("value"), taint.get("effect")
+            if not taint.get("timeAdded"):
+                taint["timeAdded"] = known.get(same) or now
+
 
 RESOURCE = Resource(
     group="resource.k8s.io",
@@ -10,6 +26,7 @@ RESOURCE = Resource(
     kind="ResourceSlice",
     plural="resourceslices",
     namespaced=False,
+    stamp=stamp,
     validate=_validation.resource_slice,
     fields={"spec.nodeName": ".spec.nodeName", "spec.driver": ".spec.driver"},
     columns=(
