@@ -24,6 +24,7 @@ from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 from pynetes.testing.cluster import Cluster
+from tests.ingress import grpcs
 from tests.ingress.conftest import LUA_MODULE, free_port, pair
 
 pytestmark = pytest.mark.root
@@ -75,14 +76,41 @@ class Site:
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, own_address(), 0).start()
+        await self.service(name, runner.addresses[0][1], namespace=namespace)
+
+    async def service(self, name: str, number: int, *, namespace: str = "default") -> None:
+        """A Service that leads to a port of this machine."""
         port = {"name": "web", "port": 80, "targetPort": 8080}
         await self.make(services.RESOURCE, name, {"ports": [port]}, namespace=namespace)
         labels = {"kubernetes.io/service-name": name}
         await self.client.create(endpointslices.RESOURCE, {
             "metadata": {"name": f"{name}-1", "namespace": namespace, "labels": labels}, "addressType": "IPv4",
-            "ports": [{"name": "web", "port": runner.addresses[0][1]}],
+            "ports": [{"name": "web", "port": number}],
             "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
         })  # fmt: skip
+
+    async def certificate(self, name: str, chain: str, key: str) -> None:
+        """A Secret with a certificate."""
+        texts = {"tls.crt": chain, "tls.key": key}
+        data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+        made = {"metadata": {"name": name, "namespace": "default"}, "type": "kubernetes.io/tls", "data": data}
+        await self.client.create(secrets.RESOURCE, made)
+
+    async def told(self, name: str, address: str) -> Object:
+        """The Gateway, once its status has the address."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                found = await self.client.get(kinds.GATEWAYS, Key("default", name))
+                if [each["value"] for each in (found.get("status") or {}).get("addresses") or ()] == [address]:
+                    return found
+                await asyncio.sleep(0.05)
+
+    async def port(self, port: int) -> int:
+        """nginx's port for one of the Gateway gw, once it has it."""
+        async with asyncio.timeout(WITHIN):
+            while (Key("default", "gw"), port) not in self.controller.gateways.ports:
+                await asyncio.sleep(0.05)
+        return int(self.controller.gateways.ports[Key("default", "gw"), port])
 
     async def gateway(self, *listeners: Object, name: str = "gw") -> None:
         """A Gateway of our class."""
@@ -330,14 +358,12 @@ async def test_tls_and_listener_conditions(site: Site) -> None:
     """TLS ends at the Gateway; a missing certificate, another protocol and a conflict are told."""
     await site.server("s")
     chain, key = pair("a.test")
-    data = {"tls.crt": base64.b64encode(chain.encode()).decode(), "tls.key": base64.b64encode(key.encode()).decode()}
-    await site.client.create(
-        secrets.RESOURCE,
-        {"metadata": {"name": "cert", "namespace": "default"}, "type": "kubernetes.io/tls", "data": data},
-    )
+    await site.certificate("cert", chain, key)
     https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
     lost = {"name": "lost", "port": 444, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "gone"}]}}
-    await site.gateway(https, lost, {"name": "tcp", "port": 99, "protocol": "TCP"}, HTTP, {**HTTP, "name": "twin"})
+    through = {"name": "through", "port": 445, "protocol": "HTTPS", "tls": {"mode": "Passthrough"}}
+    others = [{"name": name, "port": port, "protocol": name.upper()} for name, port in (("tcp", 99), ("tls", 446))]
+    await site.gateway(https, lost, through, *others, HTTP, {**HTTP, "name": "twin"})
     await site.route("r", to("s"), parent={"sectionName": "https"})
     body = await site.until("s", "a.test", port=443, tls=True)
     assert body["headers"]["X-Forwarded-Proto"] == "https"
@@ -345,6 +371,9 @@ async def test_tls_and_listener_conditions(site: Site) -> None:
         ("https", "Programmed"): ("True", "Programmed"),
         ("lost", "ResolvedRefs"): ("False", "InvalidCertificateRef"),
         ("tcp", "Accepted"): ("False", "UnsupportedProtocol"),
+        ("tls", "Accepted"): ("False", "UnsupportedProtocol"),
+        ("through", "Accepted"): ("False", "UnsupportedProtocol"),
+        ("through", "Programmed"): ("False", "Invalid"),
         ("twin", "Conflicted"): ("True", "HostnameConflict"),
     }
     for (listener, kind), wanted in expected.items():
@@ -353,9 +382,55 @@ async def test_tls_and_listener_conditions(site: Site) -> None:
     assert await site.condition(kinds.GATEWAY_CLASSES, "nginx", "Accepted", namespace="") == ("True", "Accepted")
 
 
+async def test_grpc_routes(site: Site) -> None:
+    """Services and methods, exactly and by expression, and headers; over HTTP/2 without TLS and with it."""
+    for name in ("count", "watch", "tried", "rest"):
+        await site.service(name, await grpcs.serve(site.stack, name, own_address()))
+    chain, key = pair("a.test")
+    await site.certificate("cert", chain, key)
+    https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
+    await site.gateway(HTTP, https)
+    exact = {"method": {"service": grpcs.SERVICE, "method": "Count"}}
+    headed = {**exact, "headers": [{"name": "try", "value": "yes"}]}
+    expression = {"method": {"type": "RegularExpression", "service": "shop[.].+", "method": "Wa.*"}}
+    rules = [to("count", matches=[exact]), to("tried", matches=[headed]), to("watch", matches=[expression])]
+    await site.route(
+        "r", *rules, to("rest", matches=[{"method": {"service": "other.Service"}}]), resource=kinds.GRPC_ROUTES
+    )
+    assert await site.condition(kinds.GRPC_ROUTES, "r", "Accepted") == ("True", "Accepted")
+    for port, shown in ((80, ""), (443, chain)):
+        async with grpcs.channel(await site.port(port), "a.test", shown) as channel:
+            async with asyncio.timeout(WITHIN):
+                while await grpcs.ask(channel) != "count x":
+                    await asyncio.sleep(0.05)
+            assert await grpcs.ask(channel, **{"try": "yes"}) == "tried x"
+            assert await grpcs.talk(channel) == ["watch one", "watch two"]
+            assert await grpcs.ask(channel, "/other.Service/Any") == "rest x"
+            assert (await grpcs.ask(channel, "/shop.Stock/Else")).startswith("UNIMPLEMENTED")
+
+
+async def test_an_address_that_comes_later_is_told(site: Site) -> None:
+    """A load balancer takes its time; until then the cluster IP is the address. What else is told stays."""
+    await site.server("s")
+    await site.gateway(HTTP)
+    await site.route("r", to("s"))
+    assert await site.condition(kinds.GATEWAYS, "gw", "Programmed") == ("True", "Programmed")
+    key = Key("kube-system", "gateway-default-gw")
+    service = await site.client.get(services.RESOURCE, key)
+    assert [each["port"] for each in service["spec"]["ports"]] == [80]
+    await site.told("gw", service["spec"]["clusterIP"])
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}
+    await site.client.patch(services.RESOURCE, key, {"status": status}, subresource="status")
+    gateway = await site.told("gw", "192.0.2.9")
+    assert gateway["status"]["listeners"][0]["attachedRoutes"] == 1
+
+
 async def test_unsupported_filters_are_not_accepted(site: Site) -> None:
     """A route that asks for what is not offered is not served half."""
     await site.gateway(HTTP)
     extension = {"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "X", "name": "x"}}
-    await site.route("r", to("s", filters=[extension]))
-    assert await site.condition(kinds.HTTP_ROUTES, "r", "Accepted") == ("False", "UnsupportedValue")
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "s", "port": 80}}}
+    for name, filters in {"extended": [extension], "mirrors": [mirror, mirror]}.items():
+        await site.server(f"s-{name}")
+        await site.route(name, to(f"s-{name}", filters=filters))
+        assert await site.condition(kinds.HTTP_ROUTES, name, "Accepted") == ("False", "UnsupportedValue")

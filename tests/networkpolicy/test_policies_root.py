@@ -1,4 +1,23 @@
-"""Real packets through real rules: each test puts policies and pods, and sees who reaches whom."""
+"""Real packets through real rules: each test puts policies and pods, and sees who reaches whom.
+
+What the documentation of NetworkPolicy says, and the tests that hold it (docs/ingress.md has the same for Ingress):
+
+    two sorts of isolation, both ends must allow       test_both_ends_must_allow, test_isolation_is_by_direction
+    policies add up, order does not matter             test_pods_are_chosen_by_their_labels_and_namespaces
+    default deny, default allow, of either direction   test_default_policies, test_default_deny_of_ingress_...
+    policyTypes when it is left out                    test_policy_types_that_are_left_out
+    a pod's own node always reaches it (probes)        test_default_deny_of_ingress_lets_the_node_probe
+    nobody keeps a pod from itself (loopback, hairpin) test_a_pod_always_reaches_itself, test_traffic_through_...
+    replies are allowed                                test_egress_is_limited_and_answers_pass
+    one peer of two selectors, two peers of one each   test_both_selectors_in_one_peer_or_in_two
+    namespaces by name (kubernetes.io/metadata.name)   test_pods_are_chosen_by_their_labels_and_namespaces
+    several namespaces by matchExpressions             test_namespaces_by_expressions
+    ipBlock with except                                test_blocks_with_exceptions
+    ports, endPort, names, protocols                   test_ports_ranges_names_and_protocols
+    hostNetwork pods are ignored                       test_pods_with_the_nodes_network_are_not_selected
+    lifecycle: labels, pods and policies that change   test_labels_that_change_count_at_once, test_a_pod_that_...
+    an empty peer list, an empty list of rules         test_empty_lists_mean_everything_or_nothing
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -35,13 +54,16 @@ class Node:
         for name in LABELS:
             self.put_pod(name)
 
-    def put_pod(self, name: str, *, labels: dict[str, str] | None = None, port: int = 8080) -> None:
+    def put_pod(
+        self, name: str, *, labels: dict[str, str] | None = None, port: int = 8080, host_network: bool = False,
+        phase: str = "Running",
+    ) -> None:  # fmt: skip
         container = {"name": "c", "ports": [{"name": "http", "containerPort": port}]}
         namespace = "other" if name == "pod3" else "default"
         pod: Object = {
             "metadata": {"namespace": namespace, "name": name, "labels": LABELS[name] if labels is None else labels},
-            "spec": {"nodeName": "here", "containers": [container]},
-            "status": {"podIPs": [{"ip": topology.address_of(name)}], "phase": "Running"},
+            "spec": {"nodeName": "here", "containers": [container], "hostNetwork": host_network},
+            "status": {"podIPs": [{"ip": topology.address_of(name)}], "phase": phase},
         }
         self.enforcer.on_pod(pod, None, False)
 
@@ -127,6 +149,113 @@ async def test_ports_ranges_names_and_protocols(node: Node) -> None:
     node.put_pod("pod1", port=9090)
     await node.enforcer.sync()
     assert not reaches("pod2", "pod1") and reaches("pod2", "pod1", 9090)
+
+
+async def test_both_ends_must_allow(node: Node) -> None:
+    """A connection passes if the sender's egress and the receiver's ingress both do; either alone is not enough."""
+    peers = {
+        "web": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+        "db": [{"podSelector": {"matchLabels": {"app": "db"}}}],
+    }
+    await node.put("in", {"app": "db"}, ingress=[{"from": peers["web"]}])
+    await node.put("out", {"app": "web"}, egress=[])
+    assert not reaches("pod2", "pod1"), "the receiver alone allows"
+    await node.put("out", {"app": "web"}, egress=[{"to": peers["db"]}])
+    assert reaches("pod2", "pod1")
+    await node.put("in", {"app": "db"}, ingress=[])
+    assert not reaches("pod2", "pod1"), "the sender alone allows"
+
+
+async def test_isolation_is_by_direction(node: Node) -> None:
+    """Isolated for ingress, a pod begins what it likes; isolated for egress, it is reached by whoever likes."""
+    await node.put("in", {"app": "db"}, ingress=[])
+    assert reaches("pod1", "outside") and reaches("pod1", "pod2")
+    await node.remove("in")
+    await node.put("out", {"app": "db"}, egress=[])
+    assert reaches("pod2", "pod1") and not reaches("pod1", "pod2")
+
+
+async def test_default_policies(node: Node) -> None:
+    """The documentation's examples: deny or allow all ingress, all egress, or both, for a whole namespace."""
+    await node.put("default", {}, policyTypes=["Egress"])
+    assert not reaches("pod2", "pod1") and not reaches("pod2", "outside") and reaches("pod3", "pod1")
+    await node.put("default", {}, policyTypes=["Egress"], egress=[{}])
+    assert reaches("pod2", "pod1") and reaches("pod2", "outside")
+    await node.put("default", {}, policyTypes=["Ingress"], ingress=[{}])
+    await node.put("deny", {}, policyTypes=["Ingress"])
+    assert reaches("pod2", "pod1") and reaches("outside", "pod1"), "what one policy allows no other takes away"
+    await node.remove("default")
+    assert not reaches("pod2", "pod1") and reaches("pod2", "outside")
+    await node.put("deny", {}, policyTypes=["Ingress", "Egress"])
+    assert not reaches("pod3", "pod1") and not reaches("pod2", "outside")
+
+
+async def test_policy_types_that_are_left_out(node: Node) -> None:
+    """The API server's default: Ingress always, Egress where there are egress rules. Without it the same is meant."""
+    await node.put("web", {"app": "web"}, policyTypes=[])
+    assert not reaches("pod3", "pod2") and reaches("pod2", "pod1")
+
+
+async def test_a_pod_always_reaches_itself(node: Node) -> None:
+    """By the loopback address and by its own; what does not leave a pod is no policy's."""
+    await node.put("deny", {}, policyTypes=["Ingress", "Egress"])
+    assert reaches("pod1", "pod1") and not reaches("pod2", "pod1")
+
+
+async def test_both_selectors_in_one_peer_or_in_two(node: Node) -> None:
+    """In one peer both must hold; as two peers either is enough."""
+    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "other"}}}
+    pod = {"podSelector": {"matchLabels": {"app": "web"}}}
+    await node.put("two", {"app": "db"}, ingress=[{"from": [namespace, pod]}])
+    assert reaches("pod2", "pod1") and reaches("pod3", "pod1")
+    await node.put("two", {"app": "db"}, ingress=[{"from": [{**namespace, **pod}]}])
+    assert not reaches("pod2", "pod1") and not reaches("pod3", "pod1")
+    await node.put(
+        "two", {"app": "db"}, ingress=[{"from": [{**namespace, "podSelector": {"matchLabels": {"app": "batch"}}}]}]
+    )
+    assert not reaches("pod2", "pod1") and reaches("pod3", "pod1")
+
+
+async def test_namespaces_by_expressions(node: Node) -> None:
+    """Several namespaces in one selector; the empty selector is all of them."""
+    both = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["default", "other"]}
+    for selector in ({"matchExpressions": [both]}, {}):
+        await node.put("allow", {"app": "db"}, ingress=[{"from": [{"namespaceSelector": selector}]}])
+        assert reaches("pod2", "pod1") and reaches("pod3", "pod1") and not reaches("outside", "pod1")
+    out = {**both, "operator": "NotIn", "values": ["default"]}
+    await node.put("allow", {"app": "db"}, ingress=[{"from": [{"namespaceSelector": {"matchExpressions": [out]}}]}])
+    assert not reaches("pod2", "pod1") and reaches("pod3", "pod1")
+
+
+async def test_pods_with_the_nodes_network_are_not_selected(node: Node) -> None:
+    """A policy neither isolates them nor names them as peers: their address is the node's."""
+    node.put_pod("pod1", host_network=True)
+    await node.put("deny", {"app": "db"}, policyTypes=["Ingress"])
+    assert reaches("pod2", "pod1")
+    node.put_pod("pod1")
+    node.put_pod("pod2", host_network=True)
+    await node.put("deny", {"app": "db"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}])
+    assert not reaches("pod2", "pod1")
+
+
+async def test_a_pod_that_ends_takes_its_rights_along(node: Node) -> None:
+    """Its address may be another pod's next; a policy that goes isolates nobody any more."""
+    await node.put("allow", {"app": "db"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}])
+    node.put_pod("pod2", phase="Succeeded")
+    await node.enforcer.sync()
+    assert not reaches("pod2", "pod1")
+    await node.remove("allow")
+    assert reaches("pod2", "pod1")
+
+
+async def test_empty_lists_mean_everything_or_nothing(node: Node) -> None:
+    """No rules allow nothing; a rule without peers allows everybody; an empty pod selector is the whole namespace."""
+    await node.put("some", {"app": "db"}, ingress=[{"from": [], "ports": [{"protocol": "TCP", "port": 8080}]}])
+    assert reaches("outside", "pod1") and reaches("pod3", "pod1") and not reaches("pod2", "pod1", 9090)
+    await node.put("some", {"app": "db"}, ingress=[{"from": [{"podSelector": {}}]}])
+    assert reaches("pod2", "pod1", 9090) and not reaches("pod3", "pod1") and not reaches("outside", "pod1")
+    await node.put("some", {"app": "db"}, ingress=[])
+    assert not reaches("pod2", "pod1")
 
 
 async def test_blocks_with_exceptions(node: Node) -> None:

@@ -79,7 +79,9 @@ class Resolver:
 
     def filters(self, given: Iterable[Object]) -> Filters:
         """Filters in their order. Raises Unsupported."""
-        read = Filters()
+        read, given = Filters(), list(given)
+        if sum(each.get("type") == "RequestMirror" for each in given) > 1:
+            raise Unsupported("one rule can mirror to one backend only")
         for each in given:
             kind = each.get("type")
             if kind == "RequestHeaderModifier":
@@ -97,8 +99,6 @@ class Resolver:
         return read
 
     def _mirror(self, mirror: Object, read: Filters) -> None:
-        if read.mirrors:
-            raise Unsupported("one rule can mirror to one backend only")
         try:
             ref = self.target(mirror["backendRef"])
         except Unresolved as problem:

@@ -100,8 +100,11 @@ def _check(listener: Listener, snapshot: Snapshot, conflict: str) -> None:
         resolved = Condition(
             "ResolvedRefs", False, "InvalidRouteKinds", "allowedRoutes.kinds names kinds that cannot attach"
         )
+    mode = (listener.spec.get("tls") or {}).get("mode") or "Terminate"
     if not supported:
         accepted = Condition("Accepted", False, "UnsupportedProtocol", f"the protocol {protocol} is not served")
+    elif listener.tls and mode != "Terminate":
+        accepted = Condition("Accepted", False, "UnsupportedProtocol", f"the TLS mode {mode} is not served")
     elif conflict:
         accepted = Condition("Accepted", False, conflict, "another listener has this port")
     else:
@@ -117,8 +120,6 @@ def _check(listener: Listener, snapshot: Snapshot, conflict: str) -> None:
 def _secure(listener: Listener, snapshot: Snapshot) -> Condition | None:
     """Read the certificate; the condition when that cannot be."""
     tls = listener.spec.get("tls") or {}
-    if (tls.get("mode") or "Terminate") != "Terminate":
-        return Condition("ResolvedRefs", False, "InvalidCertificateRef", "only the TLS mode Terminate is served")
     source = key_of(listener.gateway)
     refs = tls.get("certificateRefs") or ()
     if not refs:
