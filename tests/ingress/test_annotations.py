@@ -216,6 +216,38 @@ async def test_rate_limits(edge: Edge) -> None:
     assert {(await edge.get("b.test")).status for _ in range(10)} == {200}
 
 
+async def test_limits_by_minute_and_by_connections(edge: Edge) -> None:
+    """limit-rpm with its burst, and limit-connections: who waits for an answer counts, who has it counts no more."""
+    release = asyncio.Event()
+    arrived = asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        arrived.set()
+        await release.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", slow)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    edge.stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    edge.service("slow", [("127.0.0.1", runner.addresses[0][1])])
+    await edge.server("s")
+    edge.ingress("rpm", ("a.test", "/", "Prefix", "s"), limit_rpm="1", limit_burst_multiplier="1")
+    edge.ingress("one", ("b.test", "/", "Prefix", "slow"), limit_connections="1")
+    await edge.settled()
+    assert [(await edge.get("a.test")).status for _ in range(4)] == [200, 200, 503, 503]
+    first = asyncio.ensure_future(edge.get("b.test"))
+    await arrived.wait()
+    assert (await edge.get("b.test")).status == 503
+    release.set()
+    assert (await first).status == 200
+    async with asyncio.timeout(10):
+        while (await edge.get("b.test")).status != 200:
+            await asyncio.sleep(0.01)
+
+
 async def test_allowed_and_denied_addresses(edge: Edge) -> None:
     """Only clients inside the ranges are let in; those in the deny list never."""
     await edge.server("s")
@@ -264,6 +296,44 @@ async def test_canary(edge: Edge) -> None:
     assert (await edge.get("a.test", Cookie="try=always")).server == "new"
     met = [(await edge.get("b.test")).server for _ in range(60)]
     assert 10 < met.count("new") < 50
+
+
+async def test_canary_by_value_pattern_and_all_of_the_weight(edge: Edge) -> None:
+    """A header's value, or an expression over all of it, in place of always and never; a weight out of a total."""
+    await edge.server("main")
+    await edge.server("new")
+    hosts = {
+        "value": {"canary_by_header": "X-Try", "canary_by_header_value": "blue"},
+        "pattern": {"canary_by_header": "X-Try", "canary_by_header_pattern": "bl[a-z]+"},
+        "all": {"canary_weight": "5", "canary_weight_total": "5"},
+        "none": {"canary_weight": "0"},
+    }
+    for name, said in hosts.items():
+        edge.ingress(name, (f"{name}.test", "/", "Prefix", "main"))
+        edge.ingress(f"{name}-canary", (f"{name}.test", "/", "Prefix", "new"), canary="true", **said)
+    await edge.settled()
+    for host, tried, server in (
+        ("value", "blue", "new"), ("value", "always", "main"), ("value", "blues", "main"), ("pattern", "blues", "new"),
+        ("pattern", "unblue", "main"), ("pattern", "bl", "main"), ("all", "", "new"), ("none", "", "main"),
+    ):  # fmt: skip
+        assert (await edge.get(f"{host}.test", X_Try=tried)).server == server, (host, tried)
+
+
+async def test_cors_with_credentials_and_exposed_headers(edge: Edge) -> None:
+    """With credentials the origin is named, never *; without them * may be said."""
+    await edge.server("s")
+    edge.ingress("with", ("a.test", "/", "Prefix", "s"), enable_cors="true", cors_expose_headers="X-One, X-Two")
+    edge.ingress("none", ("b.test", "/", "Prefix", "s"), enable_cors="true", cors_allow_credentials="false")
+    await edge.settled()
+    shown = (await edge.get("a.test", Origin="https://x.test")).headers
+    assert (shown["Access-Control-Allow-Origin"], shown["Access-Control-Allow-Credentials"]) == (
+        "https://x.test",
+        "true",
+    )
+    assert shown["Access-Control-Expose-Headers"] == "X-One, X-Two"
+    shown = (await edge.get("b.test", Origin="https://x.test")).headers
+    assert shown["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in shown
 
 
 async def test_upstream_vhost_and_forwarded_headers(edge: Edge) -> None:

@@ -26,6 +26,12 @@ EVIL = st.sampled_from(
 TEXT = st.lists(
     EVIL | st.text(max_size=8) | st.sampled_from(["/", "/a", "http://a.test", "10m", "true"]), max_size=6
 ).map("".join)
+#: Lists may be empty: they list nothing.
+EMPTY = {
+    name
+    for name in annotations.KNOWN
+    if name.endswith(("-range", "-whitelist", "-alias", "-headers", "-methods", "-origin"))
+}
 EVIL_KEY = Key("default", "evil")
 CLASS: Object = {"kind": "IngressClass", "metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
 BASE = Settings(listeners=(Listener(80, INGRESS_SCOPE), Listener(443, INGRESS_SCOPE, tls=True)))
@@ -100,6 +106,26 @@ def test_values_outside_their_grammar_are_refused(name: str, value: str) -> None
     assert not result.read[EVIL_KEY].served
     assert name in problem.message
     assert problem.left_out
+
+
+@pytest.mark.parametrize("name", sorted(annotations.KNOWN))
+@pytest.mark.parametrize(
+    "value", ["", 'x"; } server { listen 1; }', "1\r\nX-Evil: 1", "$(id)\n", "x\0y", "é" * 3, "9" * 5000]
+)
+def test_every_annotation_has_a_grammar(name: str, value: str) -> None:
+    """What would end a directive, a header or a string is refused by each; so is what has no end."""
+    if value == "" and name in EMPTY:
+        return
+    result = compiled(ingress("evil", "/", "Prefix", {name: value}))
+    assert not result.read[EVIL_KEY].served
+    assert any(name in problem.message for problem in result.problems(EVIL_KEY))
+
+
+def test_timeouts_reach_the_tables() -> None:
+    """Connect, send and read, each where nginx's balancer takes it; what is not said is ingress-nginx's default."""
+    said = {"proxy-connect-timeout": "3", "proxy-send-timeout": "7s"}
+    (rule,) = compiled(ingress("evil", "/", "Prefix", said)).hosts["a.test"].rules
+    assert rule.policy["timeouts"] == {"connect": 3, "send": 7, "read": 60}
 
 
 @pytest.mark.parametrize("path", ["/(a", "/a(?=b)", "/(a)\\1", "/x" * 400, "/a\nb"])
