@@ -109,16 +109,13 @@ def test_values_outside_their_grammar_are_refused(name: str, value: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(annotations.KNOWN))
-@pytest.mark.parametrize(
-    "value", ["", 'x"; } server { listen 1; }', "1\r\nX-Evil: 1", "$(id)\n", "x\0y", "é" * 3, "9" * 5000]
-)
-def test_every_annotation_has_a_grammar(name: str, value: str) -> None:
+def test_every_annotation_has_a_grammar(name: str) -> None:
     """What would end a directive, a header or a string is refused by each; so is what has no end."""
-    if value == "" and name in EMPTY:
-        return
-    result = compiled(ingress("evil", "/", "Prefix", {name: value}))
-    assert not result.read[EVIL_KEY].served
-    assert any(name in problem.message for problem in result.problems(EVIL_KEY))
+    empty = [] if name in EMPTY else [""]
+    for value in (*empty, 'x"; } server { listen 1; }', "1\r\nX-Evil: 1", "$(id)\n", "x\0y", "é" * 3, "9" * 5000):
+        result = compiled(ingress("evil", "/", "Prefix", {name: value}))
+        assert not result.read[EVIL_KEY].served, value
+        assert any(name in problem.message for problem in result.problems(EVIL_KEY))
 
 
 def test_timeouts_reach_the_tables() -> None:
