@@ -3,7 +3,8 @@
 import pytest
 
 from pynetes.apis.autoscaling import _validation as autoscaling
-from pynetes.apis.core import nodes, services
+from pynetes.apis.core import nodes, persistentvolumeclaims, persistentvolumes, pods, services
+from pynetes.apis.discovery import endpointslices
 from pynetes.apis.networking import ingresses, networkpolicies
 from pynetes.apis.policy import poddisruptionbudgets
 from pynetes.apis.storage import storageclasses
@@ -113,3 +114,74 @@ def test_only_a_subdomain_has_dots_too_many() -> None:
     """Anything else is told what a label is."""
     assert names.dns_label("a.b") == ["must not contain dots"]
     assert names.dns_label("A.b")[0].startswith("a lowercase RFC 1123 label")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"activeDeadlineSeconds": 60}, ["must be less than or equal to previous value"]),
+        ({"activeDeadlineSeconds": -1}, ["between 1 and 2147483647", "between 0 and 2147483647"]),
+        ({"activeDeadlineSeconds": None}, ["must not update from a positive integer to nil value"]),
+        ({"activeDeadlineSeconds": 40}, []),
+    ],
+)
+def test_deadlines_of_pods_come_nearer(change: Object, expected: list[str]) -> None:
+    """Or stay where they are."""
+    spec: Object = {"containers": [{"name": "c", "image": "i", "imagePullPolicy": "Always"}], "restartPolicy": "Always"}
+    spec |= {"dnsPolicy": "ClusterFirst", "activeDeadlineSeconds": 50}
+    spec["containers"][0]["terminationMessagePolicy"] = "File"
+    after = {name: value for name, value in (spec | change).items() if value is not None}
+    found = [str(error) for error in pods.validate({"metadata": {}, "spec": after}, {"metadata": {}, "spec": spec})]
+    assert len(found) == len(expected), found
+    assert all(text in message for text, message in zip(expected, found, strict=True))
+
+
+def test_mirrors_run_somewhere_and_profiles_are_of_containers() -> None:
+    """The annotations say what the spec must say too."""
+    annotations = {"kubernetes.io/config.mirror": "x", "container.apparmor.security.beta.kubernetes.io/zz": "y"}
+    container = {"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}
+    spec = {"containers": [container], "restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}
+    found = [error.message for error in pods.validate({"metadata": {"annotations": annotations}, "spec": spec}, None)]
+    assert found == [
+        'Invalid value: "x": must set spec.nodeName if mirror pod annotation is set',
+        'Invalid value: "zz": container not found',
+    ]
+
+
+def test_a_volume_stays_where_it_is() -> None:
+    """Its mode, its nodes once they are known, and that it has a class of attributes."""
+    spec: Object = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}
+    spec |= {"persistentVolumeReclaimPolicy": "Retain", "csi": {"driver": "d", "volumeHandle": "h"}}
+    node: Object = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+    old = spec | {"nodeAffinity": {"required": {"nodeSelectorTerms": [node]}}, "volumeAttributesClassName": "v"}
+    new = spec | {"nodeAffinity": {"required": {"nodeSelectorTerms": [node, node]}}, "volumeMode": "Block"}
+    found = [(error.path, error.reason) for error in persistentvolumes.validate({"spec": new}, {"spec": old})]
+    assert found == [
+        ("volumeMode", "FieldValueInvalid"),
+        ("nodeAffinity", "FieldValueInvalid"),
+        ("spec.volumeAttributesClassName", "FieldValueForbidden"),
+    ]
+
+
+def test_claims_hold_nothing_below_zero() -> None:
+    """The capacity that a claim's status reports."""
+    (error,) = persistentvolumeclaims.validate_status({"status": {"capacity": {"storage": "-1"}}}, None)
+    assert str(error) == "status.capacity[storage]: Invalid value: -1: must be a valid resource quantity"
+
+
+def test_endpoints_of_slices() -> None:
+    """Domains have two labels, zones are hinted at once, no address is link-local, and a slice ends somewhere."""
+    zones = [{"name": "a"}, {"name": "a"}, {"name": "b c"}]
+    endpoints = [{"addresses": ["fe80::1", "::"]}, {"addresses": ["2001:db8::1"] * 101, "hints": {"forZones": zones}}]
+    found = [error.path for error in endpointslices.validate({"addressType": "IPv6", "endpoints": endpoints}, None)]
+    zone = "endpoints[1].hints.forZones"
+    assert found == [
+        "endpoints[0].addresses[0]",
+        "endpoints[0].addresses[1]",
+        "endpoints[1].addresses",
+        f"{zone}[1].name",
+        f"{zone}[2].name",
+    ]
+    for domain, good in (("a.b", True), ("a.b.", True), ("a", False), ("", False), ("A_.b", False)):
+        slice_ = {"addressType": "FQDN", "endpoints": [{"addresses": [domain]}]}
+        assert bool(list(endpointslices.validate(slice_, None))) is not good

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
-_WINDOW_LIMIT = 3600
+_WINDOW_LIMIT, _PERIOD_LIMIT = 3600, 1800
 _POLICIES = ("Percent", "Pods")
 
 
@@ -162,9 +162,6 @@ def _rules(rules: Object, path: str) -> Iterator[field.Error]:
     if window is not None and window > _WINDOW_LIMIT:
         detail = f"must be less than or equal to {_WINDOW_LIMIT}"
         yield field.invalid(f"{path}.stabilizationWindowSeconds", window, detail)
-    tolerance = rules.get("tolerance")
-    if tolerance is not None and quantity.parse(tolerance).nanos < 0:
-        yield field.invalid(f"{path}.tolerance", tolerance, "must be greater than or equal to 0")
     yield from validation.one_of(rules.get("selectPolicy"), f"{path}.selectPolicy", ("Disabled", "Max", "Min"))
     for index, policy in enumerate(rules.get("policies") or ()):
         place = f"{path}.policies[{index}]"
@@ -173,3 +170,9 @@ def _rules(rules: Object, path: str) -> Iterator[field.Error]:
         for name in ("value", "periodSeconds"):
             if policy.get(name, 0) <= 0:
                 yield field.invalid(f"{place}.{name}", policy.get(name, 0), "must be greater than zero")
+        if policy.get("periodSeconds", 0) > _PERIOD_LIMIT:
+            detail = f"must be less than or equal to {_PERIOD_LIMIT}"
+            yield field.invalid(f"{place}.periodSeconds", policy["periodSeconds"], detail)
+    tolerance = rules.get("tolerance")
+    if tolerance is not None and quantity.parse(tolerance).nanos < 0:
+        yield field.invalid(f"{path}.tolerance", tolerance, "must be greater than or equal to 0")

@@ -59,7 +59,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     spec = new["spec"]
     request = spec.get("request") or ""
     if problem := _request_problem(request):
-        yield field.invalid("spec.request", request, problem)
+        yield field.invalid("spec.request", spec.get("request"), problem)
     usages = spec.get("usages") or ()
     if not usages:
         yield field.required("spec.usages", "usages must be provided")

@@ -32,14 +32,30 @@ _MUTABLE = (
 def validate_pod(new: Object, old: Object | None) -> Errors:
     """Mistakes of a pod, or of a change to it."""
     spec = new.get("spec") or {}
+    yield from _validate_own(spec)
+    yield from _annotated(new["metadata"].get("annotations") or {}, spec)
     if old is not None:
         yield from _validate_update(spec, old.get("spec") or {})
         return
-    yield from _validate_own(spec)
     if spec.get("ephemeralContainers"):
         yield field.forbidden("spec.ephemeralContainers", "cannot be set on create")
     if spec.get("nodeName") and spec.get("schedulingGates"):
         yield field.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+
+
+_MIRROR, _APPARMOR = "kubernetes.io/config.mirror", "container.apparmor.security.beta.kubernetes.io/"
+
+
+def _annotated(annotations: Object, spec: Object) -> Errors:
+    """A mirror is of a pod that runs already; profiles are of containers that are there."""
+    if _MIRROR in annotations and not spec.get("nodeName"):
+        detail = "must set spec.nodeName if mirror pod annotation is set"
+        yield field.invalid(f"metadata.annotations[{_MIRROR}]", annotations[_MIRROR], detail)
+    lists = ("initContainers", "containers", "ephemeralContainers")
+    for key in annotations:
+        name = key.removeprefix(_APPARMOR)
+        if name != key and name not in (item.get("name") for kind in lists for item in spec.get(kind) or ()):
+            yield field.invalid(f"metadata.annotations[{key}]", name, "container not found")
 
 
 def _validate_own(spec: Object) -> Errors:
@@ -243,11 +259,6 @@ def _validate_update(new: Object, old: Object) -> Errors:
         for index, container in enumerate(new.get(name) or ()):
             if not container.get("image"):
                 yield field.required(f"spec.{name}[{index}].image")
-    before_gates = {gate.get("name") for gate in old.get("schedulingGates") or ()}
-    for index, gate in enumerate(new.get("schedulingGates") or ()):
-        if gate.get("name") not in before_gates:
-            detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'"
-            yield field.forbidden(f"spec.schedulingGates[{index}].name", detail)
     counted = [
         name for name in ("containers", "initContainers") if len(new.get(name) or ()) != len(old.get(name) or ())
     ]
@@ -255,22 +266,34 @@ def _validate_update(new: Object, old: Object) -> Errors:
         for name in counted:
             yield field.forbidden(f"spec.{name}", "pod updates may not add or remove containers")
         return
-    munged = _munged(new, old)
-    if munged != old:
-        type_ = types.named("api.core.v1.PodSpec")
-        difference = gotext.diff(gotext.shown(type_, old), gotext.shown(type_, munged))
-        yield field.forbidden("spec", f"{_MUTABLE}\n{difference}")
     before, after = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
-    if before is not None and after is None:
-        yield field.invalid("spec.activeDeadlineSeconds", None, "must not update from a positive integer to nil value")
-    elif before is not None and after is not None and after > before:
-        detail = f"must be less than or equal to previous value {before}"
-        yield field.invalid("spec.activeDeadlineSeconds", after, detail)
+    if problem := _deadline_problem(before, after):
+        yield field.invalid("spec.activeDeadlineSeconds", after, problem)
+        if after is not None:
+            return
     tolerations = new.get("tolerations") or []
     if any(item not in tolerations for item in old.get("tolerations") or () if not item.get("tolerationSeconds")):
         yield field.forbidden(
             "spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"
         )
+    before_gates = {gate.get("name") for gate in old.get("schedulingGates") or ()}
+    for index, gate in enumerate(new.get("schedulingGates") or ()):
+        if gate.get("name") not in before_gates:
+            detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'"
+            yield field.forbidden(f"spec.schedulingGates[{index}].name", detail)
+    munged = _munged(new, old)
+    if munged != old:
+        type_ = types.named("api.core.v1.PodSpec")
+        difference = gotext.diff(gotext.shown(type_, old), gotext.shown(type_, munged))
+        yield field.forbidden("spec", f"{_MUTABLE}\n{difference}")
+
+
+def _deadline_problem(before: int | None, after: int | None) -> str:
+    if after is None:
+        return "must not update from a positive integer to nil value" if before is not None else ""
+    if not 0 <= after < 1 << 31:
+        return f"must be between 0 and {(1 << 31) - 1}, inclusive"
+    return "must be less than or equal to previous value" if before is not None and after > before else ""
 
 
 def _munged(new: Object, old: Object) -> Object:

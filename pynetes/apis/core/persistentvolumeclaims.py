@@ -123,6 +123,15 @@ def _comparable(spec: Object) -> Object:
     return {"volumeName": None, "storageClassName": None, "volumeAttributesClassName": None} | spec
 
 
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Sizes from 0 up."""
+    for name, amount in sorted(((new.get("status") or {}).get("capacity") or {}).items()):
+        parsed = quantity.parse(amount)
+        if parsed.nanos < 0:
+            whole = -(-parsed.nanos // quantity.NANO)
+            yield field.invalid(f"status.capacity[{name}]", whole, "must be a valid resource quantity")
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -145,4 +154,5 @@ RESOURCE = Resource(
         Column("VolumeMode", _volumes.mode, wide=True),
     ),
     validate=validate,
+    validate_status=validate_status,
 )

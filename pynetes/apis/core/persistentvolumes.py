@@ -81,13 +81,26 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     if "local" in sources and not spec.get("nodeAffinity"):
         yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
     yield from _volumes.validate_form(spec)
-    if old is not None and any(
-        spec.get(name) != old["spec"].get(name) for name in {*sources, *old["spec"]} - {*_PLAIN}
-    ):
+    if old is not None:
+        yield from _kept(new, old, sources)
+
+
+def _kept(new: Object, old: Object, sources: list[str]) -> Iterator[field.Error]:
+    """Where a volume is and how it is used stays."""
+    spec, before = new["spec"], old["spec"]
+    if any(spec.get(name) != before.get(name) for name in {*sources, *before} - {*_PLAIN}):
         detail = "spec.persistentvolumesource is immutable after creation"
         type_ = types.named("api.core.v1.PersistentVolumeSpec")
         texts = [gotext.persistent_volume_source(type_, obj["spec"]) for obj in (old, new)]
         yield field.forbidden("spec.persistentvolumesource", f"{detail}\n{gotext.diff(*texts)}")
+    if spec.get("volumeMode") != before.get("volumeMode"):
+        yield field.invalid("volumeMode", spec.get("volumeMode"), "field is immutable")
+    affinity = before.get("nodeAffinity")
+    if affinity is not None and spec.get("nodeAffinity") != affinity:
+        shown = gotext.shown(types.named("api.core.v1.VolumeNodeAffinity"), spec.get("nodeAffinity"))
+        yield field.invalid("nodeAffinity", shown, "field is immutable")
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        yield field.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden")
 
 
 def _affinity(affinity: Object, path: str) -> Iterator[field.Error]:
@@ -117,7 +130,12 @@ def _csi(csi: Object) -> Iterator[field.Error]:
     yield from validation.csi_driver_name(csi.get("driver") or "", "spec.csi.driver")
     if not csi.get("volumeHandle"):
         yield field.required("spec.csi.volumeHandle")
-    for name in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef"):
+    for name in (
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ):
         if (secret := csi.get(name)) is not None:
             for member in ("name", "namespace"):
                 if not secret.get(member):

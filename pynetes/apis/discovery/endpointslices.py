@@ -1,7 +1,7 @@
 """EndpointSlice: some of the addresses behind a Service."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pynetes.machinery import field, names, validation
@@ -9,6 +9,7 @@ from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
 _SHOWN = 3
+_ADDRESS_LIMIT, _HINT_LIMIT = 100, 8
 
 
 def default(obj: Object) -> None:
@@ -43,18 +44,57 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from validation.one_of(port.get("protocol"), f"ports[{index}].protocol", ("SCTP", "TCP", "UDP"))
         if port.get("name"):
             yield from validation.checked(port["name"], f"ports[{index}].name", names.dns_label)
+        if port.get("appProtocol") is not None:
+            yield from validation.checked(port["appProtocol"], f"ports[{index}].appProtocol", names.qualified_name)
     for index, endpoint in enumerate(new.get("endpoints") or ()):
-        path = f"endpoints[{index}]"
-        addresses = endpoint.get("addresses") or ()
-        if not addresses:
-            yield field.required(f"{path}.addresses", "must contain at least 1 address")
-        for number, address in enumerate(addresses):
-            if kind in ("IPv4", "IPv6"):
-                yield from _address(address, kind, f"{path}.addresses", number)
-        if endpoint.get("nodeName") is not None:
-            yield from validation.checked(endpoint["nodeName"], f"{path}.nodeName", names.dns_subdomain)
-        if endpoint.get("hostname"):
-            yield from validation.checked(endpoint["hostname"], f"{path}.hostname", names.dns_label)
+        yield from _endpoint(endpoint, kind, f"endpoints[{index}]")
+
+
+def _endpoint(endpoint: Object, kind: str | None, path: str) -> Iterator[field.Error]:
+    addresses = endpoint.get("addresses") or ()
+    if not addresses:
+        yield field.required(f"{path}.addresses", "must contain at least 1 address")
+    elif len(addresses) > _ADDRESS_LIMIT:
+        yield field.too_many(f"{path}.addresses", len(addresses), _ADDRESS_LIMIT)
+    for number, address in enumerate(addresses):
+        if kind in ("IPv4", "IPv6"):
+            yield from _address(address, kind, f"{path}.addresses", number)
+        elif kind == "FQDN":
+            yield from _domain(address, f"{path}.addresses[{number}]")
+    if endpoint.get("nodeName") is not None:
+        yield from validation.checked(endpoint["nodeName"], f"{path}.nodeName", names.dns_subdomain)
+    if endpoint.get("hostname"):
+        yield from validation.checked(endpoint["hostname"], f"{path}.hostname", names.dns_label)
+    yield from _zones((endpoint.get("hints") or {}).get("forZones") or (), f"{path}.hints.forZones")
+
+
+def _zones(zones: Sequence[Object], path: str) -> Iterator[field.Error]:
+    if len(zones) > _HINT_LIMIT:
+        yield field.too_many(path, len(zones), _HINT_LIMIT)
+        return
+    seen: set[str] = set()
+    for index, zone in enumerate(zones):
+        name = zone.get("name", "")
+        if name in seen:
+            yield field.duplicate(f"{path}[{index}].name", name)
+        seen.add(name)
+        yield from validation.checked(name, f"{path}[{index}].name", names.label_value)
+
+
+def _domain(text: str, path: str) -> Iterator[field.Error]:
+    """A domain of two labels or more; a dot may end it."""
+    name = text.removesuffix(".")
+    if not text:
+        yield field.required(path)
+    elif problems := names.dns_subdomain(name):
+        yield field.invalid(path, name, ",".join(problems))
+    elif "." not in name:
+        yield field.invalid(path, name, "should be a domain with at least two segments separated by dots")
+    else:
+        for label in name.split("."):
+            if problems := names.dns_label(label):
+                yield field.invalid(path, label, ",".join(problems))
+                return
 
 
 def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.Error]:
@@ -66,6 +106,11 @@ def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.
         yield field.invalid(path, address, f"must be an {kind} address")
     if parsed is not None and parsed.is_loopback:
         yield field.invalid(f"{path}[{number}]", address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if parsed is not None and parsed.is_unspecified:
+        yield field.invalid(f"{path}[{number}]", address, f"may not be unspecified ({parsed})")
+    if parsed is not None and parsed.is_link_local:
+        detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+        yield field.invalid(f"{path}[{number}]", address, detail)
 
 
 RESOURCE = Resource(
