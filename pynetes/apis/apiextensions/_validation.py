@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
-from pynetes.apis.apiextensions import _structural
+from pynetes.apis.apiextensions import _approval, _structural
 from pynetes.machinery import field, names, webhooks
 from pynetes.machinery.meta import Object
 
 SCOPES = ("Cluster", "Namespaced")
 _STRATEGIES = ("None", "Webhook")
 _ONE_STORAGE = "must have exactly one version marked as storage version"
+_PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _SELECTABLE_LIMIT, _WARNING_LIMIT = 8, 256
@@ -45,6 +46,9 @@ def _all(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _names(about)
     yield from _conversion(spec.get("conversion") or {})
     yield from _stored_versions(new, spec)
+    yield from _approval.validate(new, old)
+    if spec.get("preserveUnknownFields") and not ((old or {}).get("spec") or {}).get("preserveUnknownFields"):
+        yield field.invalid("spec.preserveUnknownFields", True, _PRESERVING)
     if old is not None:
         yield from _unchanged(new, old)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from pynetes.apis.apiextensions import _approval as approvals
 from pynetes.apiserver.served import priority
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -85,6 +86,14 @@ def conditions(definition: Object, taken: Callable[[str, str], str], now: str) -
         _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
         _condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now),
     ]
+
+
+def approval(definition: Object, now: str) -> list[Object]:
+    """KubernetesAPIApprovalPolicyConformant, in the groups that are the Kubernetes project's."""
+    found = approvals.of(definition)
+    if found is None:
+        return []
+    return [_condition("KubernetesAPIApprovalPolicyConformant", found.status, found.reason, found.message, now)]
 
 
 def _wanted(definition: Object) -> dict[str, list[str]]:

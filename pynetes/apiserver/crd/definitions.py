@@ -85,7 +85,8 @@ class Definitions:
             for version in resource.versions:
                 local = api_service(resource.group, version, now, automanaged="true")
                 await ensure(self._stored, apiservices.RESOURCE, local)
-        await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, found, names))
+        told = [*compiled.approval(definition, now), *found]
+        await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, told, names))
 
     def _taken(self, definition: Object, what: str, wanted: str) -> str:
         """Who else in the group has this name."""
