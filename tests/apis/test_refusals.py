@@ -61,6 +61,17 @@ def test_addresses_of_balancers() -> None:
     assert str(only) == "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
 
 
+def test_an_address_of_a_balancer_is_its_own_unless_told_otherwise() -> None:
+    """Controllers that know of no modes leave it out."""
+    ingress: list[Object] = [{"ip": "1.2.3.4"}, {"hostname": "h"}, {"ip": "1.2.3.5", "ipMode": "Proxy"}]
+    obj: Object = {"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}}}
+    services.default(obj)
+    assert [item.get("ipMode") for item in ingress] == ["VIP", None, "Proxy"]
+    rule = services.RESOURCE.validate_status
+    assert rule is not None
+    assert not list(rule(obj, None))
+
+
 def test_conditions_are_whole() -> None:
     """Of each type one, with a status, a time and a reason."""
     good = {"type": "A", "status": "True", "reason": "R", "lastTransitionTime": "2020-01-01T00:00:00Z"}

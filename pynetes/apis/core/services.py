@@ -33,6 +33,9 @@ def default(obj: Object) -> None:
         spec.setdefault("internalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
+        for item in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+            if item.get("ip"):
+                item.setdefault("ipMode", "VIP")
 
 
 def _cluster_ip(obj: Object, _: datetime) -> str:
