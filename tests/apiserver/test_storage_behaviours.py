@@ -124,3 +124,18 @@ async def test_pods_with_inline_volumes(api: API) -> None:
     assert (await api.merge(f"{pods}/inline", {"metadata": {"labels": {"a": "b"}}})).status == 200
     assert len((await api.get(f"{pods}?labelSelector=a%3Db")).body["items"]) == 1
     assert (await api.ask("DELETE", f"{pods}/inline?gracePeriodSeconds=0")).status == 200
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+async def test_immutable_data(api: API, kind: str) -> None:
+    """Data may change until it is marked as immutable; then only labels, and it can be deleted."""
+    path = f"/api/v1/namespaces/default/{kind.lower()}s"
+    data = {"k": "b25l"}
+    assert (await api.post(path, made(kind, "fixed", group="v1", data=data))).status == 201
+    assert (await api.merge(f"{path}/fixed", {"data": {"k": "dHdv"}})).status == 200
+    assert (await api.merge(f"{path}/fixed", {"immutable": True})).status == 200
+    for change in ({"data": {"k": "dGhyZWU="}}, {"data": {"new": "dHdv"}}, {"immutable": False}, {"immutable": None}):
+        assert (await api.merge(f"{path}/fixed", change)).status == 422
+    labelled = await api.merge(f"{path}/fixed", {"metadata": {"labels": {"a": "b"}}})
+    assert labelled.status == 200 and labelled.body["data"] == {"k": "dHdv"}
+    assert (await api.delete(f"{path}/fixed")).status == 200
