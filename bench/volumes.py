@@ -1,24 +1,28 @@
-"""Volumes: how soon a pod has a new one, and how soon a node has mounted a hundred.
+"""Volumes: how soon a pod has a new one, a node has mounted a hundred, and a kubelet that starts anew knows them again.
 
 Needs root and the Debian packages (`pynetes preflight --install`). One cluster of one node, removed again.
 """
 
 import asyncio
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 from bench.figures import Figure
+from pynetes.apis.core import nodes, pods
 from pynetes.apis.core import persistentvolumeclaims as claims
-from pynetes.apis.core import pods
 from pynetes.apis.storage import csinodes, csistoragecapacities
 from pynetes.client.rest import Client
+from pynetes.cluster import supervisor
 from pynetes.cluster.config import Cluster
 from pynetes.component.tasks import gather_limited
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
 NAME = os.environ.get("PYNETES_BENCH_CLUSTER", "")
@@ -64,8 +68,42 @@ async def running(client: Client, names: list[str], *, within: float) -> float:
         await asyncio.sleep(STEP)
 
 
-async def figures(client: Client) -> list[Figure]:
-    """Both, on a cluster that is up."""
+def mounted(cluster: Cluster) -> frozenset[str]:
+    """Where drivers have published volumes for pods."""
+    mine = f"{cluster.state}/nodes/"
+    places = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return frozenset(one for one in places if one.startswith(mine) and "kubernetes.io~csi" in one)
+
+
+async def restarted(client: Client, cluster: Cluster, node: str) -> float:
+    """Seconds from asking the kubelet to end until its successor says that it knows all volumes again, Python's start
+    among them. Raises RuntimeError if one was unmounted meanwhile."""
+    before, began = mounted(cluster), time.monotonic()
+    await supervisor.request(cluster.control_socket, do="restart", name=f"kubelet-{node}")
+    while await known(client, node) < len(before):
+        if time.monotonic() - began > 60:
+            raise TimeoutError("the kubelet does not know its volumes again")
+        await asyncio.sleep(STEP)
+    took = time.monotonic() - began
+    if lost := before - mounted(cluster):
+        raise RuntimeError(f"{len(lost)} volumes were unmounted")
+    return took
+
+
+async def known(client: Client, node: str) -> int:
+    """Volumes of drivers that a kubelet says it has mounted; 0 while it does not answer."""
+    try:
+        answer = await client.request("GET", f"/api/v1/nodes/{node}/proxy/metrics", accept="text/plain")
+    except StatusError:
+        return 0
+    found = re.search(
+        rb'volume_manager_total_volumes{plugin_name="kubernetes.io/csi",state="actual[^}]*} (\d+)', answer.body
+    )
+    return int(found[1]) if found else 0
+
+
+async def figures(client: Client, cluster: Cluster) -> list[Figure]:
+    """All three, on a cluster of one node that is up."""
     await _driver(client)
     single = []
     for number in range(SINGLE):
@@ -86,9 +124,14 @@ async def figures(client: Client) -> list[Figure]:
         await client.create(pods.RESOURCE, pod(group[0], group), namespace="default")
     await running(client, [group[0] for group in groups], within=300)
     many = time.monotonic() - began
+    node = (await client.list(nodes.RESOURCE)).items[0]["metadata"]["name"]
+    again = await restarted(client, cluster, node)
     return [
         Figure(name="claim created to its pod running, median", value=statistics.median(single), unit="s", limit=4.0),
         Figure(name=f"{MANY} new volumes mounted on one node, their pods running", value=many, unit="s", limit=60.0),
+        Figure(
+            name=f"kubelet started anew knows its {MANY} volumes, all still mounted", value=again, unit="s", limit=5.0
+        ),
     ]
 
 
@@ -115,7 +158,7 @@ def measure() -> list[Figure]:
     async def run() -> list[Figure]:
         client = Client.from_kubeconfig(str(cluster.admin_conf))
         try:
-            return await figures(client)
+            return await figures(client, cluster)
         finally:
             await client.close()
 

@@ -1,11 +1,14 @@
 """Volumes on a real cluster: a StatefulSet keeps its data, snapshots and clones are what they say, volumes grow."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pynetes.cluster import supervisor
+from pynetes.cluster.config import Cluster as Config
 from tests.e2e.conftest import NAME, Cluster, pynetes
 
 pytestmark = pytest.mark.e2e
@@ -56,6 +59,55 @@ def test_snapshot_and_clone(database: Cluster) -> None:
     size = int(database.run("exec", "clone", "--", "df", "-k", "/data").splitlines()[-1].split()[1])
     assert size > 100 * 1024
     database.run("delete", "-f", str(STORAGE / "2-snapshot.yaml"), "-f", str(STORAGE / "3-clone.yaml"))
+
+
+def test_node_that_dies(database: Cluster) -> None:
+    """A node that a person calls dead loses its volumes by force: the pod comes back elsewhere with its data. When the
+    node returns it ends what still ran there, and unmounts the volume that is another's now."""
+    before = log(database, "db-1")
+    control = database.json("get", "nodes", "-l", "node-role.kubernetes.io/control-plane")["items"][0]
+    if database.json("get", "pod", "db-1")["spec"]["nodeName"] == control["metadata"]["name"]:
+        database.run("cordon", control["metadata"]["name"])
+        database.run("delete", "pod", "db-1")
+        database.run("rollout", "status", "statefulset/db", "--timeout=90s")
+        database.run("uncordon", control["metadata"]["name"])
+        before = log(database, "db-1")
+    pod = database.json("get", "pod", "db-1")
+    node = pod["spec"]["nodeName"]
+    processes = (f"kubelet-{node}", f"containerd-{node}")
+    for name in processes:
+        supervised("halt", name)
+    # As the node lifecycle controller says it after the grace period.
+    silent = '{"status":{"conditions":[{"type":"Ready","status":"Unknown","reason":"NodeStatusUnknown"}]}}'
+    database.run("patch", "node", node, "--subresource=status", "--type=strategic", "-p", silent)
+    taint = "node.kubernetes.io/out-of-service"
+    database.run("taint", "node", node, f"{taint}=down:NoExecute")
+    try:
+        until(lambda: moved(database, pod["metadata"]["uid"]), "db-1 runs elsewhere")
+        assert database.json("get", "pod", "db-1")["spec"]["nodeName"] != node
+        assert log(database, "db-1") == [*before, "db-1 started"]
+    finally:
+        for name in reversed(processes):
+            supervised("start", name)
+        database.run("wait", "--for=condition=Ready", f"node/{node}", "--timeout=60s")
+        database.run("taint", "node", node, f"{taint}-")
+    volume = database.json("get", "pvc", "data-db-1")["spec"]["volumeName"]
+    mine = f"/{node}/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~csi/{volume}/"
+    until(lambda: mine not in Path("/proc/mounts").read_text(), "the node that came back lets the volume go")
+    assert log(database, "db-1") == [*before, "db-1 started"]
+
+
+def moved(cluster: Cluster, old: str) -> bool:
+    """Whether db-1 is another pod than the old one, and ready."""
+    found = cluster.json("get", "pods", "-l", "app=db", "--field-selector=metadata.name=db-1")["items"]
+    return any(
+        one["metadata"]["uid"] != old and one["status"].get("containerStatuses", [{}])[0].get("ready") for one in found
+    )
+
+
+def supervised(what: str, name: str) -> None:
+    """Tell the cluster's supervisor what to do with one of its processes."""
+    asyncio.run(supervisor.request(Config(name=NAME).control_socket, do=what, name=name))
 
 
 def test_growth(database: Cluster) -> None:
