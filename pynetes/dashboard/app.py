@@ -33,6 +33,8 @@ LARGEST_BODY = 4 << 20
 SWEEP = 60.0
 #: Of the certificate that it makes for itself.
 NAMES = ("localhost", "dashboard", "dashboard.kube-system.svc")
+#: The style sheets, in the order in which they build on one another, and what they are served as.
+STYLES, ALL_STYLES = ("base", "shell", "parts", "map"), "css/all.css"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _LOGINS = REGISTRY.counter("pynetes_dashboard_logins_total", "Logins, by whether the API server knew the person.", "ok")
 
@@ -231,4 +233,7 @@ def _tag(body: bytes) -> str:
 
 
 def _read(name: str) -> bytes:
+    if name == ALL_STYLES:
+        # One request instead of four: browsers keep nothing that comes with a certificate they did not know.
+        return b"".join(_read(f"css/{part}.css") for part in STYLES)
     return resources.files("pynetes.dashboard").joinpath("assets", name).read_bytes()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.apiregistration import apiservices
 from pynetes.apis.apps import deployments
 from pynetes.apis.autoscaling import horizontalpodautoscalers
@@ -174,6 +175,23 @@ async def test_an_objects_metric_in_the_version_that_the_adapter_has(tmp_path: P
         assert status["currentMetrics"][0]["object"]["current"] == {"value": "150"}
         stage.tell(custom={place: "109"})
         assert await stage.after(15) == 3
+
+
+async def test_a_metric_of_a_custom_resource(tmp_path: Path) -> None:
+    """It is asked for under the plural and the group that its definition gives, which its kind does not tell."""
+    async with staged(tmp_path) as stage:
+        await stage.deploy(2)
+        names = {"plural": "buses", "singular": "bus", "kind": "Bus"}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+        made = {"metadata": {"name": "buses.example.com"}, "spec": spec}
+        await stage.cluster.client.create(customresourcedefinitions.RESOURCE, made)
+        await stage.cluster.settle()
+        stage.tell(custom={"buses.example.com/night/riders": "150"})
+        about = {"apiVersion": "example.com/v1", "kind": "Bus", "name": "night"}
+        source = {"describedObject": about, "metric": {"name": "riders"}, "target": {"type": "Value", "value": "100"}}
+        await stage.scale_by({"type": "Object", "object": source})
+        assert await stage.replicas() == 3
 
 
 async def test_a_metric_of_every_pod(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.busy import OBJECTS, Busy, until
 from tests.e2e.traces import NAME, Traces, traces
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -45,6 +46,10 @@ class Cluster:
     def json(self, *argv: str) -> Any:
         """The answer as an object."""
         return json.loads(self.run(*argv, "-o", "json"))
+
+    def raw(self, path: str) -> Any:
+        """The answer to a path of the API."""
+        return json.loads(self.run("get", "--raw", path))
 
     def env(self) -> Mapping[str, str]:
         """The environment kubectl runs in."""
@@ -108,3 +113,23 @@ def shop(cluster: Cluster) -> Cluster:
     cluster.run("-n", "shop", "rollout", "status", "deployment/front", "--timeout=60s")
     cluster.run("-n", "shop", "rollout", "status", "statefulset/stock", "--timeout=60s")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def busy(cluster: Cluster) -> Iterator[Busy]:
+    """One pod of it runs."""
+    cluster.run("apply", "-f", "-", text=OBJECTS)
+    cluster.run("rollout", "status", "deployment/busy", "--timeout=60s")
+    found = Busy(cluster)
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="session")
+def idle(busy: Busy) -> Busy:
+    """It has grown to all it may be, and then there is nothing to do any more."""
+    until(lambda: busy.replicas() == 3, "three replicas")
+    busy.cluster.run("rollout", "status", "deployment/busy", "--timeout=60s")
+    for pod in busy.cluster.json("get", "pods", "-l", "app=busy")["items"]:
+        busy.cluster.run("exec", pod["metadata"]["name"], "--", "touch", "/tmp/stop")
+    return busy

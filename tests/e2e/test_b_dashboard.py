@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.dashboard.browser.conftest import Visitor, chromium
+from tests.e2e.busy import Busy
 from tests.e2e.conftest import NAME, Cluster, pynetes
 
 pytestmark = pytest.mark.e2e
@@ -20,8 +21,8 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def url(cluster: Cluster) -> str:
-    """Where the dashboard is, once its pod serves."""
+def url(cluster: Cluster, busy: Busy) -> str:
+    """Where the dashboard is, once its pod serves. Meanwhile, what the next file looks at comes to be."""
     said = pynetes("up", "--cluster", NAME, "--with", "dashboard").stdout
     found = said.partition("The dashboard, from this machine: ")[2].split("/ ")[0]
     assert found.startswith("https://")

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-import orjson
-
-from pynetes import apis
 from pynetes.apis.autoscaling import horizontalpodautoscalers as autoscalers
 from pynetes.apis.core import pods
 from pynetes.client.context import ControllerContext
@@ -18,7 +15,7 @@ from pynetes.client.controller import Controller, Lookup, Rule, Watch
 from pynetes.client.transport import Unreachable
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers._config import Config
-from pynetes.controllers.horizontalpodautoscaler import limits
+from pynetes.controllers.horizontalpodautoscaler import limits, sources
 from pynetes.controllers.horizontalpodautoscaler.limits import Change, Limited, Memory
 from pynetes.controllers.horizontalpodautoscaler.proposals import Asked, Failed, Scene, ask
 from pynetes.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Tolerances
@@ -66,7 +63,7 @@ class Round:
     async def _scale(self) -> tuple[Resource, Object]:
         target, namespace = self.spec["scaleTargetRef"], self.hpa["metadata"]["namespace"]
         try:
-            resource = await _resource_of(self.ctx, target)
+            resource = await sources.resource_of(self.ctx.client, target)
             key = Key(namespace, target["name"])
             return resource, await self.ctx.client.get(resource, key, subresource="scale")
         except (StatusError, Unreachable, LookupError) as error:
@@ -157,22 +154,6 @@ class Round:
         text = f"the HPA controller was able to update the target scale to {wanted}"
         self.condition("AbleToScale", "True", "SucceededRescale", text)
         self.ctx.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {wanted}; reason: {reason}")
-
-
-async def _resource_of(ctx: ControllerContext, target: Object) -> Resource:
-    """The resource of the target: a built-in one, or whatever the API serves under its kind. Raises LookupError."""
-    api_version, kind = target.get("apiVersion") or "v1", target["kind"]
-    found = apis.by_kind(api_version, kind)
-    if found is not None:
-        return found
-    group, _, version = api_version.rpartition("/")
-    answer = await ctx.client.request("GET", f"/apis/{api_version}" if group else f"/api/{version}")
-    for row in orjson.loads(answer.body).get("resources") or ():
-        if row["kind"] == kind and "/" not in row["name"]:
-            return Resource(
-                group=group, versions=(version,), kind=kind, plural=row["name"], namespaced=row["namespaced"]
-            )
-    raise LookupError(f'no matches for kind "{kind}" in version "{api_version}"')
 
 
 def _tolerances(spec: Object) -> Tolerances:

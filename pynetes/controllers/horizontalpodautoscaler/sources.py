@@ -15,6 +15,7 @@ from pynetes.machinery import labels, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import parse
+from pynetes.machinery.resource import Resource
 from pynetes.machinery.schema.rules import duration
 
 CUSTOM = ("/apis/custom.metrics.k8s.io/v1beta2", "/apis/custom.metrics.k8s.io/v1beta1")
@@ -58,14 +59,34 @@ async def of_pods(client: Client, namespace: str, selector: str, metric: Object)
     }
 
 
+async def resource_of(client: Client, named: Object) -> Resource:
+    """The resource of what apiVersion and kind name: a built-in one, or whatever the API serves under them.
+
+    Raises LookupError, StatusError and Unreachable."""
+    api_version, kind = named.get("apiVersion") or "v1", named["kind"]
+    found = apis.by_kind(api_version, kind)
+    if found is not None:
+        return found
+    group, _, version = api_version.rpartition("/")
+    answer = await client.request("GET", f"/apis/{api_version}" if group else f"/api/{version}")
+    for row in orjson.loads(answer.body).get("resources") or ():
+        if row["kind"] == kind and "/" not in row["name"]:
+            return Resource(
+                group=group, versions=(version,), kind=kind, plural=row["name"], namespaced=row["namespaced"]
+            )
+    raise LookupError(f'no matches for kind "{kind}" in version "{api_version}"')
+
+
 async def of_object(client: Client, namespace: str, about: Object, metric: Object) -> int:
     """A custom metric of one object. Raises CannotTell."""
-    kind = apis.by_kind(about.get("apiVersion") or "v1", about["kind"])
-    resource = kind.qualified if kind else f"{about['kind'].lower()}s"
-    place = f"/{resource}/{about['name']}/{metric['name']}"
+    try:
+        resource = await resource_of(client, about)
+    except (LookupError, StatusError, Unreachable) as error:
+        raise CannotTell(f"unable to get metric {metric['name']}: {error}") from error
+    place = f"/{resource.qualified}/{about['name']}/{metric['name']}"
     if about["kind"] == "Namespace":
         place = f"/namespaces/{about['name']}/metrics/{metric['name']}"
-    elif kind is None or kind.namespaced:
+    elif resource.namespaced:
         place = f"/namespaces/{namespace}{place}"
     items = await _custom(client, place, {"metricLabelSelector": _selector(metric)})
     if not items:

@@ -12,7 +12,7 @@ export const session = { user: null, guard: "", namespace: "" };
 export const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /** Ask and read the answer: an object for JSON, else text. Raises ApiError. */
-export async function request(method, target, { body, type = "application/json", accept = "application/json", headers = {} } = {}) {
+export async function request(method, target, { body, type = "application/json", accept = "application/json", headers = {}, quiet = false } = {}) {
   const sent = { Accept: accept, ...headers };
   if (body !== undefined) sent["Content-Type"] = type;
   if (method !== "GET") sent["X-Pynetes-Guard"] = session.guard;
@@ -30,7 +30,7 @@ export async function request(method, target, { body, type = "application/json",
   if (answer.ok) return result;
   const status = json && result.kind === "Status" ? result : { code: answer.status, message: String(json ? result.message : result).slice(0, 500) };
   status.code = status.code || answer.status;
-  if (answer.status === 401 && target !== "/session") dispatchEvent(new CustomEvent("logged-out", { detail: status.message }));
+  if (answer.status === 401 && !quiet && target !== "/session") dispatchEvent(new CustomEvent("logged-out", { detail: status.message }));
   throw new ApiError(status);
 }
 
@@ -54,10 +54,10 @@ const DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscov
 /** Every kind of the cluster: {group, version, plural, kind, namespaced, verbs, subresources, short}. */
 export const kinds = [];
 
-/** Read what kinds there are; a group that does not answer is left out. */
-export async function discover() {
+/** Read what kinds there are; a group that does not answer is left out. quiet: nobody may be logged in yet. */
+export async function discover({ quiet = false } = {}) {
   const found = [];
-  const documents = await Promise.all(["/api", "/apis"].map((path) => get(path, { accept: DISCOVERY })));
+  const documents = await Promise.all(["/api", "/apis"].map((path) => get(path, { accept: DISCOVERY, quiet })));
   for (const group of documents.flatMap((document) => document.items || [])) {
     const version = (group.versions || [])[0];
     for (const each of version ? version.resources || [] : []) {

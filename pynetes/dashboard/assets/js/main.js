@@ -31,20 +31,23 @@ export function titleOf(kind) {
 }
 
 async function start() {
+  // Most who load the page are logged in: what they may see is asked for while that is found out.
+  const discovered = discover({ quiet: true });
+  discovered.catch(() => {});
   try {
     if (!(await resume())) return showLogin();
   } catch (error) {
     return replace(app, h("div", { class: "login" }, problem(error, { retry: start })));
   }
-  await enter();
+  await enter(discovered);
 }
 
-async function enter() {
+async function enter(discovered = discover()) {
   try {
-    await discover();
+    await discovered;
   } catch (error) {
     if (error.code === 401) return showLogin(error.message);
-    return replace(app, h("div", { class: "login" }, problem(error, { retry: enter })));
+    return replace(app, h("div", { class: "login" }, problem(error, { retry: () => enter() })));
   }
   frame();
   reconnect();
