@@ -41,7 +41,7 @@ kind: HorizontalPodAutoscaler
 metadata: {{name: busy}}
 spec:
   scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: busy}}
-  maxReplicas: 3
+  maxReplicas: 2
   metrics: [{{type: Resource, resource: {{name: cpu, target: {{type: Utilization, averageUtilization: 50}}}}}}]
   behavior:
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Pods, value: 5, periodSeconds: 15}}]}}

@@ -128,7 +128,7 @@ def busy(cluster: Cluster) -> Iterator[Busy]:
 @pytest.fixture(scope="session")
 def idle(busy: Busy) -> Busy:
     """It has grown to all it may be, and then there is nothing to do any more."""
-    until(lambda: busy.replicas() == 3, "three replicas")
+    until(lambda: busy.replicas() == 2, "two replicas")
     busy.cluster.run("rollout", "status", "deployment/busy", "--timeout=60s")
     for pod in busy.cluster.json("get", "pods", "-l", "app=busy")["items"]:
         busy.cluster.run("exec", pod["metadata"]["name"], "--", "touch", "/tmp/stop")
