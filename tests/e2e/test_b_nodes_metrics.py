@@ -113,3 +113,4 @@ def test_a_deployment_shrinks_after_its_load(idle: Busy) -> None:
     """To the fewest that the autoscaler may leave, by the metrics of pods that are still there."""
     until(lambda: idle.replicas() == 1, "one replica")
     assert "SuccessfulRescale" in idle.cluster.run("get", "events", "-o", "custom-columns=R:.reason")
+    idle.cluster.run("delete", "deployment/busy", "hpa/busy", "--wait=false")
