@@ -79,7 +79,9 @@ class Kubernetes:
     # Objects
 
     def apply(self, manifest: str | Path | Object, *, namespace: str = "default") -> Sequence[Object]:
-        """Server-side apply of YAML, a file or an object; the objects as they are then. Raises StatusError."""
+        """Server-side apply of YAML, a file or an object; the objects as they are then. Raises StatusError.
+
+        A kind that a CustomResourceDefinition defines can be used afterwards."""
         return self.run(self._apply(list(_documents(manifest)), namespace))
 
     async def _apply(self, documents: Sequence[Object], namespace: str) -> Sequence[Object]:
@@ -94,7 +96,21 @@ class Kubernetes:
                     resource, key_of(document), document, kind="apply", field_manager="pytest", force=True
                 )
             )
+            if document["kind"] == "CustomResourceDefinition":
+                await self._served(document)
         return applied
+
+    async def _served(self, definition: Object) -> None:
+        """Until the next document, or line of the test, may use the new kind."""
+        spec, client = definition["spec"], self.cluster.client
+        version = next(each["name"] for each in spec["versions"] if each["served"])
+        resource = self._of_kind(definition)
+        while not self.cluster.server.api.served.by_kind(f"{spec['group']}/{version}", spec["names"]["kind"]):
+            found = await client.get(resource, key_of(definition))
+            refused = [each for each in found.get("status", {}).get("conditions", ()) if each["status"] == "False"]
+            if any(each["type"] == "NamesAccepted" for each in refused):
+                return  # it will never be served, as its status says
+            await asyncio.sleep(0.005)
 
     def get(self, kind: str, name: str, *, namespace: str = "default") -> Object | None:
         """An object by kind, plural or short name (`deployments`, `deploy`, `widgets.example.com`); None without it."""

@@ -13,10 +13,13 @@ from pynetes.component.tasks import Group, forever
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import UID, Key, Object, is_deleting, key_of, uid_of
+from pynetes.testing.clock import VirtualClock
 from pynetes.testing.scripts import Scripts, Stage
 
-#: Seconds between heartbeats: half of how long a lease counts. On a virtual clock they are most of what an hour costs.
-HEARTBEAT = 20.0
+#: Seconds between heartbeats, as a kubelet's; a node is given up 50 s after its last one.
+HEARTBEAT = 10.0
+#: On a virtual clock, where none is ever late, and heartbeats are most of what an hour costs.
+VIRTUAL_HEARTBEAT = 40.0
 ALLOCATABLE = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 
 
@@ -95,7 +98,7 @@ class ScriptedNode:
                 if error.reason != "NotFound":
                     raise
                 await self._client.create(leases.RESOURCE, {**lease, "spec": renewed})
-            await self._clock.sleep(HEARTBEAT)
+            await self._clock.sleep(VIRTUAL_HEARTBEAT if isinstance(self._clock, VirtualClock) else HEARTBEAT)
 
     def _changed(self, pod: Object, group: Group) -> None:
         uid = uid_of(pod)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pynetes.apis.batch import jobs
+from pynetes.apis.core import pods
 from pynetes.controllers.job import indexes, policy
 from pynetes.machinery import time
 from pynetes.machinery.meta import Key, Object
@@ -164,6 +165,22 @@ async def test_pod_failure_policy_and_success_policy() -> None:
         )
         await world.settle()
         assert types(world) == {"SuccessCriteriaMet": "SuccessPolicy", "Complete": "SuccessPolicy"}
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_pods_of_a_job_that_is_gone_are_let_go(again: bool) -> None:
+    """Deleted in the background, a Job goes before its pods: their finalizer would keep them, and their namespace.
+
+    Also if another Job has the name by now."""
+    async with running(*NAMES) as world:
+        if again:
+            world.api.put(job(suspend=True))
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "work", "uid": "gone", "controller": True}
+        metadata = {"name": "work-x", "namespace": "default", "labels": {"job": "work"}, "ownerReferences": [owner]}
+        metadata["finalizers"] = ["batch.kubernetes.io/job-tracking", "example.com/other"]
+        world.api.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}})
+        await world.settle()
+        assert world.get(pods.RESOURCE, "work-x")["metadata"]["finalizers"] == ["example.com/other"]
 
 
 @pytest.mark.parametrize(

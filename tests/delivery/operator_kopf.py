@@ -11,7 +11,7 @@ GROUP, VERSION, PLURAL = "shop.example.com", "v1", "stalls"
 @kopf.on.startup()
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     """Its own finalizer; what handlers log becomes events."""
-    config.load_kube_config()
+    config.load_config()  # a pod's own token, where there is no kubeconfig
     # It may look at its own namespace only, so there is nothing to scan for new ones of either kind.
     settings.scanning.disabled = True
     settings.posting.loggers = True

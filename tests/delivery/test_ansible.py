@@ -21,7 +21,7 @@ def _collection() -> bool:
     return bool(importlib.util.find_spec("ansible_collections") and importlib.util.find_spec("ansible"))
 
 
-def played(deployer: Deployer, *tasks: dict[str, Any], code: int = 0, flags: tuple[str, ...] = ()) -> dict[str, Any]:
+def played(deployer: Deployer, *tasks: dict[str, Any], code: int = 0) -> dict[str, Any]:
     """Run tasks in a play; what ansible tells of it as JSON."""
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": list(tasks)}]
     file = deployer.folder / "play.yaml"
@@ -35,7 +35,7 @@ def played(deployer: Deployer, *tasks: dict[str, Any], code: int = 0, flags: tup
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "LC_ALL": "C.UTF-8",
     }
-    argv = [sys.executable, "-m", "ansible", "playbook", *flags, str(file)]
+    argv = [sys.executable, "-m", "ansible", "playbook", str(file)]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
@@ -49,18 +49,22 @@ def documents(namespace: str) -> list[dict[str, Any]]:
     return [{**each, "metadata": {**each["metadata"], "namespace": namespace}} for each in found]
 
 
-@pytest.mark.skipif(not _collection(), reason="needs the PyPI package ansible, which has kubernetes.core")
+@pytest.mark.skipif(not _collection(), reason="needs ansible-core and the collection kubernetes.core")
 def test_a_play_applies_the_shop_and_nothing_twice(deployer: Deployer) -> None:
-    """The first play changes, the second does not; a foreign namespace is forbidden."""
+    """The first task changes, the second does not, the third sees it ready; a foreign namespace is forbidden."""
     module = "kubernetes.core.k8s"
     task = {module: {"state": "present", "definition": documents(deployer.namespace)}}
-    first = played(deployer, task)
-    assert first["stats"]["localhost"]["changed"] == 1
-    again = played(deployer, task)
-    assert again["stats"]["localhost"]["changed"] == 0
     wait = {"kubernetes.core.k8s_info": {"kind": "Deployment", "name": "front", "namespace": deployer.namespace,
             "wait": True, "wait_timeout": 60}}  # fmt: skip
-    assert played(deployer, wait)["stats"]["localhost"]["ok"] == 1
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "kube-system"}}
-    refused = played(deployer, {module: {"state": "present", "definition": foreign}}, code=2)
-    assert "forbidden" in json.dumps(refused)
+    refused = {module: {"state": "present", "definition": foreign}}
+    first, again, ready, last = results(played(deployer, task, task, wait, refused, code=2))
+    assert first["changed"]
+    assert not again["changed"]
+    assert ready["resources"][0]["status"]["readyReplicas"] == 3
+    assert "forbidden" in json.dumps(last)
+
+
+def results(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each task answered."""
+    return [task["hosts"]["localhost"] for play in said["plays"] for task in play["tasks"]]

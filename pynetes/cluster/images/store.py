@@ -18,10 +18,11 @@ def pack(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Path]:
     Takes seconds the first time. Raises ClusterError when what an image is made from is not installed."""
     folder.mkdir(parents=True, exist_ok=True)
     names = dict.fromkeys((*recipes.ESSENTIAL, *wanted))
-    return {name: _image(folder, name, recipes.RECIPES[name]()) for name in names}
+    return {name: packed(folder, name, recipes.RECIPES[name]()) for name in names}
 
 
-def _image(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
+def packed(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
+    """One image, packed into the folder unless it is there."""
     # The last part alone tells images apart that share the rest, but not a change of what they share.
     target = folder / f"{'+'.join(part.name for part in recipe.parts)}.tar"
     if not target.exists():

@@ -20,7 +20,7 @@ from pynetes.controllers.job.tracking import Tally
 from pynetes.machinery import labels, time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.labels import Selector
-from pynetes.machinery.meta import Key, Object, is_deleting, key_of, uid_of
+from pynetes.machinery.meta import Key, Object, controller_of, is_deleting, key_of, uid_of
 
 #: How many pods one reconcile creates or deletes at most.
 BURST = 500
@@ -33,6 +33,7 @@ def selector(job: Object) -> Selector:
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     job = await ctx.cached(jobs.RESOURCE, key)
+    await _release(ctx, _left_behind(ctx, key, job))
     if job is None or job["spec"].get("managedBy") not in (None, "kubernetes.io/job-controller"):
         return None
     known = ctx.satisfied(key)
@@ -168,6 +169,22 @@ async def _delete(ctx: Context, key: Key, job: Object, victims: Sequence[Object]
     return done
 
 
+def _left_behind(ctx: Context, key: Key, job: Object | None) -> list[Object]:
+    """Pods of a Job of this name that is gone: nobody will count them, and their finalizer would keep them for ever."""
+    tracked = ctx.listed(pods.RESOURCE, namespace=key.namespace, index="tracked", value=key.name)
+    return [pod for pod in tracked if job is None or _job_of(pod)["uid"] != uid_of(job)]
+
+
+def _job_of(pod: Object) -> Object:
+    owner = controller_of(pod)
+    return owner if owner and owner["kind"] == jobs.RESOURCE.kind else {"name": "", "uid": ""}
+
+
+def _tracked(pod: Object) -> list[str]:
+    """The name of the Job that is to count the pod."""
+    return [_job_of(pod)["name"]] if tracking.has_finalizer(pod) else []
+
+
 async def _release(ctx: Context, counted: Sequence[Object]) -> None:
     """Take the finalizer off pods that the status accounts for."""
     for pod in counted:
@@ -185,7 +202,7 @@ CONTROLLER = Controller(
     reconcile=reconcile,
     watches=(
         Watch(jobs.RESOURCE),
-        Watch(pods.RESOURCE, owner=jobs.RESOURCE),
+        Watch(pods.RESOURCE, owner=jobs.RESOURCE, indexes={"tracked": _tracked}),
         owned.orphans(pods.RESOURCE, jobs.RESOURCE, selector),
     ),
     rules=(
