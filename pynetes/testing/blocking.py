@@ -106,9 +106,9 @@ class Kubernetes:
         version = next(each["name"] for each in spec["versions"] if each["served"])
         resource = self._of_kind(definition)
         while not self.cluster.server.api.served.by_kind(f"{spec['group']}/{version}", spec["names"]["kind"]):
-            found = await client.get(resource, key_of(definition))
-            refused = [each for each in found.get("status", {}).get("conditions", ()) if each["status"] == "False"]
-            if any(each["type"] == "NamesAccepted" for each in refused):
+            status = (await client.get(resource, key_of(definition))).get("status") or {}
+            told = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+            if told.get("NamesAccepted") == "False":
                 return  # it will never be served, as its status says
             await asyncio.sleep(0.005)
 

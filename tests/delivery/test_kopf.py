@@ -78,7 +78,7 @@ def operator(deployer: Deployer, cluster: Kubernetes) -> Iterator[Deployer]:
         yield deployer
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         print((deployer.folder / "operator.log").read_text()[-6000:])
 
 
@@ -92,7 +92,7 @@ async def _prepare(kubernetes: Kubernetes) -> None:
                 raise
 
 
-def eventually(holds: Callable[[], object], *, within: float = 20.0) -> None:
+def eventually(holds: Callable[[], object], *, within: float = 90.0) -> None:
     """Ask until it holds."""
     deadline = time.monotonic() + within
     while not holds():
@@ -124,7 +124,7 @@ def test_an_operator_lives(operator: Deployer) -> None:
     eventually(lambda: [each["status"].get("readyReplicas") for each in deployments()] == [3])
     eventually(lambda: stall()["status"].get("ticks", 0) > 3)
     assert "fruit" in operator.tool("kubectl", "get", "st") and "COPIES" in operator.tool("kubectl", "get", "st")
-    operator.tool("kubectl", "delete", "stall", "fruit", "--timeout=20s")
+    operator.tool("kubectl", "delete", "stall", "fruit", "--timeout=50s")
     operator.tool("kubectl", "get", "configmap", "fruit-was-here")
     eventually(lambda: not deployments())
     eventually(lambda: "Handler 'opened' succeeded." in operator.tool("kubectl", "get", "events"))
