@@ -68,9 +68,9 @@ async def running(client: Client, names: list[str], *, within: float) -> float:
         await asyncio.sleep(STEP)
 
 
-def mounted(cluster: Cluster) -> frozenset[str]:
-    """Where drivers have published volumes for pods."""
-    mine = f"{cluster.state}/nodes/"
+def mounted(cluster: Cluster, node: str) -> frozenset[str]:
+    """Where drivers have published volumes for pods of a node."""
+    mine = f"{cluster.state}/nodes/{node}/"
     places = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
     return frozenset(one for one in places if one.startswith(mine) and "kubernetes.io~csi" in one)
 
@@ -78,14 +78,14 @@ def mounted(cluster: Cluster) -> frozenset[str]:
 async def restarted(client: Client, cluster: Cluster, node: str) -> float:
     """Seconds from asking the kubelet to end until its successor says that it knows all volumes again, Python's start
     among them. Raises RuntimeError if one was unmounted meanwhile."""
-    before, began = mounted(cluster), time.monotonic()
+    before, began = mounted(cluster, node), time.monotonic()
     await supervisor.request(cluster.control_socket, do="restart", name=f"kubelet-{node}")
     while await known(client, node) < len(before):
         if time.monotonic() - began > 60:
             raise TimeoutError("the kubelet does not know its volumes again")
         await asyncio.sleep(STEP)
     took = time.monotonic() - began
-    if lost := before - mounted(cluster):
+    if lost := before - mounted(cluster, node):
         raise RuntimeError(f"{len(lost)} volumes were unmounted")
     return took
 

@@ -43,7 +43,7 @@ FOREIGN = ("local", "nfs")
 #: Seconds between looks at whether a claim's volume has grown.
 GROWTH = 20.0
 #: Claims that are read at the same time: each more would open, and greet, one more connection to the API server.
-READERS = 6
+READERS = 24
 
 
 class Action(StrEnum):
