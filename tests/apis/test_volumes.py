@@ -100,7 +100,7 @@ def test_a_gated_pod_has_no_node() -> None:
     """Nor may the same spread be asked for twice."""
     spread = {"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}
     spec: Object = {"nodeName": "n", "schedulingGates": [{"name": "a"}], "topologySpreadConstraints": [spread, spread]}
-    found = [str(error) for error in _pod_validation.validate_pod({"spec": spec}, None)]
+    found = [str(error) for error in _pod_validation.validate_pod({"metadata": {}, "spec": spec}, None)]
     assert "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared" in found
     place = "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}"
     assert f'{place}: Duplicate value: "{{k, DoNotSchedule}}"' in found
