@@ -139,6 +139,12 @@ async def test_limit_range(ctx: Context) -> None:
         {"ephemeralContainers": [{"name": "e", "securityContext": {"privileged": True}}]},
         {"containers": [{"name": "c", "ports": [{"hostPort": 80}]}]},
         {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+        {"hostPID": True},
+        {"hostIPC": True},
+        {"containers": [{"name": "c", "securityContext": {"procMount": "Unmasked"}}]},
+        {"containers": [{"name": "c", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}]},
+        {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
+        {"securityContext": {"seLinuxOptions": {"user": "root"}}},
     ],
 )
 async def test_baseline(ctx: Context, spec: Object) -> None:

@@ -60,7 +60,9 @@ async def test_role_holds_in_its_namespace_only(objects: FakeObjects) -> None:
 async def test_subresource_is_a_right_of_its_own(objects: FakeObjects) -> None:
     """pods does not include pods/exec; */scale includes every scale and nothing else."""
     grant(objects, "reader", [rule("*", "", "pods"), rule("*", "*", "*/scale")], {"kind": "User", "name": "alice"})
-    assert not await allowed(objects, ask(ALICE, "create", "pods", subresource="exec"))
+    for verb in ("get", "create"):
+        for way in ("exec", "attach", "portforward", "proxy", "log"):
+            assert not await allowed(objects, ask(ALICE, verb, "pods", subresource=way))
     assert await allowed(objects, ask(ALICE, "update", "deployments", group="apps", subresource="scale"))
     assert not await allowed(objects, ask(ALICE, "update", "deployments", group="apps"))
 
