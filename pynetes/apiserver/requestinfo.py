@@ -12,6 +12,8 @@ from functools import lru_cache
 from urllib.parse import parse_qs
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+#: Characters of path and query up to which what was read is remembered.
+REMEMBERED = 2048
 #: Subresources of a Namespace itself; anything else under /namespaces/NS/ is a resource in that namespace.
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
@@ -37,9 +39,13 @@ class RequestInfo:
     named: bool = False
 
 
-@lru_cache(maxsize=4096)
 def parse(method: str, path: str, query: str = "") -> RequestInfo:
     """Read a request line; query is the undecoded query string."""
+    # A line may have a megabyte: nobody who is not even known yet has thousands of them remembered.
+    return (_remembered if len(path) + len(query) <= REMEMBERED else _parsed)(method, path, query)
+
+
+def _parsed(method: str, path: str, query: str) -> RequestInfo:
     verb = VERBS.get(method, method.lower())
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
@@ -51,6 +57,9 @@ def parse(method: str, path: str, query: str = "") -> RequestInfo:
     if rest[0] == "watch" and len(rest) > 1 and verb == "get":
         verb, rest = "watch", rest[1:]
     return _resource(verb, path, group, version, rest, query)
+
+
+_remembered = lru_cache(maxsize=4096)(_parsed)
 
 
 def _resource(verb: str, path: str, group: str, version: str, rest: list[str], query: str) -> RequestInfo:

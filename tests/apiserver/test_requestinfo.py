@@ -2,6 +2,7 @@
 
 import pytest
 
+from pynetes.apiserver import requestinfo
 from pynetes.apiserver.requestinfo import RequestInfo, parse
 
 
@@ -50,3 +51,11 @@ def shown(info: RequestInfo) -> str:
     text = f"{info.verb}/{info.api_group}/{info.api_version}/{resource}"
     text += f" ns={info.namespace}" if info.namespace else ""
     return text + (f" name={info.name}" if info.name else "")
+
+
+def test_long_lines_are_not_remembered() -> None:
+    """Strangers could have a megabyte kept for each."""
+    before = requestinfo._remembered.cache_info().currsize
+    for number in range(3):
+        assert parse("GET", f"/api/v1/{'x' * 3000}{number}").verb == "list"
+    assert requestinfo._remembered.cache_info().currsize == before

@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+from pynetes.apiserver.filters import observation
+from pynetes.component.tracing import RECORDER
 from pynetes.storage import metrics
 from tests.apiserver.harness import API, CONFIGMAPS, api, configmap
 
@@ -122,3 +126,19 @@ def test_keys_belong_to_their_resources() -> None:
     assert metrics.kind_of("/registry/services/specs/default/web") == ("", "services")
     assert metrics.kind_of("/registry/deployments/default/web") == ("apps", "deployments")
     assert metrics.kind_of("") == metrics.kind_of("/other") == ("", "")
+
+
+async def test_made_up_names_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody fills the server's memory by asking for resources that do not exist, or have names of a megabyte."""
+    async with api() as asked:
+        await asked.get(CONFIGMAPS)
+        monkeypatch.setattr(observation, "MOST_LABELS", len(observation._SEEN))
+        for name in ("made-up-1", "made-up-2", "x" * 300):
+            await asked.get(f"/api/v1/{name}")
+        text = await exposition(asked)
+        assert "made-up" not in text
+        assert "x" * 300 not in text
+        other = 'apiserver_request_total{verb="OTHER",dry_run="",group="",version="",resource="other"'
+        assert any(line.startswith(other) for line in text.split("\n"))
+        shown = [each for each in RECORDER.ring if len(each.object) > observation.SHOWN]
+        assert not shown

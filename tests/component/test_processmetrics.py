@@ -7,7 +7,7 @@ from pynetes.component.tracing import RECORDER, Interaction, Recorder
 
 def test_a_process_shows_itself() -> None:
     """CPU, memory and files under the names that every Prometheus client uses; the build under upstream's."""
-    lines = dict(line.rsplit(" ", 1) for line in REGISTRY.text().splitlines() if not line.startswith("#"))
+    lines = dict(line.rsplit(" ", 1) for line in REGISTRY.text().split("\n") if line and not line.startswith("#"))
     assert float(lines["process_cpu_seconds_total"]) > 0
     assert float(lines["process_resident_memory_bytes"]) > 1 << 20
     assert float(lines["process_open_fds"]) > 0

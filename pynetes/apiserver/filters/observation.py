@@ -58,6 +58,12 @@ _DEPRECATED = REGISTRY.gauge(
     "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource and subresource.",
     "group", "version", "resource", "subresource", "removed_release",
 )  # fmt: skip
+#: Distinct label values that requests make, and how long one may be; all others are counted together.
+MOST_LABELS, LONGEST = 8192, 253
+_OTHER = ("OTHER", "", "", "", "other", "")
+_SEEN: set[tuple[str, ...]] = set()
+#: Of a path or an object's name, so much is kept for `pynetes paths`.
+SHOWN = 512
 #: What the server answers when it protects itself. Evictions get the first of them for a budget's sake.
 _DEFENCE = frozenset({"TooManyRequests", "Timeout"})
 _VERBS = {"create": "POST", "update": "PUT", "deletecollection": "DELETECOLLECTION"}
@@ -137,7 +143,14 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
         ("resource" if info.name else "namespace" if info.namespace else "cluster") if info.is_resource_request else ""
     )
     dry = ("dryRun=" in request.query_string and request.param("dryRun")) or ""
-    what = (info.api_group, info.api_version, info.resource, info.subresource, scope, "apiserver")
+    labels = (verb, dry, info.api_group, info.api_version, info.resource, info.subresource)
+    if labels not in _SEEN:
+        # Strangers too are counted, and could make up resources for ever.
+        if len(_SEEN) >= MOST_LABELS or max(map(len, labels)) > LONGEST:
+            labels = _OTHER
+        _SEEN.add(labels)
+    verb, dry, group, version, resource, subresource = labels
+    what = (group, version, resource, subresource, scope, "apiserver")
     _REQUESTS.inc(verb, dry, *what, str(code))
     if info.verb != "watch":
         _SECONDS.observe(seconds, verb, dry, *what)
@@ -145,11 +158,11 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
     if size >= 0:
         _SIZES.observe(size, verb, *what)
     if request.body:
-        _BODIES.observe(len(request.body), info.api_group, info.resource, info.verb)
+        _BODIES.observe(len(request.body), group, resource, info.verb)
     if error in _DEFENCE and info.subresource != "eviction":
         _TERMINATED.inc(verb, *what, str(code))
     elif error == _GONE:
-        _ABORTED.inc(verb, info.api_group, info.api_version, info.subresource, info.resource, scope)
+        _ABORTED.inc(verb, group, version, subresource, resource, scope)
     if (info.api_group, info.resource) in DEPRECATED:
         _DEPRECATED.set(1, info.api_group, info.api_version, info.resource, info.subresource, "")
 
@@ -168,8 +181,8 @@ def _note(request: Request, code: int, error: str, seconds: float, revision: int
             at=now(),
             source=source,
             target="kube-apiserver",
-            action=info.verb if info.is_resource_request else f"{info.verb} {info.path}",
-            object=shown if info.is_resource_request else "",
+            action=info.verb if info.is_resource_request else f"{info.verb} {info.path[:SHOWN]}",
+            object=shown[:SHOWN] if info.is_resource_request else "",
             seconds=seconds,
             error="" if error in _ORDINARY else error,
             revision=revision if info.verb in _WRITES else 0,
