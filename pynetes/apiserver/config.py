@@ -66,6 +66,7 @@ class Config:
     client_ca_file: str = option("--client-ca-file", "", "PEM bundle; certificates signed by it name their user.")
     token_auth_file: str = option("--token-auth-file", "", 'CSV of static tokens: token,user,uid,"group1,group2".')
     anonymous_auth: bool = option("--anonymous-auth", True, "Let requests without credentials in as system:anonymous.")
+    profiling: bool = option("--profiling", True, "Serve /debug/pprof and /debug/flags to those who may get them.")
     authentication_config: str = option(
         "--authentication-config", "", "AuthenticationConfiguration: issuers of JWTs, and where anonymous may ask."
     )

@@ -41,6 +41,8 @@ _STARTED = time.time()
 def answer(request: Request, config: Config, listed: Sequence[str]) -> Response | None:
     """The page at the request's path, None if it is none of these. Raises StatusError 406. `listed` is what / lists."""
     path = request.path.rstrip("/")
+    if path.startswith("/debug") and not config.profiling:
+        return None
     if path == "/debug/flags/v" and request.method == "PUT":
         return _set_verbosity(request.body.decode(errors="replace").strip())
     if request.method not in ("GET", "HEAD"):

@@ -26,6 +26,7 @@ def flags(cluster: Cluster) -> tuple[str, ...]:
         f"--authentication-config={home / AUTHENTICATION}",
         f"--encryption-provider-config={home / ENCRYPTION}",
         "--encryption-provider-config-automatic-reload=true",
+        "--profiling=false",
         f"--audit-policy-file={home / AUDIT}",
         f"--audit-log-path={cluster.logs / 'audit' / 'audit.log'}",
         "--audit-log-maxage=30",

@@ -54,6 +54,14 @@ def test_the_log_level_changes_by_put() -> None:
         logging.getLogger().setLevel(before)
 
 
+def test_profiling_can_be_left_out() -> None:
+    """A hardened server has no /debug at all, and says of itself what it said before."""
+    for path in ("/debug/pprof", "/debug/pprof/cmdline", "/debug/flags/v"):
+        assert debugging.answer(request("GET", path), Config(profiling=False), _LISTED) is None
+    assert debugging.answer(request("PUT", "/debug/flags/v", body=b"5"), Config(profiling=False), _LISTED) is None
+    assert debugging.answer(request("GET", "/statusz"), Config(profiling=False), _LISTED) is not None
+
+
 async def test_profiles() -> None:
     """The stacks of all tasks, and the flags that can be set."""
     assert b"goroutine" in _get("/debug/pprof/")[1]
