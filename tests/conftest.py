@@ -4,9 +4,15 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 #: Also where Pynetes is not installed; the asynchronous `cluster` below hides the plugin's.
 pytest_plugins = ["pynetes.testing.plugin", "pytester"]
+
+#: One commit gives one result; `pytest --hypothesis-profile=explore` looks for what has not been tried.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("same")
 
 if TYPE_CHECKING:
     from pynetes.testing.cluster import Cluster

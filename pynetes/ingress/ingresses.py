@@ -196,9 +196,12 @@ class Read:
         """Its rules, certificate and default backend for a host; what cannot be for what is there already."""
         problems = []
         for rule in self.rules.get(name, ()):
-            twin = host.claims.setdefault((rule.kind, rule.path), rule)
-            if twin is rule:
-                host.rules.append(rule)
+            twin = host.claims.get((rule.kind, rule.path))
+            if twin is None:
+                # The host's own: canaries that join it here must not stay when the host is put together again.
+                own = dataclasses.replace(rule, canaries=[*rule.canaries], other_refs=[*rule.other_refs])
+                host.claims[rule.kind, rule.path] = own
+                host.rules.append(own)
             elif twin.source != self.source:
                 what = f"path {rule.path} of host {name} is served for the older Ingress {twin.source.key}"
                 problems.append(Problem(self.ingress, "DuplicatePath", what))

@@ -13,11 +13,11 @@ from pynetes.machinery.meta import Key
 
 
 class Wanted:
-    """`tables` by key; `changed` are the keys of those that nginx has not been told of."""
+    """`tables` by key; `changed` are the keys of those that differ from what nginx was told, with what that was."""
 
     def __init__(self, endpoints: Callable[[BackendRef], list[tuple[str, int]]]) -> None:
         self.tables: dict[str, bytes] = {}
-        self.changed: set[str] = set()
+        self.changed: dict[str, bytes | None] = {}
         self._endpoints = endpoints
         self._needs: dict[str, set[BackendRef]] = {}
         self._users: dict[BackendRef, set[str]] = {}
@@ -54,8 +54,8 @@ class Wanted:
 
     def taken(self) -> set[str]:
         """The changed keys, which are not changed any more."""
-        changed, self.changed = self.changed, set()
-        return changed
+        changed, self.changed = self.changed, {}
+        return set(changed)
 
     def _let_go(self, ref: BackendRef) -> None:
         del self._users[ref]
@@ -68,10 +68,12 @@ class Wanted:
         self._put(f"b:{ref.text}", orjson.dumps(self._endpoints(ref)))
 
     def _put(self, key: str, text: bytes | None) -> None:
-        if self.tables.get(key) == text:
+        before = self.tables.get(key)
+        if before == text:
             return
         if text is None:
             del self.tables[key]
         else:
             self.tables[key] = text
-        self.changed.add(key)
+        if self.changed.setdefault(key, before) == text:  # there and back again since nginx was last told
+            del self.changed[key]

@@ -206,6 +206,11 @@ class Claims:
         try:
             stub = stubs.DRAPluginStub(known[1])  # type: ignore[no-untyped-call] # generated
             return await getattr(stub, rpc)(request, timeout=TIMEOUT)
+        except asyncio.CancelledError as cancelled:
+            if not channel.was_closed():
+                raise
+            error = "true"
+            raise ClaimFailure(f"{rpc} of driver {driver}: the connection was closed") from cancelled
         except channel.RpcError as failure:
             error = "true"
             raise ClaimFailure(f"{rpc} of driver {driver}: {failure.details() or failure.code().name}") from failure

@@ -1,5 +1,6 @@
 """Dynamic resources on a node: the driver publishes, the kubelet prepares a pod's claim, the container gets it."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ from pynetes.apis.core import events, nodes
 from pynetes.apis.resource import resourceslices
 from pynetes.client.fake import FakeAPI
 from pynetes.component import tasks
+from pynetes.component.clock import SystemClock
 from pynetes.controllers import resourceclaim
 from pynetes.devices import driver
 from pynetes.devices.driver import Config
+from pynetes.kubelet.claims import SERVICE, ClaimFailure, Claims
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.devices import cdi
+from pynetes.kubelet.plugins.registry import Plugin
 from pynetes.machinery.meta import Key, Object
+from pynetes.rpc import server
+from pynetes.rpc.dra import api_pb2 as pb
 from tests.kubelet import fake_runtime
 from tests.kubelet import rig as rigs
 from tests.kubelet.rig import pod
@@ -73,6 +79,36 @@ async def test_claim_reaches_the_container(tmp_path: Path, monkeypatch: pytest.M
         assert told.claim_resources[0].device_name == "thing0"
         await rig.deleted("web")
         await rig.until(lambda: not list((tmp_path / "cdi").glob("*.json")))
+
+
+class Hanging:
+    """A driver that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def node_prepare_resources(self, request: pb.NodePrepareResourcesRequest) -> pb.NodePrepareResourcesResponse:
+        self.asked.set()
+        await self.goes_on.wait()
+        return pb.NodePrepareResourcesResponse()
+
+
+async def test_a_driver_that_goes_in_the_middle_of_a_call(tmp_path: Path) -> None:
+    """The pod is told so and tries again: a cancellation would end its worker without a word."""
+    api, hanging, socket = FakeAPI(), Hanging(), tmp_path / "dra.sock"
+    api.put(claim("web"))
+    service = pb.DESCRIPTOR.services_by_name["DRAPlugin"]
+    async with server.serving(socket, {service: hanging}, path=16, target="DRA driver"), tasks.Group() as group:
+        claims = Claims(api.client(component="kubelet"), tmp_path, SystemClock(), group)
+        at = str(socket)
+        plugin = Plugin(type="DRAPlugin", name="devices.pynetes.io", endpoint=at, versions=(SERVICE,), socket=at)
+        await claims.register(plugin)
+        waiting = asyncio.create_task(claims.prepare(claimed("web")))
+        await hanging.asked.wait()
+        await claims.deregister(plugin)
+        with pytest.raises(ClaimFailure, match="the connection was closed"):
+            await waiting
+        hanging.goes_on.set()
 
 
 def test_reservations_of_pods_that_are_over() -> None:

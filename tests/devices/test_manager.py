@@ -12,6 +12,7 @@ import pytest
 from pynetes.apis.core import nodes
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.devices import cdi
+from pynetes.kubelet.devices.endpoint import Endpoint, PluginFailure
 from pynetes.machinery.meta import Key, Object
 from pynetes.rpc import channel, server
 from pynetes.rpc.deviceplugin import api_pb2 as pb
@@ -203,3 +204,29 @@ async def test_registrations_that_are_refused(tmp_path: Path) -> None:
         ):
             with pytest.raises(channel.RpcError, match=text):
                 await register(tmp_path / "root", **options)
+
+
+class Hanging:
+    """A plugin that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def allocate(self, request: pb.AllocateRequest) -> pb.AllocateResponse:
+        self.asked.set()
+        await self.goes_on.wait()
+        return pb.AllocateResponse()
+
+
+async def test_a_plugin_that_goes_in_the_middle_of_a_call(tmp_path: Path) -> None:
+    """The pod that waits is told so: a cancellation would end its worker without a word."""
+    plugin, socket = Hanging(), tmp_path / "vendor.sock"
+    with_all = pb.DESCRIPTOR.services_by_name["DevicePlugin"]
+    async with server.serving(socket, {with_all: plugin}, path=16, target="device plugin"):
+        endpoint = Endpoint(str(socket), RESOURCE)
+        waiting = asyncio.create_task(endpoint.allocate(["card0"]))
+        await plugin.asked.wait()
+        await endpoint.close()
+        with pytest.raises(PluginFailure, match="the connection was closed"):
+            await waiting
+        plugin.goes_on.set()

@@ -77,9 +77,31 @@ def test_changes_come_to_the_same_as_a_fresh_start(history: list[list[tuple[Obje
         for name, host in fresh.hosts.items():
             anew.host("s", name, host)
         assert wanted.tables == anew.tables
-        assert wanted.changed == {
+        assert wanted.changed.keys() == {
             key for key in {*known, *wanted.tables} if known.get(key) != wanted.tables.get(key)
         }, "what is told"
+
+
+def test_a_canary_that_goes_takes_no_traffic_any_more() -> None:
+    """The Ingress that it stood beside does not change by that."""
+    canary = one(1)
+    canary["metadata"]["annotations"] = {PREFIX + "canary": "true", PREFIX + "canary-weight": "10"}
+    canary["spec"]["rules"][0]["host"] = "h0.test"
+    made = of_all([one(0), canary], [CLASS], CLUSTER)
+    assert made.hosts["h0.test"].rules[0].canaries
+    made.change({Key("default", "i1"): None})
+    assert not made.hosts["h0.test"].rules[0].canaries
+
+
+def test_what_goes_and_comes_back_is_not_told() -> None:
+    """One host lets go of a backend and another takes it, in either order."""
+    made = of_all([one(0), one(1)], [CLASS], CLUSTER)
+    wanted = Wanted(lambda _: [])
+    wanted.host("s", "h0.test", made.hosts["h0.test"])
+    wanted.taken()
+    wanted.host("s", "h0.test", None)
+    wanted.host("s", "h1.test", made.hosts["h1.test"])
+    assert wanted.changed.keys() == {"h:s:h0.test", "h:s:h1.test"}
 
 
 def test_a_change_concerns_the_hosts_that_it_names_only() -> None:

@@ -1,5 +1,6 @@
 """A device plugin as the kubelet uses it: one connection, its list of devices followed until it ends."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -69,6 +70,10 @@ class Endpoint:
     async def _call(self, method: Any, request: Message) -> Any:
         try:
             return await method(request, timeout=TIMEOUT)
+        except asyncio.CancelledError as cancelled:
+            if not channel.was_closed():
+                raise
+            raise PluginFailure(f"{self.resource}: the connection was closed") from cancelled
         except channel.RpcError as error:
             raise PluginFailure(f"{self.resource}: {error.details() or error.code().name}") from error
 
