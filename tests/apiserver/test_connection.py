@@ -104,7 +104,8 @@ async def test_a_source_writes_past_its_iterator() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n" + CLOSE)
         await begun.wait()
-        assert (push := pushes[0]) is not None
+        push = pushes[0]
+        assert push is not None
         assert push(chunk(b"first"))
         large, taken = b"x" * (1 << 20), 0
         while push(chunk(large)):
