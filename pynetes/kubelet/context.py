@@ -68,12 +68,12 @@ class Context:
     #: Whether containers without a seccomp profile get the runtime's.
     seccomp_default: bool = False
     runtime_name: str = "containerd"
-    #: What the runtime can do: make mounts below a read-only one read-only, mount images.
-    recursive: bool = False
+    #: What the runtime can do: mount images, resolve names of CDI devices.
     image_volumes: bool = False
     cdi: bool = False
-    #: Names of the runtime's handlers that have user namespaces.
+    #: Names of the runtime's handlers that have user namespaces, and that make mounts below a read-only one read-only.
     userns_handlers: frozenset[str] = frozenset()
+    recursive_handlers: frozenset[str] = frozenset()
 
     def facts(self, pod_ips: Sequence[str] = ()) -> NodeFacts:
         """What the downward API shows of this node."""

@@ -124,7 +124,7 @@ class Kubelet:
         recorder = Recorder(client, clock=self.clock, host=self.name)
         ctx = self._context(client, runtime, group, facts, recorder, version[0])
         self.ctx, self.facts = ctx, facts
-        ctx.recursive = facts.features.recursive
+        ctx.recursive_handlers = facts.features.with_recursive_read_only
         ctx.userns_handlers = facts.features.with_user_namespaces
         ctx.cdi, ctx.image_volumes = _newer(version, (2, 0)), _newer(version, (2, 1))
         group.start(recorder.run(), name="events")
@@ -249,6 +249,7 @@ class Kubelet:
             wake=self._status_due.set,
             ill=self._volume_ill,
             timeout=config.csi_timeout,
+            endpoint=config.container_runtime_endpoint,
         )
         return Context(
             node_name=self.name,

@@ -193,20 +193,30 @@ async def _image(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfi
 
 
 async def _image_volumes(ctx: Context, pod: Object, spec: Object, of: pb.PodSandboxConfig) -> dict[str, pb.Image]:
-    """The images of the image volumes that a container mounts, pulled. Raises StartFailure, env.BadConfig."""
+    """Pull the images of the image volumes that a container mounts; those that the runtime is to mount.
+
+    Raises StartFailure, env.BadConfig, VolumeFailure."""
     mounted = {mount["name"] for mount in spec.get("volumeMounts") or ()}
     found = {}
     for name, one in ctx.volumes.specs(pod["metadata"]["uid"]).items():
         if one.kind == "image" and name in mounted:
-            if not ctx.image_volumes:
-                raise env.BadConfig(
-                    f"volume {name}: the container runtime has no image volumes; containerd 2.1 has them"
-                )
+            if not ctx.image_volumes and ctx.runtime_name != "containerd":
+                raise env.BadConfig(f"volume {name}: the container runtime has no image volumes")
             wanted = {"name": spec["name"], "image": one.source.get("reference", "")}
             if one.source.get("pullPolicy"):
                 wanted["imagePullPolicy"] = one.source["pullPolicy"]
-            found[name] = await _image(ctx, pod, wanted, of)
+            image = await _image(ctx, pod, wanted, of)
+            if ctx.image_volumes:
+                found[name] = image
+            else:
+                await ctx.volumes.images.mount(image.id, ctx.volumes.path(pod, one))
     return found
+
+
+async def _recursive(ctx: Context, pod: Object, spec: Object) -> bool:
+    """Whether the pod's handler makes mounts below a read-only one read-only; looked for where it matters."""
+    asked = any(mount.get("recursiveReadOnly") for mount in spec.get("volumeMounts") or ())
+    return asked and await _handler(ctx, pod) in ctx.recursive_handlers
 
 
 async def _config(
@@ -231,7 +241,7 @@ async def _config(
             spec,
             environment,
             images=await _image_volumes(ctx, pod, spec, of),
-            recursive=ctx.recursive,
+            recursive=await _recursive(ctx, pod, spec),
         )
         mounts += _own_mounts(ctx, pod, spec, ctx.pod_ips(pod, runtime.ips), attempt)
         aimed = runtime.latest(spec.get("targetContainerName", "")) if spec.get("targetContainerName") else None
@@ -249,7 +259,9 @@ async def _config(
             memory_capacity=ctx.memory,
             target=aimed.id if aimed else "",
         )
-    except (env.BadConfig, ClaimFailure, PluginFailure, cdi.Unresolved, ValueError, OSError) as error:
+    except (
+        env.BadConfig, ClaimFailure, PluginFailure, SandboxFailure, VolumeFailure, cdi.Unresolved, ValueError, OSError
+    ) as error:  # fmt: skip
         ctx.container_event(pod, spec["name"], "Warning", "Failed", f"Error: {error}")
         raise StartFailure("CreateContainerConfigError", str(error)) from error
 

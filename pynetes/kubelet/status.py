@@ -3,7 +3,7 @@
 The rules for phase and conditions are those of the Pod Lifecycle page and of upstream's status generation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -119,7 +119,7 @@ def _container(
     }
     if running:
         shown.update(_resources(container, facts.resizes))
-    mounts = _mounts(container)
+    mounts = _mounts(container, latest.recursive)
     return {**shown, "volumeMounts": mounts} if mounts else shown
 
 
@@ -186,12 +186,14 @@ def _resources(container: Object, resizes: Shown) -> Object:
     return shown
 
 
-def _mounts(container: Object) -> list[Object]:
+def _mounts(container: Object, recursive: Collection[str] = ()) -> list[Object]:
+    """The mounts as they are; recursive says which, once the container is there."""
     shown = []
     for mount in container.get("volumeMounts") or ():
         entry: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
         if mount.get("readOnly"):
-            entry.update(readOnly=True, recursiveReadOnly="Disabled")
+            wholly = mount["mountPath"] in recursive
+            entry.update(readOnly=True, recursiveReadOnly="Enabled" if wholly else "Disabled")
         shown.append(entry)
     return shown
 

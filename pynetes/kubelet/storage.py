@@ -17,6 +17,7 @@ from pynetes.kubelet.csi.nodeinfo import NodeInfo
 from pynetes.kubelet.csi.stats import Ill, VolumeStats
 from pynetes.kubelet.csi.volumes import CsiVolumes, Source
 from pynetes.kubelet.references import References
+from pynetes.kubelet.volumes.images import ImageViews
 from pynetes.kubelet.volumes.manager import Volumes
 from pynetes.kubelet.volumes.spec import VolumeFailure
 from pynetes.kubelet.volumes.tokens import Tokens
@@ -48,9 +49,10 @@ def build(
     wake: Callable[[], None],
     ill: Ill,
     timeout: float,
+    endpoint: str,
 ) -> Storage:
     """Make them. wake asks for the node's status to be written, ill hears of volumes that a driver finds abnormal;
-    timeout is a driver's, in seconds."""
+    timeout is a driver's, in seconds; endpoint is the runtime's."""
     node_info = NodeInfo(client, node)
     drivers = Drivers(node_info, root, timeout=timeout)
     in_use = InUse(wake)
@@ -78,7 +80,7 @@ def build(
         group=group,
     )
     return Storage(
-        volumes=Volumes(root, client, clock, csi),
+        volumes=Volumes(root, client, clock, csi, ImageViews(endpoint)),
         attachments=attachments,
         in_use=in_use,
         drivers=drivers,

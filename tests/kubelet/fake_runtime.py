@@ -28,6 +28,8 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
         self.configs: dict[str, pb.ContainerConfig] = {}
         #: Handler → whether it has user namespaces; an old runtime tells of none.
         self.handlers: dict[str, bool] = {}
+        #: Handlers that make mounts below a read-only one read-only.
+        self.recursive: set[str] = set()
         #: What each sandbox was asked for, by the pod's name.
         self.asked: dict[str, pb.PodSandboxConfig] = {}
         self.images = {"pynetes.io/busybox:1.35"}
@@ -69,7 +71,12 @@ class FakeRuntime(stubs.RuntimeServiceServicer, stubs.ImageServiceServicer):
     async def Status(self, request: Any, context: Any) -> pb.StatusResponse:  # noqa: N802
         conditions = [pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")]
         handlers = [
-            pb.RuntimeHandler(name=name, features=pb.RuntimeHandlerFeatures(user_namespaces=users))
+            pb.RuntimeHandler(
+                name=name,
+                features=pb.RuntimeHandlerFeatures(
+                    user_namespaces=users, recursive_read_only_mounts=name in self.recursive
+                ),
+            )
             for name, users in self.handlers.items()
         ]
         return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions), runtime_handlers=handlers)

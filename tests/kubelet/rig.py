@@ -102,9 +102,9 @@ class Rig:
         lines = path.read_text().splitlines() if path.exists() else []
         return "".join(line.split(" ", 3)[3] + "\n" for line in lines)
 
-    async def exec(self, name: str, *command: str) -> str:
-        """Run a command in container c."""
-        latest = self.kubelet.ctx.pleg.get(f"uid-{name}").latest("c")
+    async def exec(self, name: str, *command: str, container: str = "c") -> str:
+        """Run a command in a container."""
+        latest = self.kubelet.ctx.pleg.get(f"uid-{name}").latest(container)
         assert latest
         _, output = await self.kubelet.ctx.runtime.exec_sync(latest.id, command, 10)
         return output.decode()

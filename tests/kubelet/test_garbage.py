@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from pynetes.kubelet import garbage
 from pynetes.kubelet.cri.state import PodRuntime, State
+from pynetes.kubelet.eviction import setup
+from tests.kubelet.rig import IMAGE, pod
 from tests.kubelet.test_lifecycle import SANDBOX, made
 
 
@@ -24,3 +26,10 @@ def test_two_attempts_stay() -> None:
     containers, sandboxes = garbage.outdated(runtime)
     assert [one.id for one in containers] == ["1"]
     assert [one.id for one in sandboxes] == ["older"]
+
+
+def test_images_in_use() -> None:
+    """Those of containers that are there, and those that pods name, for containers and as volumes."""
+    obj = pod("web", volumes=[{"name": "files", "image": {"reference": "files:1"}}, {"name": "e", "emptyDir": {}}])
+    containers = [made("c", image="old:1", image_id="sha256:x")]
+    assert setup.images_in_use(containers, [obj]) == {"old:1", "sha256:x", IMAGE, "files:1"}

@@ -45,20 +45,43 @@ async def test_image_volume(tmp_path: Path) -> None:
 
 
 async def test_image_volume_of_a_runtime_without(tmp_path: Path) -> None:
-    """An older containerd cannot: the container waits, and an event says since when there are such volumes."""
+    """A runtime that cannot, and is no containerd: the container waits, and an event says why."""
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+        rig.api.put(picture())
+        await rig.until(lambda: told(rig, "Failed"))
+        assert told(rig, "Failed") == "Error: volume files: the container runtime has no image volumes"
+        await rig.until(lambda: waiting(rig) == "CreateContainerConfigError")
+
+
+async def test_image_volume_of_an_older_containerd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older containerd lays the image out for ctr; the container binds that, read only, and in the end it is let go.
+    What ctr says when it fails is in the event, and the next try works."""
+    again = tmp_path / "again"
+    script = f'case "$*" in *mount*) [ -e {again} ] || {{ touch {again}; echo no space >&2; exit 1; }};; esac'
+    asked = program("ctr", tmp_path, script, monkeypatch)
     async with fake_runtime.serving(tmp_path) as (runtime, endpoint):
         runtime.name, runtime.version = "containerd", "1.6.20"
         async with kubelet(tmp_path, FakeAPI(), endpoint) as rig:
-            rig.api.put(picture())
-            await rig.until(lambda: told(rig, "Failed"))
-            assert "has no image volumes; containerd 2.1 has them" in told(rig, "Failed")
-            await rig.until(lambda: waiting(rig) == "CreateContainerConfigError")
+            shown = picture()
+            del shown["spec"]["containers"][0]["volumeMounts"][0]["subPath"]
+            await rig.started(shown)
+            assert "no space" in told(rig, "Failed")
+            (config,) = runtime.configs.values()
+            place = tmp_path / "root" / "pods" / "uid-web" / "volumes" / "kubernetes.io~image" / "files"
+            (mount,) = [one for one in config.mounts if one.container_path == "/files"]
+            assert mount == pb.Mount(container_path="/files", host_path=str(place), readonly=True)
+            await rig.deleted("web")
+            assert not place.exists()
+    *_, mounted, released = asked.read_text().splitlines()
+    to = f"--address {endpoint.removeprefix('unix://')} --namespace k8s.io"
+    assert mounted == f"{to} images mount sha256:pynetes.io/files:1 {place}"
+    assert released == f"{to} leases rm --sync {place}"
 
 
-def mount_program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a `mount` before the machine's; the file with what it was asked."""
+def program(name: str, folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a program before the machine's; the file with what it was asked."""
     asked = folder / "asked"
-    program = folder / "bin" / "mount"
+    program = folder / "bin" / name
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n{script}\n')
     program.chmod(0o755)
@@ -71,7 +94,7 @@ NFS = {"server": "files.example", "path": "/export"}
 
 async def test_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export is mounted by mount(8), with the volume's options, where upstream has it; and once only."""
-    asked = mount_program(tmp_path, "", monkeypatch)
+    asked = program("mount", tmp_path, "", monkeypatch)
     api = FakeAPI()
     volume = persistent(api, "claim", csi=None, nfs={**NFS, "readOnly": True}, mountOptions=["nfsvers=4.2"])
     async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
@@ -85,8 +108,11 @@ async def test_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_nfs_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What mount(8) said is in the event, with what may be missing; the pod waits, and the next try works."""
     again = tmp_path / "again"
-    asked = mount_program(
-        tmp_path, f"[ -e {again} ] || {{ touch {again}; echo 'mount.nfs: No route' >&2; exit 32; }}", monkeypatch
+    asked = program(
+        "mount",
+        tmp_path,
+        f"[ -e {again} ] || {{ touch {again}; echo 'mount.nfs: No route' >&2; exit 32; }}",
+        monkeypatch,
     )
     async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, FakeAPI(), endpoint) as rig:
         await rig.started(with_volume("web", {"name": "data", "nfs": NFS}))

@@ -13,7 +13,7 @@ from pynetes.kubelet.volumes import mounts
 from pynetes.machinery.meta import Object
 from tests.kubelet import rig as rigs
 from tests.kubelet.fake_driver import FakeDriver
-from tests.kubelet.rig import Rig, pod
+from tests.kubelet.rig import IMAGE, Rig, pod
 from tests.kubelet.test_csi_node import csi_driver, persistent
 
 pytestmark = pytest.mark.root
@@ -126,3 +126,61 @@ async def test_driver_that_is_restarted_loses_nothing(containerd: Containerd, tm
             await second.deleted("web")
         assert not mounts.is_mount(place)
     assert "more" in (tmp_path / "root/plugins_registry/data/h-claim/x").read_text()
+
+
+async def test_who_sees_later_mounts(rig: Rig, tmp_path: Path) -> None:
+    """A container's mount below a Bidirectional volume is seen by the node and below HostToContainer, and nowhere else;
+    a mount below a read-only volume can be written to where containerd cannot make it otherwise, and is said to be."""
+    shared = tmp_path / "shared"
+    (shared / "in").mkdir(parents=True)
+    mounts.bind_path(shared, shared)
+    await command.run(["mount", "--make-shared", str(shared)])
+    volume = {"name": "data", "hostPath": {"path": str(shared)}}
+    one = pod("web", volumes=[volume])
+    (base,) = one["spec"]["containers"]
+    kinds = ("None", "HostToContainer", "Bidirectional")
+    one["spec"]["containers"] = [
+        {
+            **base,
+            "name": kind.lower(),
+            "securityContext": {"privileged": kind == "Bidirectional"},
+            "volumeMounts": [{"name": "data", "mountPath": "/data", "mountPropagation": kind}],
+        }
+        for kind in kinds
+    ]
+    look = ("sh", "-c", "ls /data/in")
+    try:
+        await rig.started(one)
+        script = "mount -t tmpfs later /data/in && touch /data/in/seen"
+        await rig.exec("web", "sh", "-c", script, container="bidirectional")
+        assert (shared / "in" / "seen").exists()
+        seen = {kind: await rig.exec("web", *look, container=kind.lower()) for kind in kinds}
+        assert seen == {"None": "", "HostToContainer": "seen\n", "Bidirectional": "seen\n"}
+        below = {"readOnly": True, "recursiveReadOnly": "IfPossible"}
+        await rig.started(using("low", "touch /data/new; echo $?; touch /data/in/new; echo $?", volume, mount=below))
+        await rig.until(lambda: rig.log("low").count("\n") >= 2)
+        (shown,) = rig.container("low")["volumeMounts"]
+        wrote = [line for line in rig.log("low").splitlines() if line in "01"]
+        assert (wrote, shown["recursiveReadOnly"]) in ((["1", "0"], "Disabled"), (["1", "1"], "Enabled"))
+    finally:
+        await rig.deleted_object("web")
+        for place in mounts.below(shared):
+            mounts.unmount(Path(place))
+
+
+async def test_image_volume(rig: Rig, containerd: Containerd) -> None:
+    """An image's files, all or a part, to be read and run but not written; nothing of it is left in the end."""
+    volume = {"name": "data", "image": {"reference": IMAGE, "pullPolicy": "Never"}}
+    part = {"name": "data", "mountPath": "/part", "subPath": "bin"}
+    script = "/data/bin/busybox echo runs; ls /part/busybox; touch /data/new || echo refused; sleep 1000"
+    mounted = [{"name": "data", "mountPath": "/data"}, part]
+    await rig.started(pod("web", script, volumes=[volume], container={"volumeMounts": mounted}))
+    await rig.until(lambda: "refused" in rig.log("web"))
+    assert "runs\n/part/busybox\n" in rig.log("web")
+    ctr = ["ctr", "--address", str(containerd.socket), "--namespace", "k8s.io"]
+    place = str(rig.kubelet.ctx.volumes.home("uid-web") / "volumes/kubernetes.io~image/data")
+    assert place in mounts.points()
+    await rig.deleted("web")
+    assert place not in mounts.points()
+    for kind in ("snapshots", "leases"):
+        assert place not in (await command.run([*ctr, kind, "ls"])).out

@@ -45,10 +45,13 @@ async def test_streams_end_with_the_server(tmp_path: Path, monkeypatch: pytest.M
     """A stream without an end does not hold up the server that stops: its reader hears of the end, and so does it."""
     monkeypatch.setattr(server, "GRACE", 3600.0)
     plugin, first, socket = Plugin(), asyncio.Event(), tmp_path / "plugin.sock"
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        async with server.serving(socket, {SERVICE: plugin}, path=16, target="plugin"):
-            reading = group.create_task(read(socket, first))
-            await first.wait()
+    async with (
+        asyncio.timeout(30),
+        asyncio.TaskGroup() as group,
+        server.serving(socket, {SERVICE: plugin}, path=16, target="plugin"),
+    ):
+        reading = group.create_task(read(socket, first))
+        await first.wait()
     assert reading.result() == ["one"]
     assert plugin.ended.is_set()
 

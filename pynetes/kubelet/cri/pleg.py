@@ -178,4 +178,5 @@ def _record(status: pb.ContainerStatus, sandbox: str) -> Container:
         reason=status.reason,
         message=messages.of_container(status),
         log_path=status.log_path,
+        recursive=frozenset(one.container_path for one in status.mounts if one.recursive_read_only),
     )

@@ -58,9 +58,9 @@ class Features:
     handlers: dict[str, tuple[bool, bool]] = field(default_factory=dict)
 
     @property
-    def recursive(self) -> bool:
-        """Whether the default handler makes mounts below a read-only one read-only."""
-        return self.handlers.get("", (False, False))[0]
+    def with_recursive_read_only(self) -> frozenset[str]:
+        """The handlers that make mounts below a read-only one read-only."""
+        return frozenset(name for name, (recursive, _) in self.handlers.items() if recursive)
 
     @property
     def with_user_namespaces(self) -> frozenset[str]:

@@ -49,6 +49,8 @@ class Container:
     reason: str = ""
     message: str = ""
     log_path: str = ""
+    #: Where mounts are read only with all that is mounted below them.
+    recursive: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 from pynetes.kubelet import podspec
 from pynetes.kubelet.config import Config
 from pynetes.kubelet.context import Context
+from pynetes.kubelet.cri.state import Container
 from pynetes.kubelet.eviction.manager import Eviction
 from pynetes.kubelet.eviction.thresholds import RESOURCES, Judge, Threshold, graces, parse, with_reclaim
 from pynetes.kubelet.imagegc import ImageGarbage
 from pynetes.kubelet.machine import Machine
 from pynetes.kubelet.worker import Worker
+from pynetes.machinery.meta import Object
 
 
 def thresholds(config: Config) -> list[Threshold]:
@@ -30,6 +32,18 @@ def kept_free(config: Config, machine: Machine) -> dict[str, int]:
     return found
 
 
+def images_in_use(containers: Iterable[Container], pods: Iterable[Object]) -> set[str]:
+    """Names of the images that containers were made from, or that pods will need, as volumes too. Pure."""
+    found: set[str] = set()
+    for one in containers:
+        found |= {one.image, one.image_id}
+    for pod in pods:
+        found |= {str(container.get("image")) for container in podspec.everything(pod)}
+        volumes = pod["spec"].get("volumes") or ()
+        found |= {str(one["image"].get("reference")) for one in volumes if one.get("image")}
+    return found
+
+
 def build(
     config: Config,
     ctx: Context,
@@ -41,11 +55,8 @@ def build(
     """Both parts; the first has the second make room."""
 
     def used() -> set[str]:
-        images = {one.image for pod in ctx.pleg.pods.values() for one in pod.containers}
-        images |= {one.image_id for pod in ctx.pleg.pods.values() for one in pod.containers}
-        return images | {
-            str(container.get("image")) for worker in workers() for container in podspec.everything(worker.pod)
-        }
+        containers = [one for pod in ctx.pleg.pods.values() for one in pod.containers]
+        return images_in_use(containers, [worker.pod for worker in workers()])
 
     images = ImageGarbage(
         ctx.runtime, ctx.clock, used, high=config.image_gc_high_threshold, low=config.image_gc_low_threshold

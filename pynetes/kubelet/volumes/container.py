@@ -23,8 +23,8 @@ def mounts(
     images: Mapping[str, pb.Image],
     recursive: bool = False,
 ) -> list[pb.Mount]:
-    """The mounts. images: those of image volumes by the volume's name; recursive: the runtime can make mounts below a
-    read-only one read-only too. Raises env.BadConfig."""
+    """The mounts. images: those that the runtime mounts itself, by the volume's name; recursive: the runtime can make
+    mounts below a read-only one read-only too. Raises env.BadConfig."""
     specs, home = volumes.specs(pod["metadata"]["uid"]), volumes.home(pod["metadata"]["uid"])
     made = []
     for index, mount in enumerate(container.get("volumeMounts") or ()):
@@ -33,8 +33,8 @@ def mounts(
             raise env.BadConfig(f"volumeMount {mount['name']} has no volume")
         inner = _sub_path(mount, environment)
         where = _absolute(mount["mountPath"])
-        if one.kind == "image":
-            image = images[mount["name"]]
+        image = images.get(mount["name"])
+        if image is not None:
             reference = pb.ImageSpec(image=image.id, user_specified_image=one.source.get("reference", ""))
             made.append(pb.Mount(container_path=where, image=reference, image_sub_path=inner, readonly=True))
             continue
@@ -42,13 +42,13 @@ def mounts(
         if inner:
             place = home / "volume-subpaths" / mount["name"] / container["name"] / str(index)
             host = subpath.prepare(host, inner, place)
-        read_only = bool(mount.get("readOnly")) or one.read_only
+        read_only = bool(mount.get("readOnly")) or one.read_only or one.kind == "image"
         made.append(
             pb.Mount(
                 container_path=where,
                 host_path=str(host),
                 readonly=read_only,
-                recursive_read_only=read_only and _recursive(mount, recursive=recursive),
+                recursive_read_only=_recursive(mount, recursive=recursive),
                 propagation=PROPAGATION.get(mount.get("mountPropagation", ""), pb.PROPAGATION_PRIVATE),
             )
         )
@@ -71,9 +71,16 @@ def devices(volumes: Volumes, pod: Object, container: Object) -> list[pb.Device]
 
 def _recursive(mount: Object, *, recursive: bool) -> bool:
     wanted = mount.get("recursiveReadOnly") or "Disabled"
+    if wanted == "Disabled":
+        return False
+    asks = f'volume "{mount["name"]}" requested recursive read-only mode, but'
+    if not mount.get("readOnly"):
+        raise env.BadConfig(f"{asks} it is not read-only")
+    if (mount.get("mountPropagation") or "None") != "None":
+        raise env.BadConfig(f"{asks} it is not compatible with propagation {mount['mountPropagation']!r}")
     if wanted == "Enabled" and not recursive:
-        raise env.BadConfig("recursiveReadOnly: Enabled is asked for, but the container runtime does not support it")
-    return recursive and wanted in ("Enabled", "IfPossible")
+        raise env.BadConfig(f"{asks} it is not supported by the runtime")
+    return recursive
 
 
 def _sub_path(mount: Object, environment: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from pynetes.component.clock import Clock
 from pynetes.kubelet import metrics, podspec, rootdir
 from pynetes.kubelet.csi.volumes import OPERATIONS, CsiVolumes
 from pynetes.kubelet.volumes import atomic, kinds, mounts, sources, spec
+from pynetes.kubelet.volumes.images import ImageViews
 from pynetes.kubelet.volumes.sources import Inputs
 from pynetes.kubelet.volumes.spec import Spec, VolumeFailure
 from pynetes.machinery.errors import StatusError
@@ -35,11 +36,12 @@ FOLDERS = {
     "emptyDir": "kubernetes.io~empty-dir",
     "local": "kubernetes.io~local-volume",
     "nfs": "kubernetes.io~nfs",
+    "image": "kubernetes.io~image",
 }
 #: Contents that must not reach a disk.
 IN_MEMORY = ("secret", "projected", "downwardAPI")
 #: Kinds whose mounts show what is not the pod's own: unmounted in the end, never emptied.
-FOREIGN = ("local", "nfs")
+FOREIGN = ("local", "nfs", "image")
 #: Seconds between looks at whether a claim's volume has grown.
 GROWTH = 20.0
 #: Claims that are read at the same time: each more would open, and greet, one more connection to the API server.
@@ -76,8 +78,9 @@ def decide(volume: Object, mounted: Mounted | None, now: float) -> Action:
 class Volumes:
     """The volumes of all pods of the node."""
 
-    def __init__(self, root: Path, client: Client, clock: Clock, csi: CsiVolumes) -> None:
+    def __init__(self, root: Path, client: Client, clock: Clock, csi: CsiVolumes, images: ImageViews) -> None:
         self._root, self._pods, self._client, self._clock, self.csi = root, root / "pods", client, clock, csi
+        self.images = images
         self._mounted: dict[str, dict[str, Mounted]] = {}
         self._reading = asyncio.Semaphore(READERS)
 
@@ -123,7 +126,10 @@ class Volumes:
             if isinstance(result, BaseException):
                 raise result
         self.csi.forget_pod(uid)
+        views = list((self.home(uid) / "volumes" / FOLDERS["image"]).glob("*"))
         await asyncio.to_thread(self._remove, self.home(uid))
+        for view in views:
+            await self.images.release(view)
         self._mounted.pop(uid, None)
 
     async def _one(self, pod: Object, volume: Object, inputs: Inputs) -> None:
