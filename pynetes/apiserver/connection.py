@@ -29,8 +29,8 @@ ARRIVAL, IDLE, STUCK = 32.0, 90.0, 60.0
 PIPELINED = 32
 #: A body up to this size is copied behind the head, to go out in one write.
 JOINED = 64 << 10
-#: What of a larger one is written at once.
-SLICE = 256 << 10
+#: What of a larger one is written at once. Below the allocator's MAPPED: these buffers come and go.
+SLICE = 192 << 10
 #: write() buffers up to this much before the stream waits for the client.
 HIGH_WATER = 1 << 20
 

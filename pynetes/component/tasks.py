@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from pynetes.component import logs
+from pynetes.component import allocator, logs
 from pynetes.component.remedy import RemedyError
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     A signal cancels `main`, whose `finally` blocks and context managers are its orderly shutdown."""
     # Modules stay for ever: no need to look through them again and again. Of what requests leave behind hardly anything
     # is a cycle, so looking seldom costs no memory; at 700 objects, the default, it was 7 % of a create.
+    allocator.tune()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
