@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import aiohttp
+from yarl import URL
 
 from pynetes import GIT_VERSION
 from pynetes.component import logs
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 #: How much of an answer goes into an event.
 SHOWN = 10 << 10
+#: Redirections that are followed, as many as Go's client follows.
+REDIRECTS = 10
+MOVED = (301, 302, 303, 307, 308)
 
 
 class Outcome(NamedTuple):
@@ -37,14 +41,14 @@ class Target:
     ip: str
 
 
-async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: float) -> Outcome:
+async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: float, hook: bool = False) -> Outcome:
     """Carry out an action (of a probe or a hook) with a limit in seconds; never raises for the target's fault."""
     try:
         async with asyncio.timeout(timeout or None):
             if "exec" in action:
                 return await _exec(action["exec"], target, runtime, timeout)
             if "httpGet" in action:
-                return await _http(action["httpGet"], target)
+                return await _http(action["httpGet"], target, hook=hook)
             if "tcpSocket" in action:
                 return await _tcp(action["tcpSocket"], target)
             if "grpc" in action:
@@ -83,7 +87,7 @@ async def _exec(action: Object, target: Target, runtime: Runtime, timeout: float
     return Outcome(code == 0, output[:SHOWN].decode(errors="replace"))
 
 
-async def _http(action: Object, target: Target) -> Outcome:
+async def _http(action: Object, target: Target, *, hook: bool) -> Outcome:
     host = action.get("host") or target.ip
     scheme = (action.get("scheme") or "HTTP").lower()
     path = action.get("path") or "/"
@@ -93,23 +97,37 @@ async def _http(action: Object, target: Target) -> Outcome:
     except ValueError as error:
         return Outcome(False, str(error))
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
-    headers = {"User-Agent": f"kube-probe/{GIT_VERSION}", "Accept": "*/*", "Connection": "close"}
+    headers = {
+        "User-Agent": f"{'kube-lifecycle' if hook else 'kube-probe'}/{GIT_VERSION}",
+        "Accept": "*/*",
+        "Connection": "close",
+    }
     headers.update({header["name"]: header["value"] for header in action.get("httpHeaders") or ()})
     try:
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=_unverified() if scheme == "https" else False)
-            ) as session,
-            session.get(url, headers=headers, allow_redirects=False) as response,
-        ):
-            body = await response.content.read(SHOWN)
+        status, body = await _get(URL(url), headers)
     except aiohttp.ClientConnectorError as error:
         return Outcome(False, f'Get "{url}": {_not_connected(host, port, error.os_error)}')
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Outcome(False, f'Get "{url}": {error}')
-    if 200 <= response.status < 400:
+    # A hook has been told once it is answered, whatever the answer says.
+    if hook or 200 <= status < 400:
         return Outcome(True, body.decode(errors="replace"))
-    return Outcome(False, f"HTTP probe failed with statuscode: {response.status}")
+    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+
+async def _get(first: URL, headers: dict[str, str]) -> tuple[int, bytes]:
+    """The answer, redirections inside the same host followed: one that leads elsewhere is an answer like any other."""
+    connector = aiohttp.TCPConnector(ssl=_unverified() if first.scheme == "https" else False)
+    url = first
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for _ in range(REDIRECTS):
+            async with session.get(url, headers=headers, allow_redirects=False) as response:
+                place = response.headers.get("Location", "") if response.status in MOVED else ""
+                following = url.join(URL(place)) if place else url
+                if not place or following.host != first.host:
+                    return response.status, await response.content.read(SHOWN)
+                url = following
+    raise ValueError(f"stopped after {REDIRECTS} redirects")
 
 
 def _unverified() -> ssl.SSLContext:

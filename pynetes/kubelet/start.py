@@ -304,7 +304,7 @@ async def _post_start(ctx: Context, pod: Object, spec: Object, container_id: str
     if not hook:
         return
     target = handlers.Target(container_id, spec, ips[0] if ips else "127.0.0.1")
-    outcome = await handlers.perform(hook, target, ctx.runtime, timeout=0)
+    outcome = await handlers.perform(hook, target, ctx.runtime, timeout=0, hook=True)
     if not outcome.success:
         message = f"PostStartHook failed: {outcome.output}"
         ctx.container_event(pod, spec["name"], "Warning", "FailedPostStartHook", message)

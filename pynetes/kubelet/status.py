@@ -119,6 +119,8 @@ def _container(
     }
     if running:
         shown.update(_resources(container, facts.resizes))
+    if latest.stop_signal:
+        shown["stopSignal"] = latest.stop_signal
     mounts = _mounts(container, latest.recursive)
     return {**shown, "volumeMounts": mounts} if mounts else shown
 

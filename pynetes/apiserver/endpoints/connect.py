@@ -135,6 +135,8 @@ class Connect:
         if exchange.status != 200:
             with exchange:
                 raise _refused(exchange.status, (await exchange.text()).strip())
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            return _told(request, exchange)
         return Response(200, _closing(exchange), "text/plain")
 
     def _websocket(self, request: Request, node: Object, path: str, subresource: str) -> Upgrade | None:
@@ -229,6 +231,18 @@ def build(
     return dict.fromkeys((*served, ("services", "proxy"), ("nodes", "proxy")), serve)
 
 
+def _told(request: Request, exchange: Exchange) -> Upgrade:
+    """A log as messages of a WebSocket, in the first subprotocol of the client's that there is, or none."""
+    known = (one for one in _listed(request, "sec-websocket-protocol") if one in remotecommand.READERS)
+    protocol = next(known, "")
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with exchange:
+            await remotecommand.tell(WebSocket(reader, writer, client=False), protocol, exchange.body())
+
+    return _accept(request, protocol, take)
+
+
 def _accept(request: Request, protocol: str, take: Takeover) -> Upgrade:
     key = request.headers.get("sec-websocket-key", "")
     if not key:
@@ -237,7 +251,7 @@ def _accept(request: Request, protocol: str, take: Takeover) -> Upgrade:
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept_key(key)),
-        ("Sec-WebSocket-Protocol", protocol),
+        *((("Sec-WebSocket-Protocol", protocol),) if protocol else ()),
     )
     return Upgrade(headers=headers, take=take)
 

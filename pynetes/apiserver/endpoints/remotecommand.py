@@ -1,4 +1,4 @@
-"""Translates exec and attach from a client's WebSocket to the kubelet's SPDY, and port-forward by tunnelling SPDY.
+"""Translates exec and attach from a client's WebSocket to the kubelet's SPDY, tunnels port-forward, tells logs.
 
 A WebSocket message begins with its channel: 0 stdin, 1 stdout, 2 stderr, 3 the final Status, 4 terminal size, and in v5
 255, which closes another channel. The kubelet has a SPDY stream for each of the first five.
@@ -6,7 +6,7 @@ A WebSocket message begins with its channel: 0 stdin, 1 stdout, 2 stderr, 3 the 
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -197,3 +197,32 @@ async def tunnel(socket: WebSocket, reader: asyncio.StreamReader, writer: asynci
         await socket.close(INTERNAL_ERROR)
     finally:
         writer.close()
+
+
+#: Subprotocols in which something is only told: whether in base64, as text.
+READERS = {"": False, "binary.k8s.io": False, "base64.binary.k8s.io": True}
+
+
+async def tell(socket: WebSocket, protocol: str, chunks: AsyncIterator[bytes]) -> None:
+    """Send a stream as messages, after an empty one that says that it begins, until either side ends."""
+
+    async def outward() -> None:
+        await send(b"")
+        async for chunk in chunks:
+            await send(chunk)
+        await socket.close()
+
+    async def send(data: bytes) -> None:
+        if READERS[protocol]:
+            await socket.send(base64.b64encode(data), TEXT)
+        else:
+            await socket.send(data)
+
+    async def inward() -> None:
+        while await socket.receive() is not None:
+            pass
+
+    try:
+        await tasks.first(outward(), inward())
+    except* OSError:
+        await socket.close(INTERNAL_ERROR)

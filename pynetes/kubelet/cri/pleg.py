@@ -178,5 +178,6 @@ def _record(status: pb.ContainerStatus, sandbox: str) -> Container:
         reason=status.reason,
         message=messages.of_container(status),
         log_path=status.log_path,
+        stop_signal=pb.Signal.Name(status.stop_signal) if status.stop_signal else "",
         recursive=frozenset(one.container_path for one in status.mounts if one.recursive_read_only),
     )

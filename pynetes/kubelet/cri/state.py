@@ -49,6 +49,8 @@ class Container:
     reason: str = ""
     message: str = ""
     log_path: str = ""
+    #: The signal that ends it, "" where the runtime does not say.
+    stop_signal: str = ""
     #: Where mounts are read only with all that is mounted below them.
     recursive: frozenset[str] = frozenset()
 

@@ -1,6 +1,7 @@
 """exec, attach, port-forward, logs and proxy through the API server to a kubelet over TLS, asked by kubectl."""
 
 import asyncio
+import base64
 import os
 import shutil
 import socket
@@ -307,6 +308,16 @@ async def test_logs_are_streamed_with_their_options(cluster: Cluster) -> None:
         assert (answer.status, await answer.text()) == (204, "")
     with await cluster.ask("GET", "/api/v1/namespaces/default/pods/new/log?tailLines=-1") as answer:
         assert (answer.status, "must be greater than or equal to 0" in await answer.text()) == (422, True)
+
+
+@pytest.mark.parametrize("protocol", ["binary.k8s.io", "base64.binary.k8s.io"])
+async def test_logs_over_websocket(cluster: Cluster, protocol: str) -> None:
+    """A log that is followed comes in messages, after an empty one; the end of the log is a close."""
+    socket = await cluster.websocket(f"{POD}/log?tailLines=5", protocol)
+    first, *rest = await messages(socket)
+    parts = [base64.b64decode(one) for one in rest] if protocol.startswith("base64") else rest
+    assert (first, b"".join(parts)) == (b"", b'main says\n{"tailLines": ["5"]}\n')
+    assert socket.close_code == 1000
 
 
 async def test_a_node_is_proxied_with_our_certificate(cluster: Cluster) -> None:
