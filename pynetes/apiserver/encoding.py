@@ -17,6 +17,7 @@ from pynetes.apiserver import reading
 from pynetes.apiserver.http import JSON, YAML, Request
 from pynetes.machinery import errors, protobuf_encoder
 from pynetes.machinery.meta import Object
+from pynetes.machinery.wire import Malformed
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 LISTED = f"application/json, application/yaml, {PROTOBUF}"
@@ -155,7 +156,7 @@ def _load_protobuf(body: bytes) -> Object:
 
     try:
         return protobuf.decode(body)
-    except protobuf.Malformed as error:
+    except Malformed as error:
         raise errors.bad_request(str(error)) from None
 
 

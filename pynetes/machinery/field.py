@@ -72,6 +72,11 @@ def type_invalid(path: str, value: Any, detail: str) -> Error:
     return Error("FieldValueTypeInvalid", path, f"Invalid value: {quote(value)}: {detail}")
 
 
+def internal(path: str, detail: str) -> Error:
+    """The field could not be looked at."""
+    return Error("InternalError", path, f"Internal error: {detail}")
+
+
 def listed(choices: Sequence[str]) -> str:
     """Choices as messages name them: "a", "b"."""
     return ", ".join(quote(choice) for choice in choices)

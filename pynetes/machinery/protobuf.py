@@ -6,7 +6,7 @@ decoder per Type. What comes out is the JSON form of the object, still to be nor
 
 import base64
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,15 +17,11 @@ from pynetes.machinery import schema, time
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import types
 from pynetes.machinery.schema.types import Type
+from pynetes.machinery.wire import BYTES, Malformed, fields, varint
 
 MAGIC = b"k8s\x00"
 _SCHEMA_PROPS = "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 _SCHEMA_PROPS_OR = f"{_SCHEMA_PROPS}Or"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-class Malformed(ValueError):
-    """The bytes are no such message."""
 
 
 class Member(NamedTuple):
@@ -41,8 +37,8 @@ def decode(body: bytes) -> Object:
     if not body.startswith(MAGIC):
         raise Malformed("the message does not begin with the prefix of protobuf objects")
     try:
-        envelope = {number: value for number, _, value in _fields(body[len(MAGIC) :])}
-        about = {number: value.decode() for number, _, value in _fields(envelope[1])}
+        envelope = {number: value for number, _, value in fields(body[len(MAGIC) :])}
+        about = {number: value.decode() for number, _, value in fields(envelope[1])}
         api_version, kind = about.get(1, ""), about.get(2, "")
         group, _, version = api_version.rpartition("/")
         found = schema.of_kind(group, version, kind)
@@ -52,41 +48,6 @@ def decode(body: bytes) -> Object:
     except (IndexError, KeyError, struct.error, UnicodeDecodeError, AttributeError, TypeError) as error:
         raise Malformed(f"the message is cut short or malformed: {error!r}") from None
     return {"apiVersion": api_version, "kind": kind, **obj}
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """Number, wire type and value of each field."""
-    position, end = 0, len(data)
-    while position < end:
-        tag, position = _varint(data, position)
-        number, wire = tag >> 3, tag & 7
-        value: Any
-        if wire == _VARINT:
-            value, position = _varint(data, position)
-        elif wire == _BYTES:
-            size, position = _varint(data, position)
-            value = data[position : position + size]
-            if len(value) != size:
-                raise Malformed("a field is longer than its message")
-            position += size
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-            value = struct.unpack("<d" if size == 8 else "<f", data[position : position + size])[0]
-            position += size
-        else:
-            raise Malformed(f"wire type {wire} is not in use")
-        yield number, wire, value
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
 
 
 @lru_cache(maxsize=2048)
@@ -111,7 +72,7 @@ def _message(type_: Type, data: bytes) -> Object:
 
 
 def _fill(obj: Object, members: dict[int, Member], data: bytes) -> None:
-    for number, wire, value in _fields(data):
+    for number, wire, value in fields(data):
         member = members.get(number)
         if member is None:
             continue
@@ -128,11 +89,11 @@ def _fill(obj: Object, members: dict[int, Member], data: bytes) -> None:
 def _append(items: list[Any], type_: Type | None, wire: int, value: Any) -> None:
     if type_ is None:
         return
-    if wire == _BYTES and type_.kind in ("integer", "boolean"):
+    if wire == BYTES and type_.kind in ("integer", "boolean"):
         # Packed: all numbers of the list in one field.
         position = 0
         while position < len(value):
-            number, position = _varint(value, position)
+            number, position = varint(value, position)
             items.append(_value(type_, number))
         return
     items.append(_value(type_, value))
@@ -143,12 +104,12 @@ def _entry(obj: Object, type_: Type | None, data: bytes) -> None:
     if type_ is None:
         return
     key, found = "", None
-    for number, _, value in _fields(data):
+    for number, _, value in fields(data):
         if number == 1:
             key = value.decode()
         elif type_.kind == "array" and type_.items is not None:
             # A list as a map's value is wrapped in a message of its own.
-            found = [_value(type_.items, item) for _, _, item in _fields(value)]
+            found = [_value(type_.items, item) for _, _, item in fields(value)]
         else:
             found = _value(type_, value)
     obj[key] = found if found is not None else _empty(type_)
@@ -170,7 +131,7 @@ def _integer(value: int) -> int:
 
 
 def _by_number(data: bytes) -> dict[int, Any]:
-    return {number: value for number, _, value in _fields(data)}
+    return {number: value for number, _, value in fields(data)}
 
 
 def _moment(data: bytes) -> datetime | None:
@@ -198,7 +159,7 @@ def _int_or_string(data: bytes) -> int | str:
 def _schema_or(other: str, data: bytes) -> Any:
     """A schema, or what may stand in its place in a CustomResourceDefinition: a boolean, schemas, or strings."""
     schema_type = types.named(_SCHEMA_PROPS)
-    parts = list(_fields(data))
+    parts = list(fields(data))
     if other == "Bool":
         found = {number: value for number, _, value in parts}
         return _message(schema_type, found[2]) if 2 in found else bool(found.get(1))

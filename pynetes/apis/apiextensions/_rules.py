@@ -1,30 +1,49 @@
-"""x-kubernetes-validations of a CustomResourceDefinition: each rule must compile against the schema it stands in."""
+"""x-kubernetes-validations of a CustomResourceDefinition: each rule must compile against the schema it stands in, and
+may not cost more than an API server can afford, however large the objects get that the schema allows.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from pynetes.apis.apiextensions._costs import Costs
 from pynetes.machinery import cel, field
+from pynetes.machinery.cel import cost, sizes
+from pynetes.machinery.cel.syntax import Tree
 from pynetes.machinery.cel.typed import Types
 
 RULES = "x-kubernetes-validations"
-_OLD = re.compile(r"\boldSelf\b")
 _BREAK = re.compile(r"[\n\r]")
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']*)'\]")
 REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
-_ROOT = {
-    "apiVersion": {"type": "string"},
-    "kind": {"type": "string"},
-    "metadata": {"type": "object", "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}}},
-}
+_UNTYPED = (
+    "internal error: failed to construct type information for x-kubernetes-validations rules:"
+    " unable to convert structural schema to CEL declarations"
+)
 
 
-def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
-    """Every rule that is wrong. What cannot be a rule is told first, and then no rule is compiled, as upstream."""
-    shapes = list(_shapes(schema, path))
-    yield from shapes or _compiled(schema, path, root=True, uncorrelated="")
+def problems(schema: Mapping[str, Any], path: str, *, unchanged: bool = False) -> Iterator[field.Error]:
+    """Every rule that is wrong. What cannot be a rule is told first, and then no rule is compiled, as upstream.
+
+    unchanged: the schema is as it was, so that a rule that costs too much was accepted once and stays."""
+    if shapes := list(_shapes(schema, path)):
+        yield from shapes
+        return
+    costs = Costs(lenient=unchanged)
+    yield from _compiled(schema, _Place(path, root=True), costs)
+    yield from costs.problems(path)
+
+
+class _Place(NamedTuple):
+    """Where a schema stands: how many values of it an object can have (None for any number), and the place of the list
+    or map around it whose items cannot be told apart over an update."""
+
+    path: str
+    most: int | None = 1
+    uncorrelated: str = ""
+    root: bool = False
 
 
 def _inner(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -81,51 +100,80 @@ def _leads_somewhere(schema: Mapping[str, Any], path: str) -> bool:
     return True
 
 
-def _compiled(schema: Mapping[str, Any], path: str, *, root: bool, uncorrelated: str) -> Iterator[field.Error]:
-    """uncorrelated is the place of the list or map around it whose items cannot be told apart over an update."""
-    for name, place, inner in _inner(schema, path):
-        within = uncorrelated
+def _compiled(schema: Mapping[str, Any], place: _Place, costs: Costs) -> Iterator[field.Error]:
+    count = _elements(schema)
+    count = None if count is None or place.most is None else place.most * count
+    for name, path, inner in _inner(schema, place.path):
         keyless = name == "items" and schema.get("x-kubernetes-list-type") != "map"
-        if keyless or (name == "properties" and schema.get("x-kubernetes-map-type") == "atomic"):
-            within = within or path
-        yield from _compiled(inner, place, root=False, uncorrelated=within)
-    if rules := schema.get(RULES):
-        about = {**schema, "properties": {**(schema.get("properties") or {}), **_ROOT}} if root else schema
-        types = Types(about)
-        for index, rule in enumerate(rules):
-            yield from _rule(rule, types, f"{path}.{RULES}[{index}]", uncorrelated)
+        yield from _compiled(inner, _Place(path, count, place.path if keyless else place.uncorrelated), costs)
+    if not (rules := schema.get(RULES)):
+        return
+    root = place.root or bool(schema.get("x-kubernetes-embedded-resource"))
+    shape = sizes.shape(schema, root=root)
+    if shape is None:
+        yield field.internal(f"{place.path}.{RULES}", _UNTYPED)
+        return
+    types = Types(sizes.with_meta(schema) if root else schema)
+    for index, rule in enumerate(rules):
+        yield from _rule(rule, types, place._replace(path=f"{place.path}.{RULES}[{index}]"), shape, costs)
 
 
-def _rule(rule: Mapping[str, Any], types: Types, path: str, uncorrelated: str) -> Iterator[field.Error]:
-    source, optional = rule["rule"], bool(rule.get("optionalOldSelf"))
-    wrong = list(_compiles(types, source, rule, f"{path}.rule", "BOOL", optional=optional))
-    yield from wrong
-    if expression := rule.get("messageExpression"):
-        yield from _compiles(types, expression, rule, f"{path}.messageExpression", "STRING", optional=optional)
-    if not wrong and _OLD.search(source):
-        if uncorrelated:
-            text = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
+def _elements(schema: Mapping[str, Any]) -> int | None:
+    """How many values of what is inside one value can have; None if any number."""
+    kind = schema.get("type")
+    if kind == "array":
+        most = schema.get("maxItems")
+    elif kind == "object" and schema.get("additionalProperties") is not None:
+        most = schema.get("maxProperties")
+    else:
+        return 1
+    return None if most is None else max(most, 0)
+
+
+def _rule(
+    rule: Mapping[str, Any], types: Types, place: _Place, shape: sizes.Shape, costs: Costs
+) -> Iterator[field.Error]:
+    source, path, optional = rule["rule"], place.path, bool(rule.get("optionalOldSelf"))
+    tree, problem = _program(types, source, "bool", optional=optional)
+    if tree is not None:
+        count = sizes.REQUEST // (shape.least + 1) if place.most is None else place.most
+        yield from costs.add(f"{path}.rule", cost.most(tree, shape) * count, "estimated rule cost")
+    if problem:
+        text = f"compilation failed: {problem}" if "\n" in problem else "cel expression must evaluate to a bool"
+        yield _invalid(f"{path}.rule", rule, text)
+    elif expression := rule.get("messageExpression"):
+        yield from _message(rule, expression, types, path, shape, costs)
+    if tree is not None and "oldSelf" in tree.names:
+        if place.uncorrelated:
+            text = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {place.uncorrelated}"
             yield field.invalid(f"{path}.rule", source, text)
-    elif "optionalOldSelf" in rule:
+    elif rule.get("optionalOldSelf") is not None:
         text = "may not be set if oldSelf is not used in rule"
         yield field.invalid(f"{path}.optionalOldSelf", optional, text)
 
 
-def _compiles(
-    types: Types, source: str, rule: Mapping[str, Any], path: str, kind: str, *, optional: bool
+def _message(
+    rule: Mapping[str, Any], source: str, types: Types, path: str, shape: sizes.Shape, costs: Costs
 ) -> Iterator[field.Error]:
+    tree, problem = _program(types, source, "string", optional=bool(rule.get("optionalOldSelf")))
+    path = f"{path}.messageExpression"
+    if tree is not None:
+        yield from costs.add(path, cost.most(tree, shape), "estimated messageExpression cost")
+    elif "\n" in problem:
+        yield _invalid(path, rule, f"messageExpression compilation failed: {problem}")
+    else:
+        yield _invalid(path, rule, "messageExpression must evaluate to a string")
+
+
+def _program(types: Types, source: str, kind: str, *, optional: bool) -> tuple[Tree | None, str]:
+    """The tree of an expression that has this type, or what is wrong: the compiler's lines, or another type's name."""
     try:
         program = types.check(source, optional=optional)
     except cel.CompileError as error:
-        yield _invalid(path, rule, f"compilation failed: {error}" if kind == "BOOL" else str(error))
-        return
-    if program.kind not in (kind, "DYN"):
-        what = (
-            "cel expression must evaluate to a bool"
-            if kind == "BOOL"
-            else "messageExpression must evaluate to a string"
-        )
-        yield _invalid(path, rule, what)
+        return None, str(error)
+    if program.kind.lower() != kind:
+        return None, program.kind
+    return program.tree(), ""
 
 
 def _invalid(path: str, rule: Mapping[str, Any], detail: str) -> field.Error:

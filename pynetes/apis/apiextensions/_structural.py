@@ -32,8 +32,8 @@ _GO_ERRORS = {
 }
 
 
-def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
-    """Every mistake in the schema of one version."""
+def problems(schema: Mapping[str, Any], path: str, *, unchanged: bool = False) -> Iterator[field.Error]:
+    """Every mistake in the schema of one version; unchanged if it is as it was before an update."""
     from pynetes.apis.apiextensions import _defaults, _rules  # bring CEL, a library of 50 MB, which no other kind needs
 
     unreadable = _keywords.unreadable(schema)
@@ -46,7 +46,7 @@ def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
     if schema.get("nullable"):
         yield field.forbidden(f"{path}.nullable", "nullable cannot be true at the root")
     elif not structural and not others:
-        yield from _rules.problems(schema, path)
+        yield from _rules.problems(schema, path, unchanged=unchanged)
 
 
 def _node(schema: Mapping[str, Any], path: str, level: str) -> Iterator[field.Error]:

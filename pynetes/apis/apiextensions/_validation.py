@@ -42,7 +42,7 @@ def _all(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.required("spec.scope")
     elif spec["scope"] not in SCOPES:
         yield field.not_supported("spec.scope", spec["scope"], SCOPES)
-    yield from _versions(spec.get("versions") or [])
+    yield from _versions(spec.get("versions") or [], _schemas(old))
     yield from _names(about)
     yield from _conversion(spec.get("conversion") or {})
     yield from _stored_versions(new, spec)
@@ -53,7 +53,13 @@ def _all(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from _unchanged(new, old)
 
 
-def _versions(versions: list[Any]) -> Iterator[field.Error]:
+def _schemas(old: Object | None) -> dict[str, Any]:
+    """What the versions had for schemas before an update."""
+    versions = ((old or {}).get("spec") or {}).get("versions") or ()
+    return {version.get("name") or "": version.get("schema") for version in versions}
+
+
+def _versions(versions: list[Any], before: dict[str, Any]) -> Iterator[field.Error]:
     shown = [_internal(version) for version in versions] or None
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield field.invalid("spec.versions", shown, _ONE_STORAGE)
@@ -68,7 +74,7 @@ def _versions(versions: list[Any]) -> Iterator[field.Error]:
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             yield field.required(f"{path}.schema.openAPIV3Schema")
         yield from _deprecation(version, f"{path}.deprecationWarning")
-    yield from _parts(versions)
+    yield from _parts(versions, before)
 
 
 def _deprecation(version: Object, path: str) -> Iterator[field.Error]:
@@ -117,12 +123,13 @@ def _each(versions: list[Any], name: str) -> Iterator[tuple[str, Object]]:
         yield f"spec.versions[{index}]", version
 
 
-def _parts(versions: list[Any]) -> Iterator[field.Error]:
+def _parts(versions: list[Any], before: dict[str, Any]) -> Iterator[field.Error]:
     for path, version in _each(versions, "schema"):
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if schema is not None:
             place = "validation" if path == "spec" else "schema"
-            yield from _structural.problems(schema, f"{path}.{place}.openAPIV3Schema")
+            unchanged = before.get(version.get("name") or "") == version["schema"]
+            yield from _structural.problems(schema, f"{path}.{place}.openAPIV3Schema", unchanged=unchanged)
     for path, version in _each(versions, "subresources"):
         if scale := (version.get("subresources") or {}).get("scale"):
             yield from _scale(scale, f"{path}.subresources.scale")

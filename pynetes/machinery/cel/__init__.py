@@ -19,6 +19,7 @@ from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_option
 
 from pynetes.machinery.cel import libraries
 from pynetes.machinery.cel.libraries import Check
+from pynetes.machinery.cel.syntax import Tree, read
 
 _CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _UNDECLARED = re.compile(r"(<input>:\d+:)(\d+): undeclared reference to '([\w.]+)'([^\n]*\n \| [^\n]*\n \| )\.*\^")
@@ -48,6 +49,10 @@ class Program:
     def kind(self) -> str:
         """The name of the result's type: BOOL, STRING, DYN, …"""
         return str(self._expression.return_type().name())
+
+    def tree(self) -> Tree:
+        """The expression as the checker understood it."""
+        return read(bytes(self._expression.serialize()))
 
     def eval(self, data: Mapping[str, Any], check: Check | None = None) -> Any:
         """The value as plain JSON. Raises EvalError."""

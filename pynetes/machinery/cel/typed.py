@@ -1,7 +1,8 @@
 """Types of schemas for the CEL compiler, so that a rule about a field that is not there is refused when it is written.
 
 The compiler knows the types of messages only; a schema's objects become messages, and what has no such type may be
-anything. Values are not carried in them: evaluation is untyped.
+anything. What a schema leaves untyped expressions cannot see, as upstream; {} stands for what may be anything. Values
+are not carried in them: evaluation is untyped.
 """
 
 import re
@@ -19,7 +20,8 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from pynetes.machinery.cel import CompileError, Program, compiled, environment
+from pynetes.machinery.cel import CompileError, Program, compiled, environment, sizes
+from pynetes.machinery.schema.rules import escaped
 
 _F = descriptor_pb2.FieldDescriptorProto
 _WELL_KNOWN = (struct_pb2, wrappers_pb2, timestamp_pb2, duration_pb2, any_pb2)
@@ -29,14 +31,11 @@ _FORMATS = {"date": "Timestamp", "date-time": "Timestamp", "duration": "Duration
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTIONAL = "name: optional\nvariables:\n"
 _NO_OVERLOAD = re.compile(
-    r"(<input>:(\d+):(\d+): found no matching overload for '(\w+)' applied to ')\(([^,)]*)(?:, )?"
+    r"(ERROR: <input>:(\d+):(\d+): found no matching overload for '([\w.]+)' applied to ')\((.*)\)'"
 )
-
-
-def _escaped(name: str) -> str:
-    from pynetes.machinery.schema.rules import escaped
-
-    return escaped(name)
+_ERROR = re.compile(r"(?m)^(?=ERROR: )")
+_TYPE_NAMES = {"null_type": "null", "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration"}
+_GO_TYPES = re.compile(r"\bnull_type\b|\bgoogle\.protobuf\.(?:Timestamp|Duration)\b")
 
 
 class Declared:
@@ -67,7 +66,7 @@ class Declared:
 
     def _type(self, schema: Mapping[str, Any]) -> Any:
         kind, extra = schema.get("type"), schema.get("additionalProperties")
-        if schema.get("nullable") or schema.get("x-kubernetes-int-or-string"):
+        if schema.get("x-kubernetes-int-or-string"):
             return cel.Type.DYN
         if kind == "string" and schema.get("format") in _FORMATS:
             return cel.Type.TIMESTAMP if _FORMATS[schema["format"]] == "Timestamp" else cel.Type.DURATION
@@ -77,7 +76,7 @@ class Declared:
             return cel.Type.List(self._type(schema.get("items") or {}))
         if kind == "object" and isinstance(extra, dict):
             return cel.Type.Map(cel.Type.STRING, self._type(extra))
-        if kind == "object" and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        if kind == "object":
             return cel.Type(self._message(schema))
         return cel.Type.DYN
 
@@ -85,9 +84,11 @@ class Declared:
         self._count += 1
         name = f"selfType{self._count}"
         message = descriptor_pb2.DescriptorProto(name=name)
+        if schema.get("x-kubernetes-embedded-resource"):
+            schema = sizes.with_meta(schema)
         for member, inner in (schema.get("properties") or {}).items():
-            written = _escaped(member)
-            if _IDENTIFIER.fullmatch(written):
+            written = escaped(member)
+            if _IDENTIFIER.fullmatch(written) and (not inner or sizes.shape(inner) is not None):
                 self._field(message, written, inner)
         self._file.message_type.append(message)
         return name
@@ -96,10 +97,10 @@ class Declared:
         number = len(message.field) + 1
         made = message.field.add(name=name, number=number, json_name=f"j{number}", label=_F.LABEL_OPTIONAL)
         extra = schema.get("additionalProperties")
-        if schema.get("type") == "array" and not schema.get("nullable"):
+        if schema.get("type") == "array":
             made.label = _F.LABEL_REPEATED
             self._single(made, schema.get("items") or {})
-        elif schema.get("type") == "object" and isinstance(extra, dict) and not schema.get("nullable"):
+        elif schema.get("type") == "object" and isinstance(extra, dict):
             # protobuf derives this name itself and refuses any other: only first letters change.
             words = (part[:1].upper() + part[1:] for part in name.split("_"))
             entry = message.nested_type.add(name=f"{''.join(words)}Entry")
@@ -113,15 +114,15 @@ class Declared:
     def _single(self, made: Any, schema: Mapping[str, Any]) -> None:
         """What is no list and no map."""
         kind, form = schema.get("type"), schema.get("format") or ""
-        if kind in _SCALARS and not schema.get("nullable") and form not in _FORMATS:
+        if schema.get("x-kubernetes-int-or-string"):
+            kind = None
+        if kind in _SCALARS and form not in _FORMATS:
             made.type = _F.TYPE_BYTES if form == "byte" and kind == "string" else _SCALARS[kind]
             return
         made.type = _F.TYPE_MESSAGE
-        if kind == "string" and form in _FORMATS and not schema.get("nullable"):
+        if kind == "string" and form in _FORMATS:
             made.type_name = f".google.protobuf.{_FORMATS[form]}"
-            return
-        open_ = schema.get("nullable") or schema.get("x-kubernetes-preserve-unknown-fields")
-        if kind == "object" and not open_ and not isinstance(schema.get("additionalProperties"), dict):
+        elif kind == "object" and not isinstance(schema.get("additionalProperties"), dict):
             made.type_name = f".{self._message(schema)}"
         else:
             made.type_name = ".google.protobuf.Value"
@@ -158,13 +159,32 @@ def _yaml(name: str) -> str:
 
 
 def _worded(text: str, source: str) -> str:
+    """The compiler's lines in the words of upstream's; what follows from an earlier error is not told."""
+    lines = [each for each in _ERROR.split(text) if "'*error*'" not in each]
+    return "".join(_no_overload(_GO_TYPES.sub(_go_type, each), source) for each in lines).rstrip("\n")
+
+
+def _go_type(found: re.Match[str]) -> str:
+    return _TYPE_NAMES[found[0]]
+
+
+def _no_overload(text: str, source: str) -> str:
     text = re.sub(r"(undefined field '\w+') not found in struct '\w+'", r"\1", text)
+    found = _NO_OVERLOAD.match(text)
+    if found is None:
+        return text
+    before = source.splitlines()[int(found[2]) - 1][: int(found[3]) - 1].rstrip()
+    if not before.endswith(f".{found[4]}"):
+        return text
+    receiver, rest = _split(found[5])
+    return f"{found[1]}{receiver}.({rest})'{text[found.end() :]}"
 
-    def receiver(found: re.Match[str]) -> str:
-        line = source.splitlines()[int(found[2]) - 1]
-        before = line[: int(found[3]) - 1].rstrip()
-        if not before.endswith(f".{found[4]}"):
-            return found[0]
-        return f"{found[1]}{found[5]}.("
 
-    return _NO_OVERLOAD.sub(receiver, text)
+def _split(types: str) -> tuple[str, str]:
+    """The first of several types, and the others."""
+    depth = 0
+    for index, each in enumerate(types):
+        depth += (each == "(") - (each == ")")
+        if each == "," and not depth:
+            return types[:index], types[index + 2 :]
+    return types, ""

@@ -75,7 +75,7 @@ def test_metadata_is_not_described() -> None:
 def test_a_transition_rule_needs_items_that_can_be_told_apart() -> None:
     """In a list without keys nobody knows what an item was before."""
     rule = {"rule": "self == oldSelf"}
-    items = {"type": "string", "x-kubernetes-validations": [rule]}
+    items = {"type": "integer", "x-kubernetes-validations": [rule]}
     (error,) = wrong(a={"type": "array", "items": items})
     assert error.endswith("oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[a]")
 
