@@ -1,12 +1,17 @@
 """The in-process cluster: how soon it is there, and what a test in it costs."""
 
+import multiprocessing
 import time
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 
 from bench.figures import Figure
 from pynetes.machinery.meta import Object
 from pynetes.testing.blocking import Kubernetes, Options, started
 
 TESTS = 100
+#: As `pytest -n 2` has them.
+WORKERS = 2
 STARTS = 5
 DEPLOYMENT: Object = {
     "apiVersion": "apps/v1",
@@ -47,7 +52,10 @@ def measure() -> list[Figure]:
             starts.append(time.perf_counter() - began)
     with started() as cluster:
         namespaces = _timed(TESTS, lambda number: _namespace(cluster, f"test-{number}"))
+        busy = time.process_time()
         settles = _timed(TESTS, lambda number: _create_and_settle(cluster, f"test-{number}"))
+        busy = (time.process_time() - busy) / TESTS
+        requests = len(cluster.requests(namespace="test-0"))
         snapshot = _timed(10, lambda _: cluster.restore(cluster.snapshot()))
     with started(Options(nodes=1, clock="virtual")) as cluster:
         cluster.apply(CRON)
@@ -60,9 +68,33 @@ def measure() -> list[Figure]:
         Figure(name="cluster ready, the best of some starts", value=min(starts), unit="s", limit=1.0),
         Figure(name="a namespace for a test", value=namespaces * 1e3, unit="ms", limit=20),
         Figure(name="tests that create a Deployment and settle", value=1 / settles, unit="/s", limit=50, at_most=False),
+        Figure(name="processor time of one such test", value=busy * 1e3, unit="ms"),
+        Figure(name=f"the same with {WORKERS} workers, as pytest -n {WORKERS}", value=_by_workers(), unit="/s"),
+        Figure(name="requests of one such test, its namespace's included", value=requests, unit=""),
         Figure(name="snapshot and restore", value=snapshot * 1e3, unit="ms"),
         Figure(name="a virtual hour of a CronJob", value=hour, unit="s", limit=1.0),
     ]
+
+
+def _by_workers() -> float:
+    """Tests a second of several processes, each with a cluster of its own, once all are ready."""
+    context = multiprocessing.get_context("spawn")
+    ready, rates = context.Barrier(WORKERS), context.SimpleQueue()
+    workers = [context.Process(target=_worker, args=(ready, rates)) for _ in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    found = sum(rates.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return float(found)
+
+
+def _worker(ready: Barrier, rates: "SimpleQueue[float]") -> None:
+    with started() as cluster:
+        for number in range(TESTS):
+            _namespace(cluster, f"test-{number}")
+        ready.wait()
+        rates.put(1 / _timed(TESTS, lambda number: _create_and_settle(cluster, f"test-{number}")))
 
 
 def _timed(count: int, work: object) -> float:

@@ -93,7 +93,7 @@ class ControllerContext:
 
     async def update_status(self, resource: Resource, obj: Object) -> Object:
         known = self._known(resource, key_of(obj))
-        if known is not None and known.get("status") == obj.get("status"):
+        if known is not None and _status_write(known) == _status_write(obj):
             return obj
         return self._wrote(resource, known, await self.client.update(resource, obj, subresource="status"))
 
@@ -146,3 +146,8 @@ class ControllerContext:
 
 def _without_status(obj: Object) -> Object:
     return {name: value for name, value in obj.items() if name != "status"}
+
+
+def _status_write(obj: Object) -> tuple[Object | None, Object]:
+    """What a status write can change: some kinds keep annotations with it."""
+    return obj.get("status"), obj["metadata"].get("annotations") or {}

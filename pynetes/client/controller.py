@@ -50,7 +50,8 @@ class Context(Protocol):
         """Replace spec and metadata; skipped, returning obj, when it equals the cached object."""
 
     async def update_status(self, resource: Resource, obj: Object) -> Object:
-        """Replace status; skipped, returning obj, when it equals the cached object's."""
+        """Replace status, and annotations where the kind lets a status write; skipped, returning obj, when both are the
+        cached object's."""
 
     async def patch(
         self, resource: Resource, key: Key, patch: Any, *, subresource: str = "", kind: str = "merge"

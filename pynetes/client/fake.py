@@ -230,6 +230,8 @@ class FakeAPI:
         new = copy.deepcopy(old)
         if target.subresource == "status":
             new["status"] = wanted.get("status", {})
+            if "annotations" in wanted["metadata"]:  # most kinds take them with a status
+                new["metadata"]["annotations"] = wanted["metadata"]["annotations"]
         else:
             new = {**wanted, "metadata": {**wanted["metadata"]}}
             if "status" in target.resource.subresources:

@@ -76,7 +76,9 @@ def reconciler(kind: Kind) -> Reconcile:
         failure: tuple[str, str] | None = None
         error: Exception | None = None
         if known and not is_deleting(replicas):
-            failure, error = await _manage(ctx, kind, key, replicas, children)
+            created, failure, error = await _manage(ctx, kind, key, replicas, children)
+            if created and error is None:
+                return None  # the pods' arrival wakes this again: a status without them would be a write for nothing
         now = ctx.now()
         await ctx.update_status(kind.resource, replicas | {"status": status(replicas, kind, children, now, failure)})
         if error is not None:
@@ -88,16 +90,17 @@ def reconciler(kind: Kind) -> Reconcile:
 
 async def _manage(
     ctx: Context, kind: Kind, key: Key, replicas: Object, children: Sequence[Object]
-) -> tuple[tuple[str, str] | None, Exception | None]:
+) -> tuple[int, tuple[str, str] | None, Exception | None]:
+    """How many pods were created, and what went wrong."""
     active = [pod for pod in children if podinfo.is_active(pod)]
     difference = change(replicas, active)
     if difference > 0:
-        error = await _create(ctx, kind, key, replicas, difference)
-        return (("FailedCreate", str(error)) if error else None), error
+        created, error = await _create(ctx, kind, key, replicas, difference)
+        return created, (("FailedCreate", str(error)) if error else None), error
     if difference < 0:
         error = await _delete(ctx, key, replicas, surplus(ctx, kind, replicas, active, -difference))
-        return (("FailedDelete", str(error)) if error else None), error
-    return None, None
+        return 0, (("FailedDelete", str(error)) if error else None), error
+    return 0, None, None
 
 
 def surplus(ctx: Context, kind: Kind, replicas: Object, active: Sequence[Object], count: int) -> list[Object]:
@@ -117,17 +120,17 @@ def _related(ctx: Context, kind: Kind, replicas: Object) -> Iterable[Object]:
         yield from ctx.listed(pods.RESOURCE, namespace=namespace, index="controller", value=uid_of(member))
 
 
-async def _create(ctx: Context, kind: Kind, key: Key, replicas: Object, count: int) -> Exception | None:
+async def _create(ctx: Context, kind: Kind, key: Key, replicas: Object, count: int) -> tuple[int, Exception | None]:
     ctx.expect(key, creates=count)
 
     async def create(_number: int) -> None:
         pod = owned.pod_from_template(replicas["spec"]["template"], kind.resource, replicas)
         await owned.create_pod(ctx, pods.RESOURCE, replicas, pod)
 
-    _, error = await owned.slow_start(count, create)
+    created, error = await owned.slow_start(count, create)
     if error is not None and owned.namespace_is_terminating(error):
-        return None
-    return error
+        return created, None
+    return created, error
 
 
 async def _delete(ctx: Context, key: Key, replicas: Object, victims: Sequence[Object]) -> Exception | None:

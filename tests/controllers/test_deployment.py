@@ -1,5 +1,6 @@
 """Deployment, ReplicaSet and garbage collector together, over the fake API."""
 
+from collections import Counter
 from typing import Any
 
 from pynetes.apis.apps import deployments, replicasets
@@ -39,6 +40,18 @@ async def made(world: World, **spec: Any) -> None:
     world.kubelet = ready(world.clock)
     world.api.put(deployment(**spec))
     await world.settle()
+
+
+async def test_a_deployment_costs_no_more_writes_than_it_has_news() -> None:
+    """The revision is written with the first status and is no new generation; no status tells of pods to come."""
+    async with running(*NAMES) as world:
+        await made(world)
+        web = world.get(deployments.RESOURCE, "web")
+        assert (web["metadata"].get("generation", 1), web["status"]["observedGeneration"]) == (1, 1)
+        written = Counter((write.verb, write.resource) for write in world.api.writes)
+        assert written["update", "deployments.apps"] == 0
+        assert written["update", "deployments.apps/status"] == 3
+        assert written["update", "replicasets.apps/status"] == 2
 
 
 async def test_a_deployment_becomes_available() -> None:

@@ -162,10 +162,8 @@ async def _revisions(ctx: Context, family: Family, *, create: bool) -> Family:
         return family
     if sets.number(deployment, sets.REVISION) != revision:
         noted = sets.annotations(deployment) | {sets.REVISION: str(revision)}
-        metadata = deployment["metadata"] | {"annotations": noted}
-        kept = deployment.get("status")
-        deployment = await ctx.update(deployments.RESOURCE, deployment | {"metadata": metadata})
-        deployment = deployment | {"status": kept} if kept is not None else deployment
+        # Written with the status, which may change annotations: an update would also count as a new generation.
+        deployment = deployment | {"metadata": deployment["metadata"] | {"annotations": noted}}
     if conditions.find(deployment, "Progressing") is None and status.has_deadline(deployment):
         text = f'Found new replica set "{new["metadata"]["name"]}"'
         deployment = _progressing(ctx, deployment, "True", "FoundNewReplicaSet", text)
