@@ -206,6 +206,12 @@ def ip(text: str) -> list[str]:
     return []
 
 
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as the kernel takes it: ::ffff:127.0.0.1 is 127.0.0.1. Raises ValueError when it is none."""
+    found = ipaddress.ip_address(text)
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
 def cidr(text: str) -> list[str]:
     """An IPv4 or IPv6 block."""
     try:

@@ -35,6 +35,7 @@ def validate_pod(new: Object, old: Object | None) -> Errors:
     yield from _validate_own(spec)
     yield from _annotated(new["metadata"].get("annotations") or {}, spec)
     if old is not None:
+        yield from validate_mirror(new, old)
         yield from _validate_update(spec, old.get("spec") or {})
         return
     if spec.get("ephemeralContainers"):
@@ -44,6 +45,16 @@ def validate_pod(new: Object, old: Object | None) -> Errors:
 
 
 _MIRROR, _APPARMOR = "kubernetes.io/config.mirror", "container.apparmor.security.beta.kubernetes.io/"
+
+
+def validate_mirror(new: Object, old: Object) -> Errors:
+    """A pod is a mirror or none for life, by its status too: a node makes mirrors of what it likes, and they give it
+    no right to what they refer to."""
+    now, before = ((pod["metadata"].get("annotations") or {}).get(_MIRROR) for pod in (new, old))
+    if now != before:
+        path = f"metadata.annotations[{_MIRROR}]"
+        what = "add" if before is None else "remove or update"
+        yield field.forbidden(path, f"may not {what} mirror pod annotation")
 
 
 def _annotated(annotations: Object, spec: Object) -> Errors:

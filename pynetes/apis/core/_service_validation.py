@@ -182,7 +182,7 @@ def _external_ips(spec: Object) -> Errors:
         if texts := names.ip(text):
             yield from (field.invalid(path, text, why) for why in texts)
             continue
-        address = ipaddress.ip_address(text)
+        address = names.address(text)
         for applies, range_ in (
             (address.is_unspecified, f"may not be unspecified ({text})"),
             (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),

@@ -54,7 +54,7 @@ def _address_problems(address: Object, path: str) -> Iterator[field.Error]:
 def unreachable(text: str, path: str) -> Iterator[field.Error]:
     """Addresses that mean another host on every host."""
     try:
-        address = ipaddress.ip_address(text)
+        address = names.address(text)
     except ValueError:
         yield field.invalid(path, text, "must be a valid IP address")
         return

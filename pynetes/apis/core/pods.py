@@ -83,6 +83,11 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     return _pod_validation.validate_pod(new, old)
 
 
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Mistakes of a pod's status."""
+    yield from _pod_validation.validate_mirror(new, old or {"metadata": {}})
+
+
 def grace(pod: Object) -> int:
     """Seconds that the containers get to stop; none for a pod that no node has taken on or that has ended."""
     if not (pod.get("spec") or {}).get("nodeName"):
@@ -161,6 +166,7 @@ RESOURCE = Resource(
     stamp=stamp,
     prepare_status=prepare_status,
     validate=validate,
+    validate_status=validate_status,
     grace=grace,
     row_conditions=row_conditions,
     columns=(

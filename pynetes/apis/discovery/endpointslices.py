@@ -1,6 +1,5 @@
 """EndpointSlice: some of the addresses behind a Service."""
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -99,7 +98,7 @@ def _domain(text: str, path: str) -> Iterator[field.Error]:
 
 def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.Error]:
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = names.address(address)
     except ValueError:
         parsed = None
     if parsed is None or parsed.version != int(kind[-1]):

@@ -9,6 +9,7 @@ from pynetes.apis.core import nodes, pods
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes, Policy
 from pynetes.apiserver.authn.user import NODE_PREFIX, NODES, node_name
 from pynetes.apiserver.authz import attributes as authz
+from pynetes.apiserver.authz.node import SECRET_VOLUMES
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import errors
 from pynetes.machinery.field import quote
@@ -87,6 +88,11 @@ def _pod_status(attributes: Attributes, node: str) -> None:
         raise attributes.forbidden(text)
     if (new["metadata"].get("labels") or {}) != (old["metadata"].get("labels") or {}):
         raise attributes.forbidden(f"node {quote(node)} cannot update labels through pod status")
+    now, before = new.get("status") or {}, old.get("status") or {}
+    # The Node authorizer lets a node read the claims that stand there.
+    for name in ("resourceClaimStatuses", "extendedResourceClaimStatus"):
+        if (now.get(name) or None) != (before.get(name) or None):
+            raise attributes.forbidden(f"node {quote(node)} cannot update {name} through pod status")
 
 
 def _mirror_pod(ctx: Context, attributes: Attributes, node: str) -> None:
@@ -121,7 +127,12 @@ def _references(spec: Object) -> Iterator[str]:
         for variable in container.get("env") or ():
             kinds = {"secretKeyRef": "secrets", "configMapKeyRef": "configmaps"}
             yield from _named(variable.get("valueFrom") or {}, kinds)
+    if spec.get("imagePullSecrets"):
+        yield "secrets"
     for volume in spec.get("volumes") or ():
+        for kind, where in SECRET_VOLUMES.items():
+            if (volume.get(kind) or {}).get(where):
+                yield "secrets"
         kinds = {"secret": "secrets", "configMap": "configmaps", "persistentVolumeClaim": "persistentvolumeclaims"}
         yield from _named(volume, kinds)
         for source in (volume.get("projected") or {}).get("sources") or ():
@@ -133,6 +144,25 @@ def _references(spec: Object) -> Iterator[str]:
 
 def _named(source: Object, kinds: dict[str, str]) -> Iterator[str]:
     yield from (kind for name, kind in kinds.items() if source.get(name))
+
+
+#: What of a claim's status a kubelet tells, having grown the volume.
+GROWN = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses", "modifyVolumeStatus")
+
+
+async def _claims(ctx: Context, attributes: Attributes, node: str) -> None:
+    if attributes.operation != UPDATE or attributes.subresource != "status":
+        raise attributes.forbidden("may only update PVC status")
+    if _beside(attributes.obj or {}) != _beside(attributes.old or {}):
+        text = f"node {quote(node)} is not allowed to update fields other than {', '.join(GROWN)} of a claim's status"
+        raise attributes.forbidden(text)
+
+
+def _beside(claim: Object) -> Object:
+    """A claim without what its node may write, and what every write moves."""
+    metadata = {k: v for k, v in claim["metadata"].items() if k not in ("resourceVersion", "managedFields")}
+    status = {name: value for name, value in (claim.get("status") or {}).items() if name not in GROWN}
+    return {"metadata": metadata, "spec": claim.get("spec") or {}, "status": status}
 
 
 async def _nodes(ctx: Context, attributes: Attributes, node: str) -> None:
@@ -248,6 +278,7 @@ async def _slices(ctx: Context, attributes: Attributes, node: str) -> None:
 _CHECKS = {
     ("", "pods"): _pods,
     ("", "nodes"): _nodes,
+    ("", "persistentvolumeclaims"): _claims,
     ("", "serviceaccounts"): _accounts,
     ("coordination.k8s.io", "leases"): _leases,
     ("storage.k8s.io", "csinodes"): _csi_nodes,

@@ -17,6 +17,9 @@ from pynetes.machinery.meta import Object
 FORWARDED = "x-forwarded-for"
 #: Refused before anybody has looked at the body; whoever may do nothing shall not fill the log with it.
 UNREAD = (403, 413, 429)
+#: What of an event comes from bodies, and the annotation that stands in their place.
+BODIES = ("requestObject", "responseObject")
+UNWRITABLE = "audit.pynetes.io/omitted"
 #: Longest user agent that is written.
 AGENT = 1024
 
@@ -45,8 +48,15 @@ class Draft:
             self.event["objectRef"] = _reference(request)
 
     def at_stage(self, stage: str, at: datetime) -> bytes:
-        """One line."""
-        return orjson.dumps(self.event | {"stage": stage, "stageTimestamp": time.micro(at)})
+        """One line, whatever was sent: nobody hides a deed behind a body that can be read and not written."""
+        event = self.event | {"stage": stage, "stageTimestamp": time.micro(at)}
+        try:
+            return orjson.dumps(event)
+        except orjson.JSONEncodeError as error:
+            # Nested too deep, or a number beyond 64 bits.
+            bodies = [name for name in BODIES if event.pop(name, None) is not None]
+            told = {UNWRITABLE: f"{', '.join(bodies)} cannot be written: {error}"}
+            return orjson.dumps(event | {"annotations": (event.get("annotations") or {}) | told})
 
     def impersonated(self, user: User) -> None:
         """The request went on as this user."""

@@ -41,7 +41,8 @@ def _user(secret: Object, token_id: str, token_secret: str, now: datetime) -> Us
     if secret["metadata"].get("deletionTimestamp"):
         raise InvalidToken("the bootstrap token is being deleted")
     data = {name: _decode(value) for name, value in (secret.get("data") or {}).items()}
-    if data.get("token-id") != token_id or not hmac.compare_digest(data.get("token-secret", ""), token_secret):
+    same = hmac.compare_digest(data.get("token-secret", "").encode(), token_secret.encode())
+    if data.get("token-id") != token_id or not same:
         raise InvalidToken("the bootstrap token's secret is another one")
     expires = data.get("expiration", "")
     if expires and not _future(expires, now):

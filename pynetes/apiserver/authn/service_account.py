@@ -156,8 +156,9 @@ class ServiceAccountTokens:
         if claims["sub"] != user:
             raise InvalidToken("the token's subject is not the account in its claims")
         secret = self._objects.get(secrets.RESOURCE, Key(namespace, held))
-        kept = base64.b64decode(((secret or {}).get("data") or {}).get("token") or "").decode(errors="replace")
-        if secret is None or secret["metadata"].get("deletionTimestamp") or not hmac.compare_digest(kept, token):
+        kept = base64.b64decode(((secret or {}).get("data") or {}).get("token") or "")
+        same = hmac.compare_digest(kept, token.encode())
+        if secret is None or secret["metadata"].get("deletionTimestamp") or not same:
             raise InvalidToken(f"the token is not that of the secret {namespace}/{held}")
         if (secret["metadata"].get("labels") or {}).get(legacy_tokens.INVALID_SINCE):
             legacy_tokens.refused()
@@ -221,7 +222,8 @@ def unverified_issuer(token: str) -> str:
         return ""
     try:
         payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
+        # Brackets in brackets, from whoever likes: no token of anybody's.
         return ""
     issuer = payload.get("iss") if isinstance(payload, dict) else ""
     return issuer if isinstance(issuer, str) else ""

@@ -70,9 +70,10 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             return await others(request)
         resource = api.served.find(info.api_group, info.api_version, info.resource)
         # There is no cluster-scoped resource below a namespace: authorization has asked about that namespace, where
-        # a Role may allow what only a ClusterRole may.
+        # a Role may allow what only a ClusterRole may. A Namespace itself lies below its own name, and no other.
         misplaced = resource is not None and info.namespace and not resource.namespaced
-        if resource is None or (misplaced and info.resource != "namespaces"):
+        itself = info.resource == "namespaces" and info.named and info.name == info.namespace
+        if resource is None or (misplaced and not itself):
             if info.api_group in apis.GROUPS:
                 raise unknown()
             return not_found()

@@ -22,6 +22,8 @@ VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH"
 SUBRESOURCES = {"stats": "stats", "metrics": "metrics", "logs": "log", "checkpoint": "checkpoint"}
 #: Finer ones, tried before proxy.
 FINE = {"pods": "pods", "healthz": "healthz", "configz": "configz", "runningpods": "pods"}
+#: What runs something in a container: a WebSocket begins as a GET, and reading is no right to run.
+RUN = ("exec", "attach", "run", "portForward")
 #: How Prometheus names itself, and the path of its scrapes.
 PROMETHEUS, SCRAPES = "Prometheus/", 29
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,7 +33,7 @@ def attributes(method: str, path: str, node: str) -> list[Object]:
     """What the request does, as resourceAttributes; any of them being allowed is enough."""
     first = path.strip("/").split("/", 1)[0]
     names = [SUBRESOURCES[first]] if first in SUBRESOURCES else [FINE[first], "proxy"] if first in FINE else ["proxy"]
-    verb = VERBS.get(method, "proxy")
+    verb = "create" if first in RUN else VERBS.get(method, "proxy")
     return [{"verb": verb, "version": "v1", "resource": "nodes", "subresource": name, "name": node} for name in names]
 
 

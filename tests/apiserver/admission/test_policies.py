@@ -5,7 +5,16 @@ import dataclasses
 
 import pytest
 
-from pynetes.apis.core import limitranges, namespaces, nodes, pods, resourcequotas, serviceaccounts, services
+from pynetes.apis.core import (
+    limitranges,
+    namespaces,
+    nodes,
+    persistentvolumeclaims,
+    pods,
+    resourcequotas,
+    serviceaccounts,
+    services,
+)
 from pynetes.apis.scheduling import priorityclasses
 from pynetes.apiserver.admission import chain
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
@@ -229,6 +238,37 @@ async def test_node_and_pods(ctx: Context) -> None:
         await admit(ctx, elsewhere, user=N1, operation=UPDATE, old=elsewhere, subresource="status")
     with pytest.raises(StatusError, match="can only delete pods"):
         await admit(ctx, None, user=N1, operation=DELETE, old=elsewhere, name="web")
+
+
+async def test_node_status_widens_nothing(ctx: Context) -> None:
+    """What the Node authorizer reads out of a pod's or a claim's status is not the node's to write there."""
+    old = pod(nodeName="n1")
+    old["status"] = {"phase": "Pending"}
+    await admit(ctx, {**old, "status": {"phase": "Running"}}, user=N1, operation=UPDATE, old=old, subresource="status")
+    for status in (
+        {"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "others"}]},
+        {"extendedResourceClaimStatus": {"resourceClaimName": "others", "requestMappings": []}},
+    ):
+        with pytest.raises(StatusError, match="through pod status"):
+            new = {**old, "status": status}
+            await admit(ctx, new, user=N1, operation=UPDATE, old=old, subresource="status")
+    claims = persistentvolumeclaims.RESOURCE
+    claim = obj(claims, "data", "shop", spec={"volumeName": "pv"}, status={"phase": "Bound"})
+
+    async def write(subresource: str = "status", **parts: object) -> None:
+        new = {**claim, **parts}
+        await admit(ctx, new, claims, user=N1, operation=UPDATE, old=claim, subresource=subresource)
+
+    await write(status={"phase": "Bound", "capacity": {"storage": "2Gi"}, "conditions": []})
+    for parts in (
+        {"status": {"phase": "Lost"}},
+        {"metadata": {**claim["metadata"], "labels": {"a": "b"}}},
+        {"spec": {"volumeName": "another"}},
+    ):
+        with pytest.raises(StatusError, match="not allowed to update fields other than"):
+            await write(**parts)
+    with pytest.raises(StatusError, match="may only update PVC status"):
+        await write("")
 
 
 async def test_node_tokens(ctx: Context) -> None:

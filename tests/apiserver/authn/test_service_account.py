@@ -155,6 +155,12 @@ async def test_garbage_is_somebody_elses(issuer: Issuer, token: str) -> None:
     assert await World(issuer).tokens.authenticate(token, AUDIENCES) is None
 
 
+async def test_brackets_in_brackets_are_no_token(issuer: Issuer) -> None:
+    """A payload that the parser cannot follow to its end is no failure of the server's."""
+    payload = base64.urlsafe_b64encode(b"[" * 40_000).decode()
+    assert await World(issuer).tokens.authenticate(f"x.{payload}.y", AUDIENCES) is None
+
+
 def test_jwks_verifies_tokens(issuer: Issuer) -> None:
     """The published keys verify what the server signs, for those who check tokens elsewhere."""
     world = World(issuer)

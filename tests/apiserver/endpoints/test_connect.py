@@ -16,6 +16,7 @@ from pynetes.apiserver import requestinfo
 from pynetes.apiserver.admission.attributes import Attributes, Policy
 from pynetes.apiserver.admission.chain import Chain
 from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.authz.union import AlwaysAllow
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.endpoints.connect import Connect
 from pynetes.apiserver.http import Request, Response, error_response, json_response
@@ -130,7 +131,7 @@ class Cluster:
             kubelet_certificate_authority=str(folder / "ca.crt"),
             kubelet_preferred_address_types=("InternalIP",),
         )
-        ctx = Context(objects=FakeObjects(objects), clock=SystemClock(), authorizer=None)  # type: ignore[arg-type]
+        ctx = Context(objects=FakeObjects(objects), clock=SystemClock(), authorizer=AlwaysAllow())  # type: ignore[arg-type]
         self.connect = Connect(ctx, Chain(ctx, (NoRoot(),)), Kubelets(config, recorder=self.recorder))
         self.server = Server(self.handle)
         self.requests: list[str] = []
