@@ -95,7 +95,7 @@ def test_recursive_definitions() -> None:
 
 def test_openapi_closes_over_references() -> None:
     """A group's document contains all that its kinds refer to, without the null types of JSON Schema."""
-    document = openapi.v3_schemas(openapi.names_of("apps", "v1"))
+    document = openapi.v3_schemas(["io.k8s.api.apps.v1.DeploymentList"])
     assert "io.k8s.api.core.v1.PodSpec" in document
     deployment = document["io.k8s.api.apps.v1.Deployment"]
     assert deployment["properties"]["kind"]["type"] == "string"

@@ -35,7 +35,6 @@ RETURNED = frozenset(
         "csidrivers",
         "csinodes",
         "volumeattachments",
-        "csistoragecapacities",
         "volumeattributesclasses",
         "deviceclasses",
         "resourceclaims",

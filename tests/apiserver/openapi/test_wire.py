@@ -2,7 +2,7 @@
 
 import pytest
 
-from pynetes.apiserver import openapi_wire
+from pynetes.apiserver.openapi import wire
 from tests.apiserver.harness import api
 
 
@@ -39,7 +39,7 @@ def test_a_document_is_written_by_its_numbers() -> None:
     schema = {"type": "object", "description": "d", "properties": {"a": {"type": "string", "default": "x"}}}
     path = {"get": {"operationId": "o", "responses": {"200": {"description": "OK"}}, "x-kubernetes-action": "get"}}
     document = {"swagger": "2.0", "paths": {"/a/": path}, "definitions": {"A": schema}}
-    written = dict(fields(openapi_wire.v2(document)))
+    written = dict(fields(wire.v2(document)))
     assert written[1] == b"2.0"
     ((_, item),) = fields(written[8])
     assert fields(item)[0] == (1, b"/a/")

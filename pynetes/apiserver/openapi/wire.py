@@ -28,7 +28,11 @@ _PARAMETER_2 = {
 }  # fmt: skip
 
 _V2: dict[str, dict[str, tuple[int, str]]] = {
-    "Document": {"swagger": (1, "s"), "info": (2, "Info"), "paths": (8, "Paths"), "definitions": (9, "map Schema")},
+    "Document": {
+        "swagger": (1, "s"), "info": (2, "Info"), "paths": (8, "Paths"), "definitions": (9, "map Schema"),
+        "parameters": (10, "map Parameter"), "security": (12, "SecurityRequirement"),
+        "securityDefinitions": (13, "map SecurityItem"),
+    },
     "Info": {"title": (1, "s"), "version": (2, "s"), "description": (3, "s")},
     "Paths": {"/": (2, "PathItem")},
     "PathItem": {
@@ -37,7 +41,8 @@ _V2: dict[str, dict[str, tuple[int, str]]] = {
     },
     "Operation": {
         "tags": (1, "s"), "summary": (2, "s"), "description": (3, "s"), "operationId": (5, "s"), "produces": (6, "s"),
-        "consumes": (7, "s"), "parameters": (8, "ParametersItem"), "responses": (9, "Responses"), "x-": (13, "y"),
+        "consumes": (7, "s"), "parameters": (8, "ParametersItem"), "responses": (9, "Responses"), "schemes": (10, "s"),
+        "x-": (13, "y"),
     },
     "BodyParameter": {
         "description": (1, "s"), "name": (2, "s"), "in": (3, "s"), "required": (4, "b"), "schema": (5, "Schema"),
@@ -47,6 +52,10 @@ _V2: dict[str, dict[str, tuple[int, str]]] = {
         "required": (1, "b"), "in": (2, "s"), "description": (3, "s"), "name": (4, "s"), "type": (5, "s"),
         "uniqueItems": (19, "b"),
     },
+    "JsonReference": {"$ref": (1, "s")},
+    "SecurityRequirement": {"": (1, "StringArray")},
+    "StringArray": {"of": (1, "s")},
+    "ApiKey": {"type": (1, "s"), "name": (2, "s"), "in": (3, "s"), "description": (4, "s")},
     "Responses": {"": (1, "ResponseValue")},
     "Response": {"description": (1, "s"), "schema": (2, "SchemaItem")},
     "SchemaItem": {"of": (1, "Schema")},
@@ -59,7 +68,8 @@ _V2: dict[str, dict[str, tuple[int, str]]] = {
 _V3: dict[str, dict[str, tuple[int, str]]] = {
     "Document": {"openapi": (1, "s"), "info": (2, "Info"), "paths": (4, "Paths"), "components": (5, "Components")},
     "Info": {"title": (1, "s"), "description": (2, "s"), "version": (6, "s")},
-    "Components": {"schemas": (1, "map Schema")},
+    "Components": {"schemas": (1, "map Schema"), "securitySchemes": (7, "map SecurityScheme")},
+    "SecurityScheme": {"type": (1, "s"), "description": (2, "s"), "name": (3, "s"), "in": (4, "s")},
     "Paths": {"/": (1, "PathItem")},
     "PathItem": {
         "get": (4, "Operation"), "put": (5, "Operation"), "post": (6, "Operation"), "delete": (7, "Operation"),
@@ -93,7 +103,7 @@ _V3: dict[str, dict[str, tuple[int, str]]] = {
     "Default": {"number": (1, "d"), "boolean": (2, "b"), "string": (3, "s")},
 }  # fmt: skip
 #: Messages of version 3 that stand in a choice of themselves (first) or a reference (second).
-_CHOICES = ("Schema", "Parameter", "RequestBody", "Response")
+_CHOICES = ("Schema", "Parameter", "RequestBody", "Response", "SecurityScheme")
 
 
 def v2(document: Object) -> bytes:
@@ -140,12 +150,18 @@ def _any(tables: dict[str, dict[str, tuple[int, str]]], kind: str, value: Any) -
     """A message, wrapped as the specification wraps the kinds that are choices."""
     if kind == "Additional":
         return _message(tables, kind, {"allowed": value} if isinstance(value, bool) else {"of": value})
-    if kind in ("Type", "Items", "SchemaItem"):
+    if kind in ("Type", "Items", "SchemaItem", "StringArray"):
         return _message(tables, kind, {"of": value})
     if kind == "Default":
         return _message(tables, kind, _default(value))
+    if kind == "ParametersItem" and "$ref" in value:
+        return _delimited(2, _message(tables, "JsonReference", value))
     if kind == "ParametersItem":
         return _delimited(1, _parameter(tables, value))
+    if kind == "SecurityItem":
+        return _delimited(2, _message(tables, "ApiKey", value))
+    if kind == "Parameter" and tables is _V2:
+        return _parameter(tables, value)
     if kind == "ResponseValue":
         return _delimited(1, _message(tables, "Response", value))
     if tables is _V3 and kind in _CHOICES:
