@@ -11,9 +11,14 @@ from pynetes.apiserver import encoding
 from pynetes.apiserver.aggregator import discovery as merged
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.served import Served
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
+
+_AGGREGATED = REGISTRY.counter(
+    "aggregator_discovery_aggregation_count_total", "Counter of number of times discovery was aggregated"
+)
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -246,6 +251,7 @@ class Discovery:
             self._documents.clear()
             self._made = made
         if root not in self._documents:
+            _AGGREGATED.inc()
             document = aggregated(self._served, core=root == "api")
             self._documents[root] = orjson.dumps(
                 document if root == "api" else merged.aggregated(document, self._elsewhere)

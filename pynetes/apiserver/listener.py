@@ -28,6 +28,9 @@ EXHAUSTED = 0.1
 REFUSED = REGISTRY.counter(
     "pynetes_apiserver_connections_refused_total", "Connections of clients that had as many as they may."
 )
+_FAILED = REGISTRY.counter(
+    "apiserver_tls_handshake_errors_total", "Number of requests dropped with 'TLS handshake error'"
+)
 
 
 class Listener:
@@ -103,6 +106,8 @@ class Listener:
             )
         except OSError as error:
             # Whatever a stranger sends; TLS's own errors are among them.
+            if self._context:
+                _FAILED.inc()
             log.debug(logs.fact("no handshake", peer=peer, error=error))
         finally:
             self._unfinished[peer] -= 1

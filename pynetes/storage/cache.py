@@ -199,6 +199,7 @@ class Cacher:
         for prefix, found in items.items():
             if (cache := self._caches.get(prefix)) is not None:
                 cache.replace(found, revision)
+                metrics.listed(cache.resource, len(found), len(found))
         self._listed.set()
         self._advance()
 
@@ -209,6 +210,7 @@ class Cacher:
             items.extend(page)
             revision = at
         cache.fill(items, revision)
+        metrics.listed(cache.resource, len(items), len(items))
 
     async def _pages(self, prefix: str) -> AsyncIterator[tuple[Sequence[KeyValue], Revision]]:
         revision, start = None, ""

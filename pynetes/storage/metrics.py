@@ -22,6 +22,17 @@ SECONDS = REGISTRY.histogram(
     "operation", "group", "resource",
     buckets=(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60),
 )  # fmt: skip
+_LISTS = {
+    name: REGISTRY.counter(f"apiserver_storage_list_{name}_total", text, "group", "resource")
+    for name, text in (
+        ("fetched_objects", "Number of objects read from storage in the course of serving a LIST request"),
+        ("evaluated_objects", "Number of objects tested in the course of serving a LIST request from storage"),
+        ("returned_objects", "Number of objects returned for a LIST request from storage"),
+    )
+}
+_LISTED = REGISTRY.counter(
+    "apiserver_storage_list_total", "Number of LIST requests served from storage", "group", "resource"
+)
 #: Prefix of keys → (group, resource).
 _KINDS: dict[str, tuple[str, str]] = {}
 #: (gRPC method, code) → how many calls ended so.
@@ -51,6 +62,14 @@ def called(operation: str, key: str, method: str, seconds: float, code: str) -> 
     if code != "OK":
         ERRORS.inc(*labels)
     _CALLS[method, code] = _CALLS.get((method, code), 0) + 1
+
+
+def listed(resource: Resource, fetched: int, returned: int) -> None:
+    """A list was read past the cache; every object of it was looked at."""
+    labels = resource.group, resource.plural
+    _LISTED.inc(*labels)
+    for name, count in (("fetched_objects", fetched), ("evaluated_objects", fetched), ("returned_objects", returned)):
+        _LISTS[name].inc(*labels, by=count)
 
 
 Samples = Iterator[tuple[tuple[str, ...], float]]

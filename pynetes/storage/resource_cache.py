@@ -113,6 +113,12 @@ class ResourceCache:
         keys = self._range(self._keys, wanted.namespace, start)
         return _select(map(self._entries.__getitem__, keys), wanted)
 
+    def count(self, wanted: Filter) -> int:
+        """How many objects must be looked at to find those that match."""
+        if wanted.name and (wanted.namespace or not self.resource.namespaced):
+            return 1
+        return len(self._range(self._keys, wanted.namespace, "")) if wanted.namespace else len(self)
+
     def within(self, namespace: str = "") -> "Entries":
         """All objects, or all of a namespace, in key order. Not to be changed."""
         complete = self._complete.get(namespace)

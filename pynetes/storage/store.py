@@ -11,6 +11,7 @@ from typing import TypeAlias
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key, Object, Revision, key_of
 from pynetes.machinery.resource import Resource
+from pynetes.storage import metrics
 from pynetes.storage.backend import Backend, Compacted, KeyExists, KeyValue, RevisionMismatch
 from pynetes.storage.cache import Cacher
 from pynetes.storage.encryption.backend import EncryptedBackend
@@ -58,7 +59,9 @@ class Store:
                 " You can start a new list without the continue parameter."
             ) from error
         made = (cache.make(item) for item in page.items)
-        return [entry for entry in made if wanted.matches(entry)]
+        found = [entry for entry in made if wanted.matches(entry)]
+        metrics.listed(self.resource, len(page.items), len(found))
+        return found
 
     async def create(self, obj: Object, *, ttl: int = 0) -> Entry:
         """Store a new object; with a ttl it goes by itself after so many seconds, or a little later."""

@@ -142,3 +142,43 @@ async def test_made_up_names_are_counted_together(monkeypatch: pytest.MonkeyPatc
         assert any(line.startswith(other) for line in text.split("\n"))
         shown = [each for each in RECORDER.ring if len(each.object) > observation.SHOWN]
         assert not shown
+
+
+async def test_what_a_request_set_in_motion_is_counted() -> None:
+    """Watch lists, lists from the cache and past it, validation, filters, addresses, discovery: each number moves."""
+    names = (
+        'apiserver_watch_list_duration_seconds_count{group="",version="v1",resource="configmaps",scope="namespace"}',
+        'apiserver_cache_list_fetched_objects_total{group="",resource="configmaps",index=""}',
+        'apiserver_storage_list_total{group="",resource="configmaps"}',
+        'field_validation_request_duration_seconds_count{field_validation="Strict"}',
+        'apiserver_request_filter_duration_seconds_count{filter="authentication"}',
+        'kube_apiserver_clusterip_allocator_allocation_total{cidr="10.0.0.0/24",scope="dynamic"}',
+        'kube_apiserver_clusterip_allocator_allocation_total{cidr="10.0.0.0/24",scope="static"}',
+        "aggregator_discovery_aggregation_count_total",
+    )
+    async with api(service_cluster_ip_range=("10.0.0.0/24",)) as asked:
+        # What one server of this process counted before is counted still.
+        before = await exposition(asked)
+        await asked.post(f"{CONFIGMAPS}?fieldValidation=Strict", configmap("a", app="x"))
+        await asked.post(CONFIGMAPS, configmap("b"))
+        await asked.get(f"{CONFIGMAPS}?labelSelector=app%3Dx")
+        path = (
+            f"{CONFIGMAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        )
+        watch = (await asked.get(path)).stream
+        while b"BOOKMARK" not in await anext(watch):
+            pass
+        # One step further, so that what is noted after the bookmark is noted.
+        await asked.post(CONFIGMAPS, configmap("c"))
+        assert b"ADDED" in await anext(watch)
+        await watch.aclose()
+        for extra in ({}, {"clusterIP": "10.0.0.9"}):
+            service = {"metadata": {"generateName": "web-"}, "spec": {"ports": [{"port": 80}], **extra}}
+            assert (await asked.post("/api/v1/namespaces/default/services", service)).status == 201
+        await asked.get("/apis", accept="application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        after = await exposition(asked)
+    grown = {name: value(after, name) - value(before, name) for name in names}
+    assert grown.pop(names[2]) == 0
+    assert value(before, names[2]) >= 1
+    assert grown.pop(names[1]) >= 2
+    assert [name for name, by in grown.items() if by < 1] == []

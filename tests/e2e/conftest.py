@@ -8,15 +8,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.dashboard.browser.conftest import Visitor, chromium
 from tests.e2e.busy import OBJECTS, Busy, until
 from tests.e2e.traces import NAME, Traces, traces
+
+__all__ = ["chromium"]
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
@@ -133,3 +136,23 @@ def idle(busy: Busy) -> Busy:
     for pod in busy.cluster.json("get", "pods", "-l", "app=busy")["items"]:
         busy.cluster.run("exec", pod["metadata"]["name"], "--", "touch", "/tmp/stop")
     return busy
+
+
+@pytest.fixture(scope="session")
+def url(cluster: Cluster, busy: Busy) -> str:
+    """Where the dashboard is, once its pod serves. Meanwhile, what metrics are looked at by comes to be."""
+    said = pynetes("up", "--cluster", NAME, "--with", "dashboard").stdout
+    found = said.partition("The dashboard, from this machine: ")[2].split("/ ")[0]
+    assert found.startswith("https://")
+    return found
+
+
+@pytest.fixture
+async def admin(chromium: Any, url: str, cluster: Cluster) -> AsyncIterator[Visitor]:
+    """The administrator, in a browser."""
+    context = await chromium.new_context(ignore_https_errors=True, viewport={"width": 1400, "height": 900})
+    someone = Visitor(await context.new_page(), url)
+    await someone.login(cluster.kubeconfig.read_text())
+    yield someone
+    assert someone.troubles == []
+    await context.close()

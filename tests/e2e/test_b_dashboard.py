@@ -2,42 +2,18 @@
 
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from tests.dashboard.browser.conftest import Visitor, chromium
-from tests.e2e.busy import Busy
+from tests.dashboard.browser.conftest import Visitor
 from tests.e2e.conftest import NAME, Cluster, pynetes
 
 pytestmark = pytest.mark.e2e
-__all__ = ["chromium"]
 
 HOSTILE = (
     r"printf '<img src=x onerror=alert(1)>\n\033]0;owned\007line\n';"
     " n=0; while n=$((n+1)); do echo tick $n; sleep 1; done"
 )
-
-
-@pytest.fixture(scope="module")
-def url(cluster: Cluster, busy: Busy) -> str:
-    """Where the dashboard is, once its pod serves. Meanwhile, what the next file looks at comes to be."""
-    said = pynetes("up", "--cluster", NAME, "--with", "dashboard").stdout
-    found = said.partition("The dashboard, from this machine: ")[2].split("/ ")[0]
-    assert found.startswith("https://")
-    return found
-
-
-@pytest.fixture
-async def admin(chromium: Any, url: str, cluster: Cluster) -> AsyncIterator[Visitor]:
-    """The administrator, in a browser."""
-    context = await chromium.new_context(ignore_https_errors=True, viewport={"width": 1400, "height": 900})
-    someone = Visitor(await context.new_page(), url)
-    await someone.login(cluster.kubeconfig.read_text())
-    yield someone
-    assert someone.troubles == []
-    await context.close()
 
 
 def test_path_two_is_verified(url: str, cluster: Cluster) -> None:

@@ -14,6 +14,11 @@ from pynetes.storage.entry import Entry
 _LISTS = REGISTRY.counter(
     "apiserver_cache_list_total", "Number of LIST requests served from watch cache.", "group", "resource", "index"
 )
+_FETCHED = REGISTRY.counter(
+    "apiserver_cache_list_fetched_objects_total",
+    "Number of objects read from watch cache in the course of serving a LIST request.",
+    "group", "resource", "index",
+)  # fmt: skip
 _RETURNED = REGISTRY.counter(
     "apiserver_cache_list_returned_objects_total",
     "Number of objects returned for a LIST request from watch cache.",
@@ -55,6 +60,8 @@ async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry
     entries, revision = await _entries(api, scope, options)
     named = scope.resource.group, scope.resource.plural
     _LISTS.inc(*named, "")
+    looked = len(entries) if not options.selective else api.cache(scope.resource).count(options.wanted)
+    _FETCHED.inc(*named, "", by=looked)
     metadata: Object = {"resourceVersion": str(revision)}
     if options.limit and len(entries) > options.limit:
         behind = entries[options.limit :]

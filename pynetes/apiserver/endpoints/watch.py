@@ -7,8 +7,9 @@ server ends the watch, with the revision up to which everything has been sent.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -36,6 +37,12 @@ _SIZES = REGISTRY.histogram(
     "apiserver_watch_events_sizes",
     "Watch event size distribution in bytes",
     "group", "version", "resource", buckets=exponential(1024, 2, 8),
+)  # fmt: skip
+_INITIAL_SECONDS = REGISTRY.histogram(
+    "apiserver_watch_list_duration_seconds",
+    "Response latency of watch lists: from the request to the bookmark that ends the initial events.",
+    "group", "version", "resource", "scope",
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60),
 )  # fmt: skip
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -134,6 +141,7 @@ async def _state(
         yield b"".join(sent)
     if options.initial and options.bookmarks:
         yield frames.bookmark(revision, initial_events_end=True)
+        frames.began_to_end(options)
     elif not initial:
         # The client's request has begun to be served: let it see the headers.
         yield b""
@@ -149,10 +157,18 @@ class Frames:
     accepted: Accepted
     _first: bool = True
     _named: tuple[str, str, str] = ("", "", "")
+    _began: float = field(default_factory=perf_counter)
 
     def __post_init__(self) -> None:
         resource = self.scope.resource
         self._named = resource.group, self.scope.version, resource.plural
+
+    def began_to_end(self, options: ListOptions) -> None:
+        """The client has been sent all initial events."""
+        wanted = options.wanted
+        scope = "resource" if wanted.name else "namespace" if wanted.namespace else "cluster"
+        took = perf_counter() - self._began
+        _INITIAL_SECONDS.observe(took, *self._named, scope)
 
     async def prepare(self, entries: Iterable[Entry]) -> None:
         """Before events of these."""

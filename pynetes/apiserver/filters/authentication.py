@@ -3,6 +3,7 @@
 from time import perf_counter
 
 from pynetes.apiserver.authn.union import Authentication
+from pynetes.apiserver.filters.observation import FILTER_SECONDS
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.machinery.errors import StatusError
@@ -38,6 +39,8 @@ class Authenticate:
             raise
         finally:
             _ATTEMPTS.inc(result)
-            _SECONDS.observe(perf_counter() - began, result)
+            took = perf_counter() - began
+            _SECONDS.observe(took, result)
+            FILTER_SECONDS.observe(took, "authentication")
         _USERS.inc(user.name if user.name in _NAMED else "email_id" if "@" in user.name else "other")
         return await next(request)

@@ -3,6 +3,7 @@
 from time import perf_counter
 
 from pynetes.apiserver.authz.attributes import Attributes, Authorizer, Verdict, forbidden
+from pynetes.apiserver.filters.observation import FILTER_SECONDS
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 
@@ -33,7 +34,9 @@ class Authorize:
             result = _RESULTS[decision.verdict]
         finally:
             _ATTEMPTS.inc(result)
-            _SECONDS.observe(perf_counter() - began, result)
+            took = perf_counter() - began
+            _SECONDS.observe(took, result)
+            FILTER_SECONDS.observe(took, "authorization")
         if request.annotations is not None:
             request.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             request.annotations["authorization.k8s.io/reason"] = decision.reason

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pynetes.apis.core import services
 from pynetes.apis.networking import ipaddresses
 from pynetes.apiserver.objects import Context
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
@@ -21,6 +22,18 @@ Address = IPv4Address | IPv6Address
 #: A Service is stored well within this time of its address.
 ORPHANED = timedelta(seconds=60)
 TRIES = 64
+_SECONDS = REGISTRY.histogram(
+    "kube_apiserver_clusterip_allocator_allocation_duration_seconds",
+    "Duration in seconds to allocate a Cluster IP by ServiceCIDR",
+    "cidr", buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192),
+)  # fmt: skip
+_TAKEN = REGISTRY.counter(
+    "kube_apiserver_clusterip_allocator_allocation_total", "Number of Cluster IPs allocations", "cidr", "scope"
+)
+_FAILED = REGISTRY.counter(
+    "kube_apiserver_clusterip_allocator_allocation_errors_total",
+    "Number of errors trying to allocate Cluster IPs", "cidr", "scope",
+)  # fmt: skip
 
 
 class Unavailable(Exception):
@@ -40,12 +53,26 @@ async def take(ctx: Context, text: str, service: Key, *, dry_run: bool) -> None:
     network = next(network for network in ctx.settings.service_ranges if address in network)
     if address in (network.network_address, _last(network)) and network.num_addresses > 2:
         raise Unavailable("the provided network does not match the current range")
-    if not await _create(ctx, address, service, dry_run=dry_run):
+    with _SECONDS.timing(str(network)):
+        taken = await _create(ctx, address, service, dry_run=dry_run)
+    if not dry_run:
+        (_TAKEN if taken else _FAILED).inc(str(network), "static")
+    if not taken:
         raise Unavailable("provided IP is already allocated")
 
 
 async def take_any(ctx: Context, network: Network, service: Key, *, dry_run: bool) -> str:
     """Take a free address, from the part of the range that is not kept for fixed ones. Raises Unavailable."""
+    with _SECONDS.timing(str(network)):
+        found = await _any(ctx, network, service, dry_run=dry_run)
+    if not dry_run:
+        (_TAKEN if found else _FAILED).inc(str(network), "dynamic")
+    if not found:
+        raise Unavailable("range is full")
+    return found
+
+
+async def _any(ctx: Context, network: Network, service: Key, *, dry_run: bool) -> str:
     first, last = 1, network.num_addresses - (2 if network.version == 4 else 1)
     reserved = min(max(16, network.num_addresses // 16), 256)
     lower = reserved if reserved < last else first
@@ -57,7 +84,7 @@ async def take_any(ctx: Context, network: Network, service: Key, *, dry_run: boo
         address = network.network_address + offset
         if await _try(ctx, address, service, dry_run=dry_run):
             return str(address)
-    raise Unavailable("range is full")
+    return ""
 
 
 async def release(ctx: Context, text: str, service: Key) -> None:

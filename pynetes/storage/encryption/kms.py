@@ -47,6 +47,11 @@ _SECONDS = REGISTRY.histogram(
     "grpc_status_code",
     buckets=exponential(0.0001, 2, 15),
 )
+_KEY_SECONDS = REGISTRY.histogram(
+    "apiserver_storage_data_key_generation_duration_seconds",
+    "Latencies in seconds of data encryption key(DEK) generation operations.",
+    buckets=exponential(0.000005, 2, 14),
+)
 _STATUS = REGISTRY.counter(
     "apiserver_envelope_encryption_key_id_hash_total",
     "Number of times a keyID is used split by transformation type, provider, and apiserver identity.",
@@ -162,7 +167,8 @@ class KMS:
         return Plain(plain, stale=found.keyID != current or not seeded)
 
     async def _make(self) -> Seed:
-        plain = os.urandom(SEED)
+        with _KEY_SECONDS.timing():
+            plain = os.urandom(SEED)
         request = messages.EncryptRequest(plaintext=plain, uid=str(uuid.uuid4()))
         answer = await self._call("Encrypt", request, messages.EncryptResponse)
         if not answer.ciphertext or not answer.key_id or len(answer.key_id) > MOST_KEY_ID:

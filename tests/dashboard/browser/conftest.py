@@ -45,7 +45,9 @@ class Visitor:
 
     async def go(self, path: str) -> None:
         """To a page of the dashboard, by its hash, and wait for its heading or its refusal."""
-        await self.page.evaluate("hash => { location.hash = hash }", path)
+        # What stood there before must not be taken for the new page.
+        leave = "hash => { if (location.hash !== hash) document.querySelector('main').replaceChildren(); "
+        await self.page.evaluate(leave + "location.hash = hash }", path)
         await self.page.wait_for_selector("main h1, main .refused")
 
     async def sees(self, text: str, within: str = "main") -> None:

@@ -1,63 +1,17 @@
 """A connection that is lost, and a revision that is gone."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from pynetes.apis.core import configmaps
-from pynetes.component import tasks
 from pynetes.machinery.meta import Key
+from tests.dashboard.browser.cable import Cable
 from tests.dashboard.browser.conftest import Visitor
 from tests.dashboard.conftest import Dashboard
 
 pytestmark = pytest.mark.root
-
-
-class Cable:
-    """A TCP connection to the dashboard that can be cut and joined."""
-
-    def __init__(self, port: int) -> None:
-        self._target, self.whole = port, True
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    @contextlib.asynccontextmanager
-    async def laid(self) -> AsyncIterator[int]:
-        """Its own port."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        try:
-            yield int(server.sockets[0].getsockname()[1])
-        finally:
-            server.close()
-            self.cut()
-
-    def cut(self) -> None:
-        """All connections end, and no new one is made."""
-        self.whole = False
-        for writer in tuple(self._writers):
-            writer.close()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.whole:
-            writer.close()
-            return
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, back}
-        with contextlib.suppress(OSError):
-            await tasks.first(_pump(reader, back), _pump(there, writer))
-        for each in (writer, back):
-            self._writers.discard(each)
-            each.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
 
 
 async def test_a_lost_connection_is_told_and_recovers(chromium: Any, dashboard: Dashboard) -> None:
@@ -65,7 +19,7 @@ async def test_a_lost_connection_is_told_and_recovers(chromium: Any, dashboard: 
     client = dashboard.cluster.client
     for name in ("first", "leaving"):
         await client.create(configmaps.RESOURCE, {"metadata": {"name": name}}, namespace="default")
-    cable = Cable(urlsplit(dashboard.url).port or 0)
+    cable = Cable(urlsplit(dashboard.url))
     async with cable.laid() as port:
         context = await chromium.new_context(ignore_https_errors=True)
         someone = Visitor(await context.new_page(), f"https://127.0.0.1:{port}")

@@ -100,6 +100,8 @@ export class Grid {
 
   row(row, index, height) {
     const main = this.columns.findIndex((column) => column.main);
+    // On a phone there is room for one of them.
+    const shown = this.columns.map((column) => STATE.has(column.name)).lastIndexOf(true);
     const element = h("div", {
       class: `tr${index === this.active ? " active" : ""}${this.fresh.delete(row.id) ? " fresh" : ""}`, role: "row", "aria-rowindex": index + 2,
       style: { top: `${index * height}px`, "grid-template-columns": this.tracks },
@@ -107,7 +109,7 @@ export class Grid {
       const value = row.cells[place] ?? "";
       const state = STATE.has(column.name) && tone(value);
       const content = place === main && this.href ? h("a", { href: this.href(row), tabindex: "-1" }, value) : state ? badge(value) : column.draw ? column.draw(row) : String(value);
-      const kind = place === main ? " main" : column.second ? " second" : column.state ?? STATE.has(column.name) ? " state-cell" : "";
+      const kind = place === main ? " main" : column.second ? " second" : place === shown ? " state-cell" : "";
       return h("div", { class: `td${kind}`, role: "cell", title: String(value).length > 14 ? value : null }, content);
     }));
     return element;
