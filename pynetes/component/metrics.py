@@ -5,6 +5,11 @@ declares them. A process is one component, so REGISTRY is its registry; tests ma
 
     REQUESTS = REGISTRY.counter("rest_client_requests_total", "Requests by code and method.", "code", "method")
     REQUESTS.inc("200", "GET")
+
+What every request counts is found once and kept: `labels` gives the sample itself.
+
+    FOUND = REQUESTS.labels("200", "GET")
+    FOUND.inc()
 """
 
 from bisect import bisect_left
@@ -35,6 +40,19 @@ def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
     return tuple(start * factor**step for step in range(count))
 
 
+class Count:
+    """One sample of a counter."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, by: float = 1.0) -> None:
+        """Add to it."""
+        self.value += by
+
+
 class Counter:
     """A number that only grows."""
 
@@ -42,24 +60,31 @@ class Counter:
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self.name, self.help, self._labels = name, text, labels
-        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
+        self._samples: dict[tuple[str, ...], Count] = {} if labels else {(): Count()}
+
+    def labels(self, *labels: str) -> Count:
+        """The sample of these label values, made when it is first asked for."""
+        found = self._samples.get(labels)
+        if found is None:
+            found = self._samples[labels] = Count()
+        return found
 
     def inc(self, *labels: str, by: float = 1.0) -> None:
         """Add to the sample of these label values."""
-        self._values[labels] = self._values.get(labels, 0.0) + by
+        self.labels(*labels).value += by
 
     def value(self, *labels: str) -> float:
         """The sample, 0 when there is none yet."""
-        return self._values.get(labels, 0.0)
+        return self._samples[labels].value if labels in self._samples else 0.0
 
     def discard(self, matches: Callable[[tuple[str, ...]], bool]) -> None:
         """Forget the samples whose label values match, when what they counted is gone."""
-        for labels in [labels for labels in self._values if matches(labels)]:
-            del self._values[labels]
+        for labels in [labels for labels in self._samples if matches(labels)]:
+            del self._samples[labels]
 
     def lines(self) -> Iterator[str]:
-        for labels, value in tuple(self._values.items()):
-            yield f"{self.name}{labels_text(self._labels, labels)} {number_text(value)}"
+        for labels, sample in tuple(self._samples.items()):
+            yield f"{self.name}{labels_text(self._labels, labels)} {number_text(sample.value)}"
 
 
 class Gauge:
@@ -112,6 +137,20 @@ class ReadCounter(Gauge):
     type = "counter"
 
 
+class Spread:
+    """One sample of a histogram."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def observe(self, value: float) -> None:
+        """Add one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
 class Histogram:
     """How observations spread over buckets, by upper bound."""
 
@@ -119,8 +158,7 @@ class Histogram:
 
     def __init__(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = BUCKETS) -> None:
         self.name, self.help, self._labels, self._bounds = name, text, labels, buckets
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._samples: dict[tuple[str, ...], Spread] = {}
         self._shown = [f'le="{bound}"}}' for bound in (*map(number_text, buckets), "+Inf")]
 
     @contextmanager
@@ -134,24 +172,26 @@ class Histogram:
 
     def observe(self, value: float, *labels: str) -> None:
         """Add one observation."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-            self._sums[labels] = 0.0
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value
+        self.labels(*labels).observe(value)
+
+    def labels(self, *labels: str) -> Spread:
+        """The sample of these label values, made when it is first asked for."""
+        found = self._samples.get(labels)
+        if found is None:
+            found = self._samples[labels] = Spread(self._bounds)
+        return found
 
     def count(self, *labels: str) -> int:
         """How many observations there were."""
-        return sum(self._counts.get(labels, ()))
+        return sum(self._samples[labels].counts) if labels in self._samples else 0
 
     def lines(self) -> Iterator[str]:
-        for labels, counts in tuple(self._counts.items()):
+        for labels, sample in tuple(self._samples.items()):
             suffix = labels_text(self._labels, labels)
             before, total = f"{self.name}_bucket{suffix[:-1]}," if suffix else f"{self.name}_bucket{{", 0
-            for shown, total in zip(self._shown, accumulate(counts), strict=True):
+            for shown, total in zip(self._shown, accumulate(sample.counts), strict=True):
                 yield f"{before}{shown} {total}"
-            yield f"{self.name}_sum{suffix} {number_text(self._sums[labels])}"
+            yield f"{self.name}_sum{suffix} {number_text(sample.total)}"
             yield f"{self.name}_count{suffix} {total}"
 
 

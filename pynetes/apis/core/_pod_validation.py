@@ -16,7 +16,8 @@ Errors = Iterator[field.Error]
 
 #: Specs without mistakes that came lately.
 _VALID: Recent[bool] = Recent(256)
-_LARGEST = 16 << 10
+#: Longer ones are not remembered.
+LARGEST = 16 << 10
 #: The name that the ServiceAccount admission plugin generates, as a JSON text.
 _TOKEN_VOLUME = re.compile(rb'"kube-api-access-[a-z0-9]{5}"')
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
@@ -69,19 +70,23 @@ def _annotated(annotations: Object, spec: Object) -> Errors:
             yield field.invalid(f"metadata.annotations[{key}]", name, "container not found")
 
 
-def _validate_own(spec: Object) -> Errors:
-    """A pod's spec. Those of pods from one template differ in the name of the token's volume only, which is a valid
-    one in all of them, so what was found right once is not looked at again."""
+def template_of(spec: Object) -> bytes:
+    """JSON that is the same for all pods of one template: they differ in the name of the token's volume only."""
     written = orjson.dumps(spec)
     generated = set(_TOKEN_VOLUME.findall(written))
-    if len(generated) == 1:
-        written = written.replace(generated.pop(), b'"kube-api-access-"')
-    if _VALID.get(written):
+    return written.replace(generated.pop(), b'"kube-api-access-"') if len(generated) == 1 else written
+
+
+def _validate_own(spec: Object) -> Errors:
+    """A pod's spec. The token's volume has a valid name in all of them, so what was found right once is not looked at
+    again."""
+    template = template_of(spec)
+    if _VALID.get(template):
         return
     problems = list(validate_spec(spec, "spec"))
     yield from problems
-    if not problems and len(written) <= _LARGEST:
-        _VALID.put(written, True)
+    if not problems and len(template) <= LARGEST:
+        _VALID.put(template, True)
 
 
 def validate_template(template: Object | None, path: str) -> Errors:

@@ -6,8 +6,10 @@ Warnings are for people: nothing is refused here. Texts and order are what clien
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pynetes.apis.core._pod_validation import LARGEST, template_of
 from pynetes.machinery import quantity
 from pynetes.machinery.meta import Object
+from pynetes.machinery.recent import Recent
 
 Warnings = Callable[[Object, Object | None], list[str]]
 
@@ -38,12 +40,24 @@ _OLD_VOLUMES = {
     "rbd": ("v1.28", "v1.31"),
 }
 _BYTES = ("memory", "ephemeral-storage")
+#: Specs that came lately and brought no warnings.
+_QUIET: Recent[bool] = Recent(256)
 _GROUPS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def of_pod(new: Object, old: Object | None) -> list[str]:
     """Warnings about a new pod; a change of one is made by programs, which read none."""
-    return [] if old is not None else list(_warnings(new.get("metadata") or {}, new.get("spec") or {}, ""))
+    if old is not None:
+        return []
+    metadata, spec = new.get("metadata") or {}, new.get("spec") or {}
+    # Only annotations, beside the spec, can bring warnings.
+    template = b"" if metadata.get("annotations") else template_of(spec)
+    if _QUIET.get(template):
+        return []
+    found = list(_warnings(metadata, spec, ""))
+    if template and not found and len(template) <= LARGEST:
+        _QUIET.put(template, True)
+    return found
 
 
 def of_template(*path: str) -> Warnings:

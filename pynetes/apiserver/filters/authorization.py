@@ -17,6 +17,8 @@ _SECONDS = REGISTRY.histogram(
     buckets=exponential(0.001, 2, 15),
 )
 _RESULTS = {Verdict.ALLOW: "allowed", Verdict.DENY: "denied", Verdict.NO_OPINION: "no-opinion"}
+_FILTER = FILTER_SECONDS.labels("authorization")
+_BY_RESULT = {result: (_ATTEMPTS.labels(result), _SECONDS.labels(result)) for result in (*_RESULTS.values(), "error")}
 
 
 class Authorize:
@@ -33,10 +35,11 @@ class Authorize:
             decision = await self._authorizer.authorize(attributes)
             result = _RESULTS[decision.verdict]
         finally:
-            _ATTEMPTS.inc(result)
+            attempts, seconds = _BY_RESULT[result]
+            attempts.inc()
             took = perf_counter() - began
-            _SECONDS.observe(took, result)
-            FILTER_SECONDS.observe(took, "authorization")
+            seconds.observe(took)
+            _FILTER.observe(took)
         if request.annotations is not None:
             request.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             request.annotations["authorization.k8s.io/reason"] = decision.reason

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pynetes.apiserver.authn.user import MASTERS, SERVICE_ACCOUNT_PREFIX, User, node_name
 from pynetes.apiserver.deprecated import DEPRECATED
 from pynetes.apiserver.http import Handler, Request, Response
-from pynetes.component.metrics import REGISTRY, exponential
+from pynetes.component.metrics import REGISTRY, Count, Spread, exponential
 from pynetes.component.peer import described
 from pynetes.component.spans import TRACER, Begun
 from pynetes.component.tracing import RECORDER, Identity, Interaction, now
@@ -150,6 +150,23 @@ def _trace(traced: Begun, request: Request, code: int, seconds: float, revision:
     TRACER.end(traced, name, ended - seconds, ended, attributes, f"{code}" if code >= 500 else "")
 
 
+@lru_cache(maxsize=MOST_LABELS)
+def _requests(labels: tuple[str, ...], scope: str, code: int) -> Count:
+    return _REQUESTS.labels(*labels, scope, "apiserver", str(code))
+
+
+@lru_cache(maxsize=MOST_LABELS)
+def _durations(labels: tuple[str, ...], scope: str) -> tuple[Spread, Spread]:
+    verb, _, *rest = labels
+    return _SECONDS.labels(*labels, scope, "apiserver"), _SLI.labels(verb, *rest, scope, "apiserver")
+
+
+@lru_cache(maxsize=MOST_LABELS)
+def _sizes(labels: tuple[str, ...], scope: str) -> Spread:
+    verb, _, *rest = labels
+    return _SIZES.labels(verb, *rest, scope, "apiserver")
+
+
 def _count(request: Request, code: int, error: str, seconds: float, size: int) -> None:
     """The metrics of one request."""
     info = request.info
@@ -164,14 +181,15 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
         if len(_SEEN) >= MOST_LABELS or max(map(len, labels)) > LONGEST:
             labels = _OTHER
         _SEEN.add(labels)
+    _requests(labels, scope, code).inc()
+    if info.verb != "watch":
+        whole, served = _durations(labels, scope)
+        whole.observe(seconds)
+        served.observe(seconds - request.waited)
+    if size >= 0:
+        _sizes(labels, scope).observe(size)
     verb, dry, group, version, resource, subresource = labels
     what = (group, version, resource, subresource, scope, "apiserver")
-    _REQUESTS.inc(verb, dry, *what, str(code))
-    if info.verb != "watch":
-        _SECONDS.observe(seconds, verb, dry, *what)
-        _SLI.observe(seconds - request.waited, verb, *what)
-    if size >= 0:
-        _SIZES.observe(size, verb, *what)
     if request.body:
         _BODIES.observe(len(request.body), group, resource, info.verb)
         if info.verb in _VALIDATING:
