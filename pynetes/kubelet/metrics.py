@@ -188,7 +188,7 @@ class Stateful:
                     continue
                 try:
                     told = self._kubelet.storage.stats.known.get((worker.uid, one.spec_name))
-                    found = told or os.statvfs(volumes.path(worker.pod, one))
+                    found = told if told and told.f_blocks else os.statvfs(volumes.path(worker.pod, one))
                 except OSError:
                     continue  # unmounted meanwhile
                 seen.add(one.claim)

@@ -33,6 +33,9 @@ class FakeDriver:
         self.registered: list[str] = []
         self.capabilities = [NODE_RPC.STAGE_UNSTAGE_VOLUME, NODE_RPC.EXPAND_VOLUME, NODE_RPC.GET_VOLUME_STATS]
         self.topology = {"topology.fake/zone": "z1"}
+        self.node_id = "id-of-n1"
+        #: Bytes in all, used and available.
+        self.sizes = (1000, 300, 700)
         #: What ails the volumes; "" for nothing, None where the driver does not say.
         self.ailment: str | None = None
 
@@ -55,7 +58,7 @@ class FakeDriver:
 
     async def node_get_info(self, request: Any) -> pb.NodeGetInfoResponse:
         topology = pb.Topology(segments=self.topology)
-        return pb.NodeGetInfoResponse(node_id="id-of-n1", max_volumes_per_node=7, accessible_topology=topology)
+        return pb.NodeGetInfoResponse(node_id=self.node_id, max_volumes_per_node=7, accessible_topology=topology)
 
     async def node_get_capabilities(self, request: Any) -> pb.NodeGetCapabilitiesResponse:
         capabilities = [pb.NodeServiceCapability(rpc=NODE_RPC(type=one)) for one in self.capabilities]
@@ -94,7 +97,8 @@ class FakeDriver:
 
     async def node_get_volume_stats(self, request: Any) -> pb.NodeGetVolumeStatsResponse:
         await self._note("Stats", request)
-        sizes = pb.VolumeUsage(unit=pb.VolumeUsage.BYTES, total=1000, used=300, available=700)
+        total, used, available = self.sizes
+        sizes = pb.VolumeUsage(unit=pb.VolumeUsage.BYTES, total=total, used=used, available=available)
         inodes = pb.VolumeUsage(unit=pb.VolumeUsage.INODES, total=10, used=3, available=7)
         answer = pb.NodeGetVolumeStatsResponse(usage=[sizes, inodes])
         if self.ailment is not None:

@@ -1,5 +1,6 @@
 """CSI volumes on a node: registration, attachment, staging and publishing, and the way back; faults of drivers."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -330,6 +331,30 @@ async def test_driver_tells_how_full_a_volume_is(tmp_path: Path) -> None:
         labels = '{namespace="default",persistentvolumeclaim="claim"}'
         assert f"kubelet_volume_stats_used_bytes{labels} 300" in text
         assert f"kubelet_volume_stats_inodes_used{labels} 3" in text
+
+
+async def test_driver_that_talks_nonsense(tmp_path: Path) -> None:
+    """One that gives the node no ID is refused and told so; instead of figures that cannot be the kernel's count."""
+    api = FakeAPI()
+    csi_driver(api)
+    volume = persistent(api, "claim")
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    driver.node_id = ""
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
+        async with driver.serving():
+            await rig.until(lambda: driver.registered)
+            assert "gives no node ID" in driver.registered[0]
+        driver.node_id = "id-of-n1"
+        async with driver.serving():
+            await rig.started(with_volume("web", volume))
+            found = os.statvfs(rig.kubelet.ctx.volumes.home("uid-web"))
+            labels = '{namespace="default",persistentvolumeclaim="claim"}'
+            whole = f"kubelet_volume_stats_capacity_bytes{labels} {found.f_blocks * found.f_frsize}\n"
+            for sizes in ((-1, 0, 0), (1000, -300, 700), (1000, 2000, 0), (1000, 0, 2000)):
+                driver.sizes = sizes
+                await rig.kubelet.storage.stats.once()
+                assert whole in Stateful(rig.kubelet).registry.text(), sizes
+            await rig.deleted("web")
 
 
 async def test_driver_tells_how_well_a_volume_is(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_missing_sources() -> None:
 def test_secrets_are_decoded() -> None:
     """As bytes, with a prefix where one is given."""
     secret = {"data": {"k": base64.b64encode(b"v").decode()}}
-    container = {"envFrom": [{"prefix": "P_", "secretRef": {"name": "s"}}]}
+    container = {"envFrom": [{"prefix": "P_", "secretRef": {"name": "s"}}, {"prefix": "1~-.", "secretRef": {"name": "s"}}]}
     assert env.build(pod(), container, sources(secrets={"s": secret})) == {"P_k": "v"}
 
 

@@ -1,12 +1,16 @@
 """Kinds of volumes that need no real runtime to be tried: images, NFS, and projections of APIs that are off."""
 
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from pynetes.apis.core import events
 from pynetes.client.fake import FakeAPI
+from pynetes.kubelet.volumes import kinds
+from pynetes.kubelet.volumes.spec import VolumeFailure
 from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 from tests.kubelet import fake_runtime
@@ -76,6 +80,38 @@ async def test_image_volume_of_an_older_containerd(tmp_path: Path, monkeypatch: 
     to = f"--address {endpoint.removeprefix('unix://')} --namespace k8s.io"
     assert mounted == f"{to} images mount sha256:pynetes.io/files:1 {place}"
     assert released == f"{to} leases rm --sync {place}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "absent"),
+    [
+        ("", {"file", "folder", "socket", "device"}, True),
+        ("DirectoryOrCreate", {"folder"}, True),
+        ("Directory", {"folder"}, False),
+        ("FileOrCreate", {"file"}, True),
+        ("File", {"file"}, False),
+        ("Socket", {"socket"}, False),
+        ("CharDevice", {"device"}, False),
+        ("BlockDevice", set(), False),
+    ],
+)
+def test_host_path_types(tmp_path: Path, kind: str, there: set[str], absent: bool) -> None:
+    """Each type takes what it says, and makes what it says where there is nothing."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        places = {name: tmp_path / name for name in ("file", "folder", "socket")} | {"device": Path("/dev/null")}
+        for name, place in places.items():
+            if name in there:
+                kinds.host_path(place, kind)
+                continue
+            with pytest.raises(VolumeFailure, match="hostPath type check failed"):
+                kinds.host_path(place, kind)
+    new = tmp_path / "new" if kind == "FileOrCreate" else tmp_path / "deep" / "new"
+    with contextlib.nullcontext() if absent else pytest.raises(VolumeFailure, match="type check failed"):
+        kinds.host_path(new, kind)
+    assert (new.is_file(), new.is_dir()) == (kind == "FileOrCreate", kind == "DirectoryOrCreate")
 
 
 def program(name: str, folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import persistentvolumes as pvs
+from pynetes.apis.core import pods
 from pynetes.machinery.meta import Key, Object
 from tests.controllers.volumes import DRIVER, bound, claim, storage_class, volume
 from tests.scheduler.cluster import World, node, pod, scheduling
@@ -155,6 +156,19 @@ async def test_one_pod_at_a_time() -> None:
         assert "ReadWriteOncePod" in world.message("second")
         await world.remove(world.get("first"))
         assert world.place("second")
+
+
+async def test_one_pod_at_a_time_and_a_more_important_one() -> None:
+    """A more important pod has the one that uses its ReadWriteOncePod claim removed, and takes its place; nobody else
+    has to go for it."""
+    mine, its = bound(accessModes=["ReadWriteOncePod"])
+    its["spec"]["accessModes"] = ["ReadWriteOncePod"]
+    first, bystander = using("first", "data", nodeName="n1", priority=1), pod("other", nodeName="n2", priority=1)
+    async with scheduling(node("n1"), node("n2"), mine, its, first, bystander) as world:
+        await world.put(using("second", "data", priority=10))
+        assert world.place("second") == "n1"
+        assert world.api.get(pods.RESOURCE, Key("default", "first")) is None
+        assert world.place("other") == "n2"
 
 
 async def test_limit() -> None:

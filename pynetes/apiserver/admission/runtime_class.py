@@ -22,6 +22,8 @@ class RuntimeClass(Policy):
             return
         spec, found = pod["spec"], None
         if name := spec.get("runtimeClassName"):
+            # The class may have been made, or deleted, right before.
+            await ctx.objects.fresh(runtimeclasses.RESOURCE)
             found = ctx.objects.get(runtimeclasses.RESOURCE, Key("", name))
             if found is None:
                 raise attributes.forbidden(f'pod rejected: RuntimeClass "{name}" not found')

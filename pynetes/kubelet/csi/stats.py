@@ -78,13 +78,15 @@ class VolumeStats:
 
 
 def room(answer: pb.NodeGetVolumeStatsResponse) -> Room:
-    """What a driver's answer says. Pure."""
+    """What a driver's answer says; figures that cannot be are not told of. Pure."""
     made = Room()
     if answer.HasField("volume_condition"):
         condition = answer.volume_condition
         made = made._replace(abnormal=condition.abnormal, message=condition.message)
     for usage in answer.usage:
-        if usage.unit == pb.VolumeUsage.BYTES:
+        if not (0 <= usage.used <= usage.total and 0 <= usage.available <= usage.total):
+            log.warning(logs.fact("a driver's figures of a volume cannot be", figures=str(usage).replace("\n", " ")))
+        elif usage.unit == pb.VolumeUsage.BYTES:
             made = made._replace(f_blocks=usage.total, f_bfree=usage.total - usage.used, f_bavail=usage.available)
         elif usage.unit == pb.VolumeUsage.INODES:
             made = made._replace(f_files=usage.total, f_ffree=usage.available)

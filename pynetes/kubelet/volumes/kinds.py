@@ -44,7 +44,8 @@ def empty_dir(path: Path, source: Object, group: int | None) -> None:
 def host_path(path: Path, kind: str) -> None:
     """Check, or make, what is to be there. Raises VolumeFailure."""
     if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if not path.exists():
+            path.mkdir(parents=True, mode=0o755)
         kind = "Directory"
     elif kind == "FileOrCreate":
         if not path.exists():
