@@ -68,10 +68,11 @@ def test_missing_sources() -> None:
 
 
 def test_secrets_are_decoded() -> None:
-    """As bytes, with a prefix where one is given."""
+    """As bytes, with a prefix where one is given, whatever it is made of."""
     secret = {"data": {"k": base64.b64encode(b"v").decode()}}
-    container = {"envFrom": [{"prefix": "P_", "secretRef": {"name": "s"}}, {"prefix": "1~-.", "secretRef": {"name": "s"}}]}
-    assert env.build(pod(), container, sources(secrets={"s": secret})) == {"P_k": "v"}
+    prefixes = ("P_", "1#~-. %")
+    container = {"envFrom": [{"prefix": prefix, "secretRef": {"name": "s"}} for prefix in prefixes]}
+    assert env.build(pod(), container, sources(secrets={"s": secret})) == {"P_k": "v", "1#~-. %k": "v"}
 
 
 def test_service_links_can_be_off() -> None:
