@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pynetes.apis.apiextensions import _approval as approvals
+from pynetes.apiserver.crd import finalizers
 from pynetes.apiserver.served import priority
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -39,6 +40,7 @@ def record(
         convert=convert,
         mixed=len((definition.get("status") or {}).get("storedVersions") or ()) > 1,
         fields={each["jsonPath"].lstrip("."): each["jsonPath"] for each in fields} or None,
+        warnings=finalizers.warnings,
         columns=tuple(_columns(preferred.get("additionalPrinterColumns"))),
         schema={name: (version.get("schema") or {}).get("openAPIV3Schema") or {} for name, version in versions.items()},
     )

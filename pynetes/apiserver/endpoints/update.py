@@ -152,9 +152,9 @@ class Update:
     async def _validate(self, new: Object, old: Object) -> None:
         scope = self.scope
         if scope.subresource == "status":
-            validation.on_status(scope, new, old)
+            validation.on_status(scope, new, old, self.request.warnings)
         else:
-            validation.on_update(scope, new, old)
+            validation.on_update(scope, new, old, self.request.warnings)
         if scope.resource.warnings is not None:
             self.request.warnings.extend(scope.resource.warnings(new, old))
         assert self._attributes is not None

@@ -48,11 +48,11 @@ def on_create(scope: Scope, obj: Object) -> None:
     fail(scope, obj, problems)
 
 
-def on_update(scope: Scope, new: Object, old: Object) -> None:
-    """The same for an update of everything but status. Raises StatusError 422."""
+def on_update(scope: Scope, new: Object, old: Object, warnings: list[str]) -> None:
+    """The same for an update of everything but status; warnings are added to. Raises StatusError 422."""
     resource = scope.resource
     problems = _metadata_problems(scope, new, old)
-    problems += _by_schema(scope, new, old)
+    problems += _by_schema(scope, new, old, warnings)
     problems += immutable_problems(scope, new, old)
     if resource.validate is not None:
         problems += resource.validate(new, old)
@@ -69,19 +69,19 @@ def _metadata_problems(scope: Scope, new: Object, old: Object) -> list[field.Err
     return [*alone, *change, *change, *again]
 
 
-def on_status(scope: Scope, new: Object, old: Object) -> None:
+def on_status(scope: Scope, new: Object, old: Object, warnings: list[str]) -> None:
     """The same for an update of status. Raises StatusError 422."""
     resource = scope.resource
     problems = list(objectmeta.validate_update(new, old))
-    problems += _by_schema(scope, new, old)
+    problems += _by_schema(scope, new, old, warnings)
     if resource.validate_status is not None:
         problems += resource.validate_status(new, old)
     fail(scope, new, problems)
 
 
-def _by_schema(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:
+def _by_schema(scope: Scope, new: Object, old: Object, warnings: list[str]) -> Iterator[field.Error]:
     found = schema.of(scope.resource, scope.version)
-    return found.validate(new, old) if isinstance(found, CustomSchema) else found.validate(new)
+    return found.validate(new, old, warnings) if isinstance(found, CustomSchema) else found.validate(new)
 
 
 def immutable_problems(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:

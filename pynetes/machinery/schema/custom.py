@@ -12,7 +12,7 @@ from typing import Any
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
-from pynetes.machinery.schema import decode, rules, types
+from pynetes.machinery.schema import decode, listtype, rules, scaling, types
 from pynetes.machinery.schema.inspect import inspect
 from pynetes.machinery.schema.rules import ABSENT
 from pynetes.machinery.schema.types import ANY, METADATA, Field, Type
@@ -71,11 +71,17 @@ class CustomSchema:
         """The schema's defaults, where nothing is set."""
         default(self._source, obj)
 
-    def validate(self, obj: Object, old: Object | None = None) -> Iterator[field.Error]:
-        """Every value that the schema or its rules forbid; an update answers for what it changes."""
+    def validate(
+        self, obj: Object, old: Object | None = None, warnings: list[str] | None = None
+    ) -> Iterator[field.Error]:
+        """Every value that the schema or its rules forbid; an update answers for what it changes, and is warned of
+        rules that fail for the rest."""
         shown = {name: value for name, value in obj.items() if name not in _OWN}
         before = {name: value for name, value in old.items() if name not in _OWN} if old is not None else ABSENT
         found = list(problems(self._source, shown, "", before))
+        found += scaling.problems(self.resource.scale, shown)
+        if before is ABSENT or next(listtype.problems(self._source, before, ""), None) is None:
+            found += listtype.problems(self._source, shown, "")
         yield from found
         if not self._ruled:
             return
@@ -83,7 +89,7 @@ class CustomSchema:
             yield field.invalid("<nil>", None, _UNCHECKED)
             return
         before = _seen(old) if old is not None else ABSENT
-        yield from rules.problems(self._source, _seen(obj), before, "")
+        yield from rules.problems(self._source, _seen(obj), before, "", warnings)
 
 
 def _seen(obj: Object) -> Object:

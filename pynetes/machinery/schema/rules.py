@@ -1,18 +1,20 @@
 """x-kubernetes-validations: CEL rules of custom resources, checked value by value beside the schema.
 
 A rule sees its value as `self`, and where it compares with the value before the update, that as `oldSelf`. Rules of a
-value that an update leaves as it is are not asked again, unless they are about the transition.
+value that an update leaves as it is only warn, unless they are about the transition.
 """
 
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynetes.machinery import field
 
 RULES = "x-kubernetes-validations"
+#: Bytes of a message that an expression makes.
+LONGEST = 5 * 1024
 #: There is no value to compare with.
 ABSENT: Any = object()
 _OLD = re.compile(r"\boldSelf\b")
@@ -39,25 +41,44 @@ def escaped(name: str) -> str:
     return name
 
 
-def problems(schema: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator[field.Error]:
-    """Every rule that does not hold, of this value and of those within it. A null has none."""
+def problems(
+    schema: Mapping[str, Any], value: Any, old: Any, path: str, warnings: list[str] | None = None, *, same: bool = False
+) -> Iterator[field.Error]:
+    """Every rule that does not hold, of this value and of those within it. A null has none.
+
+    What an update leaves as it was (same, if that is known of a value around it) is not held against it, but told among
+    the warnings; rules about the transition are."""
     if value is None or ((rules := schema.get(RULES)) is None and not isinstance(value, dict | list)):
         return
+    same = same or (old is not ABSENT and old == value)
     for rule in rules or ():
         if error := _asked(rule, schema, value, old, path):
-            yield error
+            if error.lenient and same:
+                if warnings is not None and (text := str(error.problem)) not in warnings:
+                    warnings.append(text)
+            else:
+                yield error.problem
     if isinstance(value, dict):
         properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
         for name, inner in value.items():
             before = old.get(name, ABSENT) if isinstance(old, dict) else ABSENT
             if name in properties:
-                yield from problems(properties[name], inner, before, f"{path}.{name}" if path else name)
+                place = f"{path}.{name}" if path else name
+                yield from problems(properties[name], inner, before, place, warnings, same=same)
             elif isinstance(extra, dict):
-                yield from problems(extra, inner, before, f"{path}[{name}]")
+                yield from problems(extra, inner, before, f"{path}[{name}]", warnings, same=same)
     elif isinstance(value, list):
         find = correlated(schema, old)
         for index, item in enumerate(value):
-            yield from problems(schema.get("items") or {}, item, find(item), f"{path}[{index}]")
+            inner = schema.get("items") or {}
+            yield from problems(inner, item, find(item), f"{path}[{index}]", warnings, same=same)
+
+
+class _Failed(NamedTuple):
+    """A rule that does not hold; lenient, if it may not hold of what was so before."""
+
+    problem: field.Error
+    lenient: bool = False
 
 
 def correlated(schema: Mapping[str, Any], old: Any) -> Callable[[Any], Any]:
@@ -72,22 +93,30 @@ def correlated(schema: Mapping[str, Any], old: Any) -> Callable[[Any], Any]:
     return lambda item: next((each for each in old if identity(each) == identity(item)), ABSENT)
 
 
-def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: Any, path: str) -> field.Error | None:
+def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: Any, path: str) -> _Failed | None:
     from pynetes.machinery import cel  # a library of 50 MB, which only rules of custom resources need
 
     source = rule["rule"]
     transition, optional = bool(_OLD.search(source)), bool(rule.get("optionalOldSelf"))
-    if transition and old is ABSENT and not optional:
+    before = [] if old is ABSENT or old is None else [shaped(schema, old)]
+    if transition and not before and not optional:
         return None
-    if not transition and old is not ABSENT and old == value:
-        return None
-    values = {"self": shaped(schema, value), "before": [] if old is ABSENT else [shaped(schema, old)]}
+    values = {"self": shaped(schema, value), "before": before}
     try:
         if cel.program(bound(source, optional=optional), ("self", "before")).eval(values) is True:
             return None
     except (cel.CompileError, cel.EvalError) as error:
-        return field.invalid(path or "<nil>", schema.get("type") or "", f"{error} evaluating rule: {source}")
-    return _error(rule, value, path, _message(rule, values))
+        return _Failed(field.invalid(path or "<nil>", schema.get("type") or "", _unanswered(rule, str(error))))
+    return _Failed(_error(rule, value, path, _message(rule, values)), lenient=not transition)
+
+
+def _unanswered(rule: Mapping[str, Any], error: str) -> str:
+    """Of a rule that could not be evaluated, named by its message if it has one."""
+    named = str(rule.get("message") or rule["rule"]).strip()
+    if error.startswith("no such overload"):
+        text = "call arguments did not match a supported operator, function or macro signature for rule"
+        return f"'{error}': {text}: {named}"
+    return f"{error} evaluating rule: {named}"
 
 
 def bound(source: str, *, optional: bool) -> str:
@@ -107,8 +136,9 @@ def _message(rule: Mapping[str, Any], values: Mapping[str, Any]) -> str:
             text = cel.program(source, ("self", "before")).eval(values)
         except (cel.CompileError, cel.EvalError):
             text = None
-        if isinstance(text, str) and text.strip() and "\n" not in text:
-            return text.strip()
+        text = text.strip() if isinstance(text, str) else ""
+        if text and "\n" not in text and len(text.encode()) <= LONGEST:
+            return text
     return str(rule.get("message") or "").strip() or f"failed rule: {rule['rule'].strip()}"
 
 

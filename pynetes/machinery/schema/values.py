@@ -161,15 +161,8 @@ def _array(schema: Mapping[str, Any], value: list[Any], path: str, old: Any) -> 
     if (least := schema.get("minItems")) is not None and len(value) < least:
         yield _invalid(path, len(value), f"should have at least {least} items")
     find = correlated(schema, old)
-    keys = schema.get("x-kubernetes-list-map-keys") or ()
-    seen: list[Any] = []
-    unique = schema.get("x-kubernetes-list-type") in ("set", "map") or schema.get("uniqueItems")
     for index, item in enumerate(value):
         yield from problems(schema.get("items") or {}, item, f"{path}[{index}]", find(item))
-        identity = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
-        if unique and identity in seen:
-            yield field.duplicate(f"{path}[{index}]", identity)
-        seen.append(identity)
 
 
 def _combined(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field.Error]:
