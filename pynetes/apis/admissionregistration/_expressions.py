@@ -87,7 +87,7 @@ class Environment:
     def check_made(self, source: str, path: str, patch: str) -> Iterator[field.Error]:
         """What is wrong with an expression that makes a patch: a list of steps, or an object to be applied."""
         try:
-            program = self._declared(authorizer=True).check(as_maps(source))
+            program = self._declared(authorizer=True).check(as_maps(source), mixed=True)
         except cel.CompileError as error:
             yield field.invalid(path, source, f"compilation failed: {error}")
             return

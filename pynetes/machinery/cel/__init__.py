@@ -17,7 +17,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
-from pynetes.machinery.cel import libraries
+from pynetes.machinery.cel import libraries, signatures
 from pynetes.machinery.cel.libraries import Check
 from pynetes.machinery.cel.syntax import Tree, read
 
@@ -98,14 +98,25 @@ def _environment(variables: tuple[str, ...]) -> cel.Env:
     return environment(dict.fromkeys(variables, cel.Type.DYN))
 
 
-def environment(variables: Mapping[str, cel.Type], pool: Any = None, config: str = "") -> cel.Env:
-    """An environment with Kubernetes' libraries; config declares, as YAML, variables whose types have no other form."""
+def environment(variables: Mapping[str, cel.Type]) -> cel.Env:
+    """An environment to evaluate in, with Kubernetes' libraries."""
     return cel.NewEnv(
-        descriptor_pool=pool,
-        config=cel.NewEnvConfigFromYaml(config) if config else None,
+        config=cel.NewEnvConfigFromYaml(signatures.configuration()),
         variables=dict(variables),
         extensions=_extensions(),
-        functions=libraries.functions(_CHECK.get),
+        functions=[*signatures.comparisons(), *libraries.functions(_CHECK.get)],
+    )
+
+
+def checking(variables: Mapping[str, cel.Type], pool: Any = None, config: str = "") -> cel.Env:
+    """An environment to check in, with the types of upstream's; config declares, as YAML, variables whose types have no
+    other form."""
+    return cel.NewEnv(
+        descriptor_pool=pool,
+        config=cel.NewEnvConfigFromYaml(signatures.configuration(checking=True) + config),
+        variables=dict(variables),
+        extensions=[ext_strings.ExtStrings(2), ext_optional.ExtOptional()],
+        functions=[*signatures.comparisons(), *signatures.functions()],
     )
 
 

@@ -20,6 +20,7 @@ Impl: TypeAlias = Callable[..., Any]
 _T = cel.Type
 _S, _B, _I, _D = _T.STRING, _T.BOOL, _T.INT, _T.DYN
 _LIST, _MAP = _T.List(_T.DYN), _T.Map(_T.DYN, _T.DYN)
+_SUFFIX = re.compile(r"([-+])")
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
 
 
@@ -77,10 +78,27 @@ def _hostname(text: str) -> str:
     return host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
 
 
-def _semver(text: str) -> str:
+def _semver(text: str, lenient: bool = False) -> str:
+    """Lenient also reads v1, 1.2 and 01.2.3."""
+    if lenient:
+        head, mark, rest = (
+            _SUFFIX.split(text.removeprefix("v"), maxsplit=1)
+            if _SUFFIX.search(text)
+            else (text.removeprefix("v"), "", "")
+        )
+        numbers = [part.lstrip("0") or "0" for part in head.split(".")]
+        text = ".".join(numbers + ["0"] * (3 - len(numbers))) + mark + rest
     if not _SEMVER.fullmatch(text):
         raise ValueError(f"not a semantic version: {text!r}")
     return text
+
+
+def _is_semver(text: str, lenient: bool) -> bool:
+    try:
+        _semver(text, lenient)
+    except ValueError:
+        return False
+    return True
 
 
 def _version(text: str) -> tuple[Any, ...]:
@@ -162,8 +180,8 @@ def _texts() -> list[cel.FunctionDecl]:
         _decl("isGreaterThan", (_B, [_S, _S], True, lambda one, other: _order(one, other) > 0)),
         _decl("isLessThan", (_B, [_S, _S], True, lambda one, other: _order(one, other) < 0)),
         _decl("compareTo", (_I, [_S, _S], True, _order)),
-        _decl("semver", (_S, [_S], False, _semver)),
-        _decl("isSemver", (_B, [_S], False, _valid(_semver))),
+        _decl("semver", (_S, [_S], False, _semver), (_S, [_S, _B], False, _semver)),
+        _decl("isSemver", (_B, [_S], False, _valid(_semver)), (_B, [_S, _B], False, _is_semver)),
         _decl("major", (_I, [_S], True, part(0))),
         _decl("minor", (_I, [_S], True, part(1))),
         _decl("patch", (_I, [_S], True, part(2))),
@@ -225,17 +243,11 @@ def _urls() -> list[cel.FunctionDecl]:
 
 
 def _collections() -> list[cel.FunctionDecl]:
-    def within(outer: list[Any], inner: list[Any]) -> bool:
-        return all(each in outer for each in inner)
-
     return [
         _decl("isSorted", (_B, [_LIST], True, _sorted)),
         _decl("sum", (_D, [_LIST], True, sum)),
         _decl("min", (_D, [_LIST], True, _least(min))),
         _decl("max", (_D, [_LIST], True, _least(max))),
-        _decl("sets.contains", (_B, [_LIST, _LIST], False, within)),
-        _decl("sets.equivalent", (_B, [_LIST, _LIST], False, lambda a, b: within(a, b) and within(b, a))),
-        _decl("sets.intersects", (_B, [_LIST, _LIST], False, lambda a, b: any(each in a for each in b))),
     ]
 
 

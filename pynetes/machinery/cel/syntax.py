@@ -66,6 +66,8 @@ class Tree(NamedTuple):
     overloads: Mapping[int, tuple[str, ...]]
     #: Names of the variables that it reads, and of its functions' namespaces.
     names: frozenset[str]
+    #: Where nodes stand in the text, in characters.
+    positions: Mapping[int, int]
 
     def type_of(self, node: Node) -> Type:
         """What is not known may be anything."""
@@ -76,6 +78,7 @@ def read(serialized: bytes) -> Tree:
     """The tree of what Expression.serialize gives: an Any that holds the CheckedExpr."""
     types: dict[int, Type] = {}
     overloads: dict[int, tuple[str, ...]] = {}
+    positions: dict[int, int] = {}
     names, root = set(), NOTHING
     for number, value in _fields(_one(serialized, 2)):
         if number == 2:
@@ -90,7 +93,10 @@ def read(serialized: bytes) -> Tree:
             types[entry[1]] = _type(entry.get(2, b""))
         elif number == 4:
             root = _node(value)
-    return Tree(root, types, overloads, frozenset(names))
+        elif number == 5:
+            entries = (dict(_fields(each)) for inner, each in _fields(value) if inner == 4)
+            positions |= {entry.get(1, 0): entry.get(2, 0) for entry in entries}
+    return Tree(root, types, overloads, frozenset(names), positions)
 
 
 def _reference(data: bytes) -> tuple[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from pynetes.machinery.cel import CompileError, Program, compiled, environment, sizes
+from pynetes.machinery.cel import CompileError, Program, checking, compiled, literals, sizes
 from pynetes.machinery.schema.rules import escaped
 
 _F = descriptor_pb2.FieldDescriptorProto
@@ -29,11 +29,17 @@ _SCALARS = {"string": _F.TYPE_STRING, "integer": _F.TYPE_INT64, "number": _F.TYP
 _CEL = {"string": cel.Type.STRING, "integer": cel.Type.INT, "number": cel.Type.DOUBLE, "boolean": cel.Type.BOOL}
 _FORMATS = {"date": "Timestamp", "date-time": "Timestamp", "duration": "Duration"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTIONAL = "name: optional\nvariables:\n"
+_OPTIONAL = "variables:\n"
 _NO_OVERLOAD = re.compile(
     r"(ERROR: <input>:(\d+):(\d+): found no matching overload for '([\w.]+)' applied to ')\((.*)\)'"
 )
 _ERROR = re.compile(r"(?m)^(?=ERROR: )")
+_OTHER_WORDS = (
+    (re.compile(r"(undefined field '\w+') not found in struct '\w+'"), r"\1"),
+    (re.compile(r"has\(\) argument must be a field selection"), "invalid argument to has() macro"),
+    (re.compile(r"(?:map|filter)\(\) variable name must be a simple identifier"), "argument is not an identifier"),
+    (re.compile(r"\w+\(\) variable name must be a simple identifier"), "argument must be a simple name"),
+)
 _TYPE_NAMES = {"null_type": "null", "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration"}
 _GO_TYPES = re.compile(r"\bnull_type\b|\bgoogle\.protobuf\.(?:Timestamp|Duration)\b")
 
@@ -55,14 +61,18 @@ class Declared:
             pool.Add(file)
         pool.Add(self._file)
         config = _OPTIONAL + "".join(_optional(name, types.pop(name)) for name in optional) if optional else ""
-        self._environment = environment(types, pool, config)
+        self._environment = checking(types, pool, config)
 
-    def check(self, source: str) -> Program:
-        """The program, compiled with these types. Raises CompileError."""
+    def check(self, source: str, *, mixed: bool = False) -> Program:
+        """The program, compiled with these types; mixed lets literals have members of several types, as maps have that
+        stand for objects. Raises CompileError."""
         try:
-            return compiled(self._environment, source)
+            program = compiled(self._environment, source)
         except CompileError as error:
             raise CompileError(_worded(str(error), source)) from error
+        if not mixed and (wrong := literals.problems(program.tree(), source)):
+            raise CompileError("\n".join(wrong))
+        return program
 
     def _type(self, schema: Mapping[str, Any]) -> Any:
         kind, extra = schema.get("type"), schema.get("additionalProperties")
@@ -169,7 +179,8 @@ def _go_type(found: re.Match[str]) -> str:
 
 
 def _no_overload(text: str, source: str) -> str:
-    text = re.sub(r"(undefined field '\w+') not found in struct '\w+'", r"\1", text)
+    for pattern, written in _OTHER_WORDS:
+        text = pattern.sub(written, text)
     found = _NO_OVERLOAD.match(text)
     if found is None:
         return text

@@ -1,0 +1,72 @@
+"""What the compiler says of expressions, in the words of upstream's."""
+
+import pytest
+
+from pynetes.machinery.cel import CompileError, program
+from pynetes.machinery.cel.typed import Types
+
+_TEXT = {"type": "string"}
+TYPES = Types(
+    {
+        "type": "object",
+        "properties": {
+            "s": _TEXT, "t": {**_TEXT, "format": "date-time"}, "d": {**_TEXT, "format": "duration"},
+            "l": {"type": "array", "items": _TEXT}, "n": {"type": "number"},
+        },
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("self.s == null", "1:8: found no matching overload for '_==_' applied to '(string, null)'"),
+        ("self.t > 1", "1:8: found no matching overload for '_>_' applied to '(timestamp, int)'"),
+        ("self.d == self.t", "1:8: found no matching overload for '_==_' applied to '(duration, timestamp)'"),
+        ("self.l.contains('a')", "1:16: found no matching overload for 'contains' applied to 'list(string).(string)'"),
+        (
+            "quantity('1') == '1'",
+            "1:15: found no matching overload for '_==_' applied to '(kubernetes.Quantity, string)'",
+        ),
+        ("ip('1.1.1.1') == 'a'", "1:15: found no matching overload for '_==_' applied to '(net.IP, string)'"),
+        (
+            "quantity('1').isGreaterThan(2)",
+            "1:28: found no matching overload for 'isGreaterThan' applied to 'kubernetes.Quantity.(int)'",
+        ),
+        ("self.l.sum() == 1", "1:11: found no matching overload for 'sum' applied to 'list(string).()'"),
+        ("self.zz.y == 1", "1:5: undefined field 'zz'"),
+        ("has(self)", "1:5: invalid argument to has() macro"),
+        ("self.l.all(1, true)", "1:12: argument must be a simple name"),
+        ("self.l.map(1, 2) == []", "1:12: argument is not an identifier"),
+        ("[1, 'a'] == []", "1:5: expected type 'int' but found 'string'"),
+        ("{'a': 1, 'b': 'c'} == {}", "1:15: expected type 'int' but found 'string'"),
+        ("self.s.matches('[')", "1:16: invalid matches argument"),
+        ("duration('x') == self.d", "1:10: invalid duration argument"),
+        ("true &&\n timestamp('x') == self.t", "2:12: invalid timestamp argument"),
+        ("math.greatest(1, 2) == 2", "1:1: undeclared reference to 'math' (in container '')"),
+    ],
+)
+def test_mistakes_are_told_where_they_are(source: str, text: str) -> None:
+    """Types have upstream's names; what follows from another mistake is left out."""
+    with pytest.raises(CompileError) as told:
+        TYPES.check(source)
+    assert str(told.value).startswith(f"ERROR: <input>:{text}\n | ")
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("1 < 2.5 && self.size() >= 2.5", True),
+        ("self.all(i, v, i < v)", False),
+        ("self.transformList(i, v, v * 2) == [6, 2, 4]", True),
+        ("self.sort() == [1, 2, 3] && self.slice(0, 1) == [3]", True),
+        ("lists.range(3).reverse() == [2, 1, 0]", True),
+        ("[1, 1, 2].distinct() == [1, 2] && [[1], [2]].flatten() == [1, 2]", True),
+        ("sets.contains(self, [1]) && !sets.intersects(self, [9])", True),
+        ("semver('v1.2', true) == semver('1.2.0') && isSemver('01.2.3', true) && !isSemver('v1.2', false)", True),
+    ],
+)
+def test_upstreams_libraries_are_there(source: str, value: bool) -> None:
+    """Checked with their types, and evaluated."""
+    Types({"type": "array", "items": {"type": "integer"}}).check(source)
+    assert program(source, ("self",)).eval({"self": [3, 1, 2]}) is value
