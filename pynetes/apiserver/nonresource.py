@@ -69,7 +69,7 @@ def build(
         if path == "/metrics":
             return Response(200, (await exposition()).encode(), METRICS_TYPE)
         if root == "openapi":
-            return openapi.answer(request) or not_found()
+            return await openapi.answer(request) or not_found()
         if root in ("api", "apis"):
             return discovery.answer(request) or not_found()
         return not_found()

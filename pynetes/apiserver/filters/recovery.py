@@ -30,7 +30,8 @@ async def recover(request: Request, next: Handler) -> Response:  # noqa: A002 (t
     except Exception as error:
         log.exception(logs.fact("a request failed", method=request.method, path=request.path))
         response = failed(request, errors.internal(f"{type(error).__name__}: {error}"))
-    response.headers = (("Audit-Id", request.audit_id), _CACHE, *request.flow, *response.headers)
+    cache = () if any(name == "Cache-Control" for name, _ in response.headers) else (_CACHE,)
+    response.headers = (("Audit-Id", request.audit_id), *cache, *request.flow, *response.headers)
     if request.warnings:
         response.headers = (*response.headers, *(("Warning", _warning(text)) for text in _unique(request.warnings)))
     return response

@@ -1,5 +1,7 @@
 """The OpenAPI documents: complete, closed over their references, and kept by their hashes."""
 
+import asyncio
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +16,13 @@ from pynetes.machinery.meta import Object
 
 SERVED = Served(apis.load())
 DOCUMENTS = OpenAPI(SERVED)
-TARGETS = sorted(orjson.loads(b"".join([DOCUMENTS.answer(request("GET", "/openapi/v3")).body]))["paths"])  # type: ignore[union-attr,list-item]
+LOOP = asyncio.new_event_loop()
 
 
 def get(path: str, **headers: str) -> Response:
     """The answer to a GET."""
-    found = DOCUMENTS.answer(request("GET", path, headers={n.replace("_", "-"): v for n, v in headers.items()}))
+    asked = request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    found = LOOP.run_until_complete(DOCUMENTS.answer(asked))
     assert found is not None
     return found
 
@@ -30,6 +33,9 @@ def document(path: str) -> Object:
     assert isinstance(body, bytes)
     found: Object = orjson.loads(body)
     return found
+
+
+TARGETS = sorted(document("/openapi/v3")["paths"])
 
 
 def references(value: Any) -> Iterator[str]:
@@ -177,3 +183,13 @@ def test_version_2_and_the_index_have_an_etag() -> None:
     for path in ("/openapi/v2", "/openapi/v3"):
         etag = dict(get(path).headers)["ETag"]
         assert get(path, if_none_match=etag).status == 304
+
+
+def test_documents_are_compressed_for_those_who_read_that() -> None:
+    """In JSON and in protobuf."""
+    for accept in ("application/json", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"):
+        plain = get("/openapi/v3/apis/apps/v1", accept=accept)
+        zipped = get("/openapi/v3/apis/apps/v1", accept=accept, accept_encoding="gzip")
+        assert ("Content-Encoding", "gzip") in zipped.headers
+        assert isinstance(zipped.body, bytes)
+        assert gzip.decompress(zipped.body) == plain.body
