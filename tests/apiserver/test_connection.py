@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from pynetes.apiserver import connection
 from pynetes.apiserver.connection import BODY_LIMIT
 from pynetes.apiserver.http import Push, Request, Response, Stream, Upgrade, chunk
 from pynetes.apiserver.server import Server
@@ -166,3 +167,21 @@ async def test_an_upgrade_hands_the_socket_over() -> None:
         got = await talk(port, head + b"ping")
         assert got.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
         assert got.endswith(b"\r\n\r\nping")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX-A: b", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1"])
+async def test_who_sends_without_end_is_cut(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a head nor a body may arrive for ever; others are served meanwhile, and HTTPS is asked of nobody."""
+    monkeypatch.setattr(connection, "ARRIVAL", 0.2)
+    monkeypatch.setattr(connection, "IDLE", 0.2)
+    async with served() as port, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answered = await reader.read()
+        assert answered.startswith(b"HTTP/1.1 200") and b"strict-transport" not in answered.lower()
+        writer.close()

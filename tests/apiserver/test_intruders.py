@@ -1,5 +1,6 @@
 """Whole requests of those who want around authentication, authorization and the record, at a server as `up` runs it."""
 
+import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -205,6 +206,79 @@ async def test_nonsense_is_nobodys_token(shop: Shop, token: str) -> None:
     assert asked.status == 401
 
 
+GRANTS = (
+    ("clusterroles", {"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]}, {}),
+    ("clusterroles", {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}, "rules": []}, {}),
+    (
+        "clusterroles",
+        {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]},
+        {"rbac.authorization.k8s.io/aggregate-to-view": "true"},
+    ),
+    ("clusterroles", {"rules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]}, {}),
+    (
+        "clusterrolebindings",
+        {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}},
+        {},
+    ),
+)
+
+
+@pytest.mark.parametrize(("plural", "parts", "labels"), GRANTS)
+async def test_nobody_makes_himself_more_than_he_is(shop: Shop, plural: str, parts: Object, labels: Object) -> None:
+    """By no way of writing: create, replace, three kinds of patch, apply on what is there and on what is not."""
+    group = "rbac.authorization.k8s.io"
+    base = f"/apis/{group}/v1/{plural}"
+    writer = {"verbs": ["get", "create", "update", "patch"], "apiGroups": [group], "resources": ["*"]}
+    await shop.root(f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "writer"}, "rules": [writer]})
+    alice = [{"apiGroup": group, "kind": "User", "name": "alice"}]
+    ref = {"apiGroup": group, "kind": "ClusterRole", "name": "writer"}
+    await shop.root(
+        f"/apis/{group}/v1/clusterrolebindings", {"metadata": {"name": "w"}, "roleRef": ref, "subjects": alice}
+    )
+    harmless = {"metadata": {"name": "x"}, **({"rules": []} if plural == "clusterroles" else {"roleRef": ref})}
+    await shop.root(base, harmless)
+    await shop.by("root", "GET", base)
+    kind = {"clusterroles": "ClusterRole", "clusterrolebindings": "ClusterRoleBinding"}[plural]
+    typed = {"apiVersion": f"{group}/v1", "kind": kind}
+    wanted = {**parts, **({"subjects": alice} if "roleRef" in parts else {})}
+    full = {**typed, "metadata": {"name": "x", "labels": labels}, **wanted}
+    fresh = {**full, "metadata": {"name": "y", "labels": labels}}
+    operations = [{"op": "add", "path": f"/{name}", "value": value} for name, value in wanted.items()]
+    attempts = [
+        ("POST", base, fresh, "application/json"),
+        ("PUT", f"{base}/x", full, "application/json"),
+        ("PATCH", f"{base}/x", wanted, "application/merge-patch+json"),
+        ("PATCH", f"{base}/x", wanted, "application/strategic-merge-patch+json"),
+        ("PATCH", f"{base}/x", operations, "application/json-patch+json"),
+        ("PATCH", f"{base}/x?fieldManager=a&force=true", full, "application/apply-patch+yaml"),
+        ("PATCH", f"{base}/y?fieldManager=a", fresh, "application/apply-patch+yaml"),
+    ]
+    for method, path, body, media in attempts:
+        asked = await shop.by("alice", method, path, json.dumps(body).encode(), content_type=media)
+        # A roleRef can't be changed by anybody.
+        assert asked.status == 403 or (asked.status == 422 and "roleRef" in parts), (method, media, asked.raw)
+
+
+async def test_reviews_tell_everybody_about_himself_only(shop: Shop) -> None:
+    """Who I am and what I may is mine to ask; what others may, and whose a token is, needs a right."""
+    group = "/apis/authorization.k8s.io/v1"
+    await shop.grant({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]})
+    me = await shop.by("alice", "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+    assert me.body["status"]["userInfo"]["username"] == "alice"
+    question = {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "a"}}
+    for namespace, allowed in (("a", True), ("b", False)):
+        question["resourceAttributes"]["namespace"] = namespace
+        asked = await shop.by("alice", "POST", f"{group}/selfsubjectaccessreviews", {"spec": question})
+        assert asked.body["status"]["allowed"] is allowed
+    rules = await shop.by("alice", "POST", f"{group}/selfsubjectrulesreviews", {"spec": {"namespace": "a"}})
+    assert ["pods"] in [rule["resources"] for rule in rules.body["status"]["resourceRules"]]
+    about = {"spec": {"user": "root", **question}}
+    for path in (f"{group}/subjectaccessreviews", f"{group}/namespaces/a/localsubjectaccessreviews"):
+        assert (await shop.by("alice", "POST", path, about)).status == 403
+    review = {"spec": {"token": "root"}}
+    assert (await shop.by("alice", "POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)).status == 403
+
+
 async def test_whoever_is_nobody_finds_out_nothing(shop: Shop) -> None:
     """Without credentials what is there and what is not look the same."""
     there = await shop.ask("GET", f"{SECRETS}/mine")
@@ -237,3 +311,25 @@ async def test_no_address_that_users_write_is_the_machines_own(shop: Shop, addre
     ):
         asked = await shop.by("root", "POST", path, body)
         assert asked.status == 422, (path, asked.raw)
+
+
+async def test_long_names_fill_no_memory(shop: Shop) -> None:
+    """What is decided about a made-up name of a hundred kilobytes is decided again the next time."""
+    await shop.grant({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]})
+    for number in range(3):
+        long = "x" * 100_000 + str(number)
+        for path in (f"{PODS}/{long}", f"/api/v1/namespaces/{long}/pods/p", f"/{long}"):
+            assert (await shop.by("alice", "GET", path)).status in (403, 404)
+            assert (await shop.by("nobody", "GET", path)).status == 401
+    kept = 0
+    for found in gc.get_objects():
+        if isinstance(found, dict):
+            kept += sum(1 for key in tuple(found) if isinstance(key, tuple) and _longest(key) > 50_000)
+    assert kept == 0
+
+
+def _longest(key: tuple[object, ...]) -> int:
+    return max(
+        (len(part) if isinstance(part, str) else _longest(part) if isinstance(part, tuple) else 0 for part in key),
+        default=0,
+    )

@@ -15,6 +15,8 @@ STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 
 #: Judgements that are remembered.
 REMEMBERED = 4096
+#: Characters of a path up to which what was decided about it is remembered.
+LONGEST = 2048
 
 
 class Level(IntEnum):
@@ -105,10 +107,12 @@ class Policy:
         key = (who, info.verb, what)
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            wanted = (rule.wanted for rule in self._rules if rule.matches(user, info))
-            found = self._known[key] = next(wanted, NOTHING)
+            found = next((rule.wanted for rule in self._rules if rule.matches(user, info)), NOTHING)
+            # A line may have a megabyte: strangers shall not have thousands of them remembered.
+            if len(info.path) <= LONGEST:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = found
         return found
 
 

@@ -21,6 +21,8 @@ from pynetes.machinery.meta import Key, Object
 WATCHED = (clusterroles.RESOURCE, clusterrolebindings.RESOURCE, roles.RESOURCE, rolebindings.RESOURCE)
 #: Answers remembered before starting over; a bound, not a tuning knob.
 REMEMBERED = 50_000
+#: Characters of a question up to which its answer is remembered: a made-up name may have a megabyte.
+LONGEST = 4096
 
 
 class Grant(NamedTuple):
@@ -72,9 +74,11 @@ class RBAC:
         )
         found = index.decisions.get(key)
         if found is None:
-            if len(index.decisions) >= REMEMBERED:
-                index.decisions.clear()
-            found = index.decisions[key] = self._decide(attributes)
+            found = self._decide(attributes)
+            if sum(map(len, key)) <= LONGEST:
+                if len(index.decisions) >= REMEMBERED:
+                    index.decisions.clear()
+                index.decisions[key] = found
         return found
 
     def held(self, user: User, namespace: str) -> Held:
@@ -83,9 +87,11 @@ class RBAC:
         key = (user.name, user.groups, namespace)
         found = index.held.get(key)
         if found is None:
-            if len(index.held) >= REMEMBERED:
-                index.held.clear()
-            found = index.held[key] = self._gather(index, user, namespace)
+            found = self._gather(index, user, namespace)
+            if len(namespace) <= LONGEST:
+                if len(index.held) >= REMEMBERED:
+                    index.held.clear()
+                index.held[key] = found
         return found
 
     def role_rules(self, ref: Object, namespace: str) -> Sequence[Object] | None:

@@ -19,6 +19,8 @@ from pynetes.machinery.meta import Object
 
 #: Remembered classifications; more are computed again.
 REMEMBERED = 4096
+#: Characters of a path up to which what was decided about it is remembered.
+LONGEST = 2048
 _REJECTED = REGISTRY.counter(
     "apiserver_flowcontrol_rejected_requests_total",
     "Number of requests rejected by API Priority and Fairness subsystem",
@@ -167,9 +169,12 @@ class Fairness:
         try:
             return self._known[key]
         except KeyError:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            made = self._known[key] = self._classified(user, info)
+            made = self._classified(user, info)
+            # A line may have a megabyte: nobody shall have thousands of them remembered.
+            if len(info.path) <= LONGEST:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = made
             return made
 
     def _classified(self, user: User, info: RequestInfo) -> tuple[Flow, Level | None]:

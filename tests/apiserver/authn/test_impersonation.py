@@ -64,6 +64,15 @@ async def test_extra_is_asked_by_key(objects: FakeObjects) -> None:
         await become(objects, Wanted("bob", extra={"other": ("view",)}))
 
 
+async def test_uid_is_a_right_of_its_own(objects: FakeObjects) -> None:
+    """Of exactly that one; the impersonated user has no UID but the one that was asked for."""
+    grant(objects, rule("impersonate", "users"), rule("impersonate", "uids", "7", group="authentication.k8s.io"))
+    assert (await become(objects, Wanted("bob", uid="7"))).uid == "7"
+    assert (await become(objects, Wanted("bob"))).uid == ""
+    with pytest.raises(StatusError):
+        await become(objects, Wanted("bob", uid="8"))
+
+
 async def test_constrained(objects: FakeObjects) -> None:
     """The constrained right holds for the action it names, and needs the identity as well."""
     identity = rule("impersonate:user-info", "users", "bob", group="authentication.k8s.io")

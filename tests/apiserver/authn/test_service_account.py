@@ -10,11 +10,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pynetes.apis.core import pods, serviceaccounts
+from pynetes.apis.core import nodes, pods, secrets, serviceaccounts
 from pynetes.apiserver.authn import service_account
 from pynetes.apiserver.authn.service_account import Issuer, ServiceAccountTokens, Wanted
 from pynetes.apiserver.authn.tokens import InvalidToken
 from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
 from pynetes.pki import issue
 from tests.apiserver.fakes import FakeClock, FakeObjects, obj
 
@@ -103,6 +104,37 @@ async def test_bound_pod_deleted(issuer: Issuer) -> None:
     world.objects.remove(pods.RESOURCE, Key("shop", "web-0"))
     with pytest.raises(InvalidToken, match="is gone"):
         await world.tokens.authenticate(token, AUDIENCES)
+
+
+@pytest.mark.parametrize(("kind", "resource"), [("node", nodes.RESOURCE), ("secret", secrets.RESOURCE)])
+async def test_bound_node_or_secret_deleted(issuer: Issuer, kind: str, resource: Resource) -> None:
+    """A token ends with the node or the Secret that it is bound to; a namesake does not bring it back."""
+    world, namespace = World(issuer), "" if kind == "node" else "shop"
+    held = world.objects.put(resource, obj(resource, "held", namespace))
+    token = world.token(bound=(kind, held))
+    assert await world.tokens.authenticate(token, AUDIENCES)
+    world.objects.remove(resource, Key(namespace, "held"))
+    with pytest.raises(InvalidToken, match="is gone"):
+        await world.tokens.authenticate(token, AUDIENCES)
+    again = obj(resource, "held", namespace)
+    again["metadata"]["uid"] = "another"
+    world.objects.put(resource, again)
+    with pytest.raises(InvalidToken, match="is not the one"):
+        await world.tokens.authenticate(token, AUDIENCES)
+
+
+async def test_keys_are_rotated(issuer: Issuer) -> None:
+    """Old tokens count while the old key is among those that verify, and not a moment longer."""
+    world = World(issuer)
+    token, following = world.token(), Issuer(ISSUER, issue.private_pem(issue.new_key()))
+    both = ServiceAccountTokens((ISSUER,), (following.public_key, issuer.public_key), world.objects, world.clock)
+    assert await both.authenticate(token, AUDIENCES)
+    world.issuer = following
+    assert await both.authenticate(world.token(), AUDIENCES)
+    after = ServiceAccountTokens((ISSUER,), (following.public_key,), world.objects, world.clock)
+    assert await after.authenticate(world.token(), AUDIENCES)
+    with pytest.raises(InvalidToken, match="no key of this server"):
+        await after.authenticate(token, AUDIENCES)
 
 
 async def test_forged_signature(issuer: Issuer) -> None:

@@ -86,6 +86,12 @@ class KubeletDouble:
         if path[0] == "containerLogs":
             await _logs(path, query, writer)
             return
+        if "elsewhere" in query.get("command", ()):
+            here = writer.get_extra_info("sockname")
+            head = f"HTTP/1.1 302 Found\r\nLocation: https://{here[0]}:{here[1]}/stolen\r\nContent-Length: 0\r\n\r\n"
+            writer.write(head.encode())
+            await writer.drain()
+            return
         if path[-1] == "missing":
             text = b'container not found ("missing")'
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))

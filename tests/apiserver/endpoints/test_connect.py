@@ -377,6 +377,20 @@ async def test_redirects_are_the_clients_affair(cluster: Cluster) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("upgrade", ["SPDY/3.1", "websocket"])
+async def test_a_kubelets_redirect_is_not_followed(cluster: Cluster, upgrade: str) -> None:
+    """A node that answers 302 to exec sends nobody anywhere: the API server's certificate goes where it dialled."""
+    path = f"{POD}/exec?command=elsewhere&stdout=true"
+    if upgrade == "websocket":
+        (last,) = await messages(await cluster.websocket(path, "v5.channel.k8s.io"))
+        assert orjson.loads(last[1:])["status"] == "Failure"
+    else:
+        with await cluster.ask("POST", path, ("Connection", "Upgrade"), ("Upgrade", upgrade)) as answer:
+            assert answer.status == 302 and not answer.header("location")
+    (only,) = cluster.kubelet.requests
+    assert "/exec/" in only
+
+
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"],
