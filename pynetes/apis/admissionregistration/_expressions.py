@@ -1,6 +1,6 @@
 """Expressions of policies and match conditions: compiled when they are written, so that mistakes are told at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pynetes.machinery import cel, field
@@ -45,14 +45,18 @@ _GO_NAMES = {"TIMESTAMP": "timestamp", "DURATION": "duration", "NULL": "null_typ
 
 
 class Environment:
-    """What an expression sees: the request, and of a policy its parameters and the variables before it."""
+    """What an expression sees: the request, and of a policy its parameters and the variables before it.
 
-    def __init__(self, *, params: bool) -> None:
+    Objects and parameters may be anything, or are about a kind with a schema."""
+
+    def __init__(
+        self, *, params: bool, about: Mapping[str, Any] | None = None, params_about: Mapping[str, Any] | None = None
+    ) -> None:
         self._variables: dict[str, Any] = {}
-        self._base: dict[str, Any] = {"object": None, "oldObject": None}
+        self._base: dict[str, Any] = {"object": about, "oldObject": about}
         self._base |= {"request": _REQUEST, "namespaceObject": _NAMESPACE}
         if params:
-            self._base["params"] = None
+            self._base["params"] = params_about
         self._kept: dict[bool, Declared] = {}
 
     def declare(self, name: str) -> None:
@@ -83,6 +87,14 @@ class Environment:
         if kinds and found not in kinds:
             wanted = kinds[0] if len(kinds) == 1 else f"one of [{' '.join(kinds)}]"
             yield field.invalid(path, source, f"must evaluate to {wanted} but got {found}")
+
+    def wrong(self, source: str) -> str:
+        """What the compiler says of an expression, "" if it is right."""
+        try:
+            self._declared(authorizer=True).check(source)
+        except cel.CompileError as error:
+            return str(error)
+        return ""
 
     def check_made(self, source: str, path: str, patch: str) -> Iterator[field.Error]:
         """What is wrong with an expression that makes a patch: a list of steps, or an object to be applied."""
