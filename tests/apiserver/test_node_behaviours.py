@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from pynetes.apiserver.endpoints import delete
 from pynetes.machinery.meta import Object
 from tests.apiserver import harness
 from tests.apiserver.harness import API
@@ -135,6 +136,26 @@ async def test_pods_as_a_collection(api: API) -> None:
     assert len((await api.get(f"{PODS}?labelSelector=test%3Dlife")).body["items"]) == 2
     assert (await api.ask("DELETE", f"{PODS}?labelSelector=test%3Dlife&gracePeriodSeconds=0")).status == 200
     assert [one["metadata"]["name"] for one in (await api.get(PODS)).body["items"]] == ["other"]
+
+
+async def test_a_deletion_that_another_completes(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod that is deleted at once is marked first. Its kubelet's status may come in between and remove it: that is
+    the deletion that was asked for, and no error; nor is a new pod of that name taken for the old one."""
+    mark, again = delete.Deletion._mark, pod("web", nodeName="n2")
+
+    async def marked(self: delete.Deletion, entry: Any, obj: Object) -> Object:
+        found = await mark(self, entry, obj)
+        assert (await api.merge(f"{PODS}/web/status", {"status": {"phase": "Running"}})).status == 200
+        if new:
+            assert (await api.post(PODS, again)).status == 201
+        return found
+
+    monkeypatch.setattr(delete.Deletion, "_mark", marked)
+    for new in (False, True):
+        await api.post(PODS, pod("web", nodeName="n1"))
+        gone = await api.ask("DELETE", f"{PODS}/web?gracePeriodSeconds=0")
+        assert (gone.status, gone.body["spec"]["nodeName"]) == (200, "n1")
+        assert (await api.get(f"{PODS}/web")).status == (200 if new else 404)
 
 
 async def test_ephemeral_containers(api: API) -> None:

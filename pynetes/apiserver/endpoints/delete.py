@@ -166,7 +166,7 @@ class Deletion:
             try:
                 if marked is None:
                     if self.scope.resource.grace is not None and not _ended(entry.obj["metadata"]):
-                        entry = await self._hurried(entry)
+                        return await self._hurried(entry), True
                     return await self._remove(entry), True
                 if marked == entry.obj:
                     return marked, False
@@ -175,12 +175,24 @@ class Deletion:
                 if error.reason != "Conflict" or self.options.version:
                     raise
 
-    async def _hurried(self, entry: Entry) -> Entry:
-        """A kind that winds down is seen to be at its end before it is seen to go, even if it need not wait."""
+    async def _hurried(self, entry: Entry) -> Object:
+        """A kind that winds down is seen to be at its end before it is seen to go, even if it need not wait.
+
+        Whoever writes to it in between removes it, as an object at its end: then it has gone as it was asked to."""
         obj = entry.copy()
         self._stamp(obj, 0)
-        await self._mark(entry, obj)
-        return await self.api.store(self.scope.resource).read(self.scope.key)
+        last, store = await self._mark(entry, obj), self.api.store(self.scope.resource)
+        while True:
+            try:
+                entry = await store.read(self.scope.key)
+                if entry.obj["metadata"]["uid"] != last["metadata"]["uid"]:
+                    return last
+                return await self._remove(entry)
+            except errors.StatusError as error:
+                if error.reason == "NotFound":
+                    return last
+                if error.reason != "Conflict":
+                    raise
 
     def _default_propagation(self) -> None:
         """Jobs orphan their pods unless told otherwise, for compatibility with clients older than propagation."""
