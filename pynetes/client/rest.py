@@ -45,6 +45,15 @@ _REQUESTS = REGISTRY.counter(
 _SECONDS = REGISTRY.histogram(
     "rest_client_request_duration_seconds", "Request latency in seconds. Broken down by verb, and host.", "verb", "host"
 )
+_SENT, _RECEIVED = (
+    REGISTRY.histogram(
+        f"rest_client_{which}_size_bytes",
+        f"{which.capitalize()} size in bytes. Broken down by verb and host.",
+        "verb", "host",
+        buckets=(64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216),
+    )
+    for which in ("request", "response")
+)  # fmt: skip
 #: Answers that are part of the protocol's normal course, and no error of the path they came by.
 _ORDINARY = frozenset({"NotFound", "AlreadyExists", "Conflict"})
 Query = Mapping[str, str]
@@ -255,6 +264,8 @@ class Client:
             raise
         _REQUESTS.inc(str(answer.status), call.method, self.transport.host)
         _SECONDS.observe(self._clock.monotonic() - started, call.method, self.transport.host)
+        _SENT.observe(len(call.body or b""), call.method, self.transport.host)
+        _RECEIVED.observe(len(answer.body), call.method, self.transport.host)
         return answer
 
     async def _send(

@@ -181,6 +181,11 @@ class Histogram:
             found = self._samples[labels] = Spread(self._bounds)
         return found
 
+    def discard(self, matches: Callable[[tuple[str, ...]], bool]) -> None:
+        """Forget the observations whose label values match, when what was observed is gone."""
+        for labels in [labels for labels in self._counts if matches(labels)]:
+            del self._counts[labels], self._sums[labels]
+
     def count(self, *labels: str) -> int:
         """How many observations there were."""
         return sum(self._samples[labels].counts) if labels in self._samples else 0

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pynetes.component import logs
 from pynetes.component.clock import Clock
+from pynetes.kubelet import metrics
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class ImageGarbage:
             except RuntimeFailure as failure:
                 log.warning(logs.fact("image not removed", image=image.id, error=failure))
                 continue
+            metrics.IMAGES_COLLECTED.inc("space")
             log.info(logs.fact("image removed", image=image.id, bytes=image.size))
             freed += image.size
         return freed

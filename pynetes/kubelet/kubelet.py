@@ -27,6 +27,7 @@ from pynetes.kubelet import (
     garbage,
     hosts,
     machine,
+    metrics,
     node,
     orphans,
     podresources,
@@ -348,6 +349,7 @@ class Kubelet:
             # A pod that cannot even be judged must not stop the others.
             refusal = admission.Refusal("UnexpectedAdmissionError", f"pod cannot be judged: {error!r}")
         if refusal:
+            metrics.REJECTIONS.inc(refusal.reason)
             self.ctx.events.event(pod, "Warning", refusal.reason, refusal.message)
             worker.fail(refusal.reason, f"Pod was rejected: {refusal.message}")
 
@@ -361,6 +363,7 @@ class Kubelet:
         try:
             await allocation.allocate(self.ctx, pod, self.config.topology_manager_policy)
         except allocation.Refused as refusal:
+            metrics.REJECTIONS.inc(refusal.reason)
             self.ctx.events.event(pod, "Warning", refusal.reason, str(refusal))
             worker.fail(refusal.reason, f"Pod was rejected: {refusal}")
 

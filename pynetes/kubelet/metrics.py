@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from pynetes.component.metrics import REGISTRY, Registry
+from pynetes.kubelet.cm.cgroups import MOUNT
 from pynetes.kubelet.cri.state import PodRuntime, State
 from pynetes.machinery import time as times
 from pynetes.machinery.meta import Object
@@ -71,7 +72,40 @@ PULL_SECONDS = REGISTRY.histogram(
     "kubelet_image_pull_duration_seconds",
     "Duration in seconds to pull an image.",
     "image_size_in_bytes",
-    buckets=(1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1500.0, 1800.0, 3600.0),
+    buckets=(1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0, 600.0, 900.0, 1200.0,
+             1800.0, 2700.0, 3600.0),
+)  # fmt: skip
+CONTAINERS = REGISTRY.histogram(
+    "kubelet_containers_per_pod_count", "The number of containers per pod.", buckets=(1.0, 2.0, 4.0, 8.0, 16.0)
+)
+SYNC_SECONDS = REGISTRY.histogram(
+    "kubelet_pod_status_sync_duration_seconds",
+    "Duration in seconds from a change of a pod's status until the API server has it.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0),
+)
+SANDBOX_SECONDS = REGISTRY.histogram(
+    "kubelet_run_podsandbox_duration_seconds",
+    "Duration in seconds of the run_podsandbox operations. Broken down by RuntimeClass.Handler.",
+    "runtime_handler",
+)
+SANDBOX_ERRORS = REGISTRY.counter(
+    "kubelet_run_podsandbox_errors_total",
+    "Cumulative number of the run_podsandbox operation errors by RuntimeClass.Handler.",
+    "runtime_handler",
+)
+IMAGES_COLLECTED = REGISTRY.counter(
+    "kubelet_image_garbage_collected_total",
+    "Total number of images garbage collected by the kubelet, whether through disk usage or image age.",
+    "reason",
+)
+REJECTIONS = REGISTRY.counter(
+    "kubelet_admission_rejections_total",
+    "Cumulative number pod admission rejections by the Kubelet.",
+    "reason",
+)
+ORPHANS = REGISTRY.counter(
+    "kubelet_orphaned_runtime_pods_total",
+    "Number of pods that have been detected in the container runtime without being already known to the kubelet.",
 )
 CGROUP_SECONDS = REGISTRY.histogram(
     "kubelet_cgroup_manager_duration_seconds",
@@ -115,6 +149,10 @@ def pod_runs(pod: Object, seen: float, now: float, wall: float, pulling: float) 
     START_SLI.observe(max(0.0, created - pulling))
 
 
+def _cgroups() -> Samples:
+    yield (), 2 if (MOUNT / "cgroup.controllers").exists() else 1
+
+
 class Stateful:
     """Metrics that are read from the kubelet's state: declared once per kubelet, in its own registry."""
 
@@ -122,6 +160,7 @@ class Stateful:
         self._kubelet = kubelet
         self.registry = made = Registry()
         made.gauge("kubelet_node_name", "The node's name. The count is always 1.", "node", read=self._name)
+        made.gauge("kubelet_cgroup_version", "cgroup version on the hosts.", read=_cgroups)
         made.gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", read=self._pods)
         text = "Number of containers currently running"
         made.gauge("kubelet_running_containers", text, "container_state", read=self._containers)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pynetes.component import logs
 from pynetes.component.tasks import Group
-from pynetes.kubelet import stop, worker
+from pynetes.kubelet import metrics, stop, worker
 from pynetes.kubelet.context import Context
 from pynetes.kubelet.cri.runtime import RuntimeFailure
 from pynetes.kubelet.cri.state import PodRuntime
@@ -26,6 +26,7 @@ async def stop_all(ctx: Context, known: Mapping[str, worker.Worker], group: Grou
     """Stop and remove every pod that no worker knows."""
     for uid, runtime in tuple(ctx.pleg.pods.items()):
         if uid not in known:
+            metrics.ORPHANS.inc()
             try:
                 await _remove(ctx, uid, runtime)
             except RuntimeFailure as failure:

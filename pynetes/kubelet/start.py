@@ -96,11 +96,13 @@ async def sandbox(ctx: Context, pod: Object, attempt: int) -> str:
     with metrics.CGROUP_SECONDS.timing("create"):
         await asyncio.to_thread(ctx.cgroups.create, pod)
     try:
-        made = await ctx.runtime.run_sandbox(config, handler)
+        with metrics.SANDBOX_SECONDS.timing(handler):
+            made = await ctx.runtime.run_sandbox(config, handler)
         metrics.STARTED_PODS.inc()
         return made
     except RuntimeFailure as failure:
         metrics.STARTED_PODS_ERRORS.inc()
+        metrics.SANDBOX_ERRORS.inc(handler)
         message = f"Failed to create pod sandbox: {failure}"
         ctx.events.event(pod, "Warning", "FailedCreatePodSandBox", message)
         raise SandboxFailure(str(failure)) from failure

@@ -15,6 +15,7 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.tasks import Group
+from pynetes.kubelet import metrics
 from pynetes.kubelet.resize import IN_PROGRESS, PENDING
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object, key_of
@@ -39,13 +40,15 @@ RETRY = 1.0
 class _Entry:
     """The newest status of a pod and what the API server has."""
 
-    __slots__ = ("idle", "pod", "sending", "sent", "status")
+    __slots__ = ("changed", "idle", "pod", "sending", "sent", "status")
 
     def __init__(self, pod: Object) -> None:
         self.pod = pod
         self.sent: Object = pod.get("status") or {}
         self.status: Object = self.sent
         self.sending = False
+        #: When the oldest change came that the API server does not have yet.
+        self.changed: float | None = None
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -74,6 +77,8 @@ class StatusManager:
         if entry is None:
             entry = self._entries[uid] = _Entry(pod)
         entry.pod, entry.status = pod, status
+        if entry.changed is None and difference(entry.sent, status):
+            entry.changed = self._clock.monotonic()
         if not entry.sending and difference(entry.sent, status):
             entry.sending = True
             entry.idle.clear()
@@ -92,12 +97,15 @@ class StatusManager:
     async def _send(self, uid: str, entry: _Entry) -> None:
         try:
             while self._entries.get(uid) is entry:
-                status, change = entry.status, difference(entry.sent, entry.status)
+                status, change, began = entry.status, difference(entry.sent, entry.status), entry.changed
+                entry.changed = None
                 if not change:
                     break
                 if not await self._patch(uid, entry.pod, change):
                     break
                 entry.sent = status
+                if began is not None:
+                    metrics.SYNC_SECONDS.observe(self._clock.monotonic() - began)
         finally:
             entry.sending = False
             entry.idle.set()

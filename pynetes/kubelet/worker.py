@@ -137,6 +137,7 @@ class Worker:
             Stage.TERMINATED: self._clean,
             Stage.DONE: self._finish,
         }
+        metrics.CONTAINERS.observe(len(self.pod["spec"].get("containers") or ()))
         metrics.WORKER_START.observe(self._ctx.clock.monotonic() - self._seen)
         while self.stage != Stage.GONE:
             self._awake.clear()

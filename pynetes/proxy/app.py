@@ -135,6 +135,7 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
         min_sync_seconds=config.min_sync_seconds,
         check_seconds=config.sync_seconds,
         after=lambda tracker: checks.sync(tracker.forwards),
+        mode=mode,
     )
     _LOG.info(logs.fact("proxying", mode=mode, node=tracker.node))
     async with contextlib.AsyncExitStack() as stack:

@@ -13,6 +13,8 @@ from pynetes.proxy.tracker import Changes, Tracker
 
 _LOG = logging.getLogger(__name__)
 _BUCKETS = exponential(0.001, 2, 15)
+#: A quarter and half a second, each second of a minute, and ever longer steps up to five minutes.
+_PROGRAMMED = (0.25, 0.5, *map(float, (*range(1, 60), *range(60, 120, 5), *range(120, 301, 30))))
 SYNC_SECONDS = REGISTRY.histogram(
     "kubeproxy_sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds.", "ip_family", buckets=_BUCKETS
 )
@@ -20,7 +22,7 @@ PROGRAMMING_SECONDS = REGISTRY.histogram(
     "kubeproxy_network_programming_duration_seconds",
     "From the first change of a batch until the kernel has it, in seconds.",
     "ip_family",
-    buckets=_BUCKETS,
+    buckets=_PROGRAMMED,
 )
 LAST_SYNC = REGISTRY.gauge(
     "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "The last time proxy rules were synced.", "ip_family"
@@ -31,8 +33,21 @@ LAST_QUEUED = REGISTRY.gauge(
 SERVICE_CHANGES = REGISTRY.counter(
     "kubeproxy_sync_proxy_rules_service_changes_total", "Cumulative Service changes.", "ip_family"
 )
-FAILURES = REGISTRY.counter(
-    "kubeproxy_sync_proxy_rules_failures_total", "Transactions that the kernel refused.", "ip_family"
+#: Of each mode, as upstream names them.
+_FAILURES = {
+    "nftables": REGISTRY.counter(
+        "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+        "Cumulative proxy nftables sync failures",
+        "ip_family",
+    ),
+    "iptables": REGISTRY.counter(
+        "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
+        "Cumulative proxy iptables restore failures",
+        "ip_family",
+    ),
+}
+PARTIAL_SYNCS = REGISTRY.histogram(
+    "kubeproxy_sync_partial_proxy_rules_duration_seconds", "Latency of partial resyncs.", "ip_family", buckets=_BUCKETS
 )
 FULL_SYNCS = REGISTRY.histogram(
     "kubeproxy_sync_full_proxy_rules_duration_seconds", "Latency of full resyncs.", "ip_family", buckets=_BUCKETS
@@ -51,8 +66,9 @@ class Proxier:
         min_sync_seconds: float = 0.01,
         check_seconds: float = 30.0,
         after: Callable[[Tracker], Awaitable[None]] | None = None,
+        mode: str = "nftables",
     ) -> None:
-        """after: called when the kernel has what the tracker had."""
+        """mode: nftables or iptables, whose failures are counted; after: called when the kernel has what the tracker had."""
         self.tracker, self.clock = tracker, clock
         #: When the rules last were what was wanted, by the wall clock; 0 before the first time.
         self.synced_at = 0.0
@@ -63,6 +79,7 @@ class Proxier:
         self._broken: set[int] = set()
         self._event = asyncio.Event()
         self._after = after
+        self._failures = _FAILURES[mode]
 
     def changed(self) -> None:
         """The tracker has news."""
@@ -113,11 +130,13 @@ class Proxier:
         try:
             done = await self._backends[family].sync(changes, cause=self.tracker.revision)
         except kernel.KernelError as error:
-            FAILURES.inc(label)
+            self._failures.inc(label)
             _LOG.warning(logs.fact("the difference was refused, sending everything", family=label, error=error))
             await self._start(family)
             return
-        SYNC_SECONDS.observe(self.clock.monotonic() - started, label)
+        took = self.clock.monotonic() - started
+        SYNC_SECONDS.observe(took, label)
+        PARTIAL_SYNCS.observe(took, label)
         LAST_SYNC.set(self.clock.now().timestamp(), label)
         if done:
             _LOG.debug(logs.fact("rules synced", family=label, did=done))
@@ -128,12 +147,14 @@ class Proxier:
         try:
             done = await one.start(backend.of_family(self.tracker.all(), family))
         except kernel.KernelError as error:
-            FAILURES.inc(label)
+            self._failures.inc(label)
             self._broken.add(family)
             _LOG.error(logs.fact("rules could not be made, will try again", family=label, error=error))
             return
         self._broken.discard(family)
-        FULL_SYNCS.observe(self.clock.monotonic() - started, label)
+        took = self.clock.monotonic() - started
+        SYNC_SECONDS.observe(took, label)
+        FULL_SYNCS.observe(took, label)
         LAST_SYNC.set(self.clock.now().timestamp(), label)
         _LOG.info(logs.fact("rules made", family=label, did=done))
 

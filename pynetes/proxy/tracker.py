@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Key, Object, key_of
 from pynetes.proxy import model
 from pynetes.proxy.model import Forward
+
+_CHANGES = REGISTRY.counter(
+    "kubeproxy_sync_proxy_rules_endpoint_changes_total", "Cumulative proxy rules Endpoint changes", "ip_family"
+)
 
 
 class PortKey(NamedTuple):
@@ -65,6 +70,7 @@ class Tracker:
         if owner != self._owner.get(key):
             self.delete_slice(key)
         self._heard(each)
+        _CHANGES.inc(str(each.get("addressType") or ""))
         if owner is not None:
             self._owner[key] = owner
             self._slices.setdefault(owner, {})[key.name] = each

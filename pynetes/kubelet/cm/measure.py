@@ -47,6 +47,13 @@ class Measured:
     threads: int = 0
     read: dict[str, int] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
+    #: How often, by device.
+    reads: dict[str, int] = field(default_factory=dict)
+    writes: dict[str, int] = field(default_factory=dict)
+    #: Processes that the kernel killed for want of memory.
+    killed: int = 0
+    #: Version 2: cpu, memory and io → seconds in which some, and in which all, processes waited for it.
+    pressure: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Network(NamedTuple):
@@ -97,6 +104,7 @@ class Meter:
             return None
         memory = _pairs(_text(folder + "memory.stat"))
         used = _number(_text(folder + "memory.current")) or memory.get("anon", 0) + memory.get("file", 0)
+        events = _pairs(_text(folder + "memory.events"))
         quota, _, period = _text(folder + "cpu.max").strip().partition(" ")
         found = Measured(
             cpu=cpu.get("usage_usec", 0) / 1e6,
@@ -116,7 +124,9 @@ class Meter:
             swap=_number(_text(folder + "memory.swap.current")),
             peak=_number(_text(folder + "memory.peak")),
             limit=_number(_text(folder + "memory.max")),
-            failures=_pairs(_text(folder + "memory.events")).get("max", 0),
+            failures=events.get("max", 0),
+            killed=events.get("oom_kill", 0),
+            pressure={kind: _pressure(_text(f"{folder}{kind}.pressure")) for kind in ("cpu", "memory", "io")},
             faults=memory.get("pgfault", 0),
             major_faults=memory.get("pgmajfault", 0),
             processes=_text(folder + "cgroup.procs").count("\n"),
@@ -127,6 +137,8 @@ class Meter:
             amounts = dict(part.split("=", 1) for part in rest.split() if "=" in part)
             found.read[_device(device)] = int(amounts.get("rbytes", 0))
             found.written[_device(device)] = int(amounts.get("wbytes", 0))
+            found.reads[_device(device)] = int(amounts.get("rios", 0))
+            found.writes[_device(device)] = int(amounts.get("wios", 0))
         return found
 
     def _v1(self, below: str) -> Measured | None:
@@ -159,17 +171,32 @@ class Meter:
             peak=_number(text("memory", "memory.max_usage_in_bytes")),
             limit=limit if limit < _UNLIMITED else 0,
             failures=_number(text("memory", "memory.failcnt")),
+            killed=_pairs(text("memory", "memory.oom_control")).get("oom_kill", 0),
             faults=memory.get("total_pgfault", 0),
             major_faults=memory.get("total_pgmajfault", 0),
             processes=text("cpu", "cgroup.procs").count("\n"),
             threads=_number(text("pids", "pids.current")) or text("cpu", "tasks").count("\n"),
         )
-        for line in text("blkio", "blkio.throttle.io_service_bytes_recursive").splitlines():
-            parts = line.split()
-            if len(parts) == 3 and parts[1] in ("Read", "Write"):
-                amounts = found.read if parts[1] == "Read" else found.written
-                amounts[_device(parts[0])] = int(parts[2])
+        for name, read, written in (
+            ("io_service_bytes", found.read, found.written),
+            ("io_serviced", found.reads, found.writes),
+        ):
+            for line in text("blkio", f"blkio.throttle.{name}_recursive").splitlines():
+                parts = line.split()
+                if len(parts) == 3 and parts[1] in ("Read", "Write"):
+                    amounts = read if parts[1] == "Read" else written
+                    amounts[_device(parts[0])] = int(parts[2])
         return found
+
+
+def mounted() -> list[tuple[str, str]]:
+    """Block devices and a folder that each is mounted at; the first of several, which is the shortest way there."""
+    found: dict[str, str] = {}
+    for line in _text("/proc/self/mounts").splitlines():
+        device, folder, *_ = line.split()
+        if device.startswith("/dev/") and not device.startswith("/dev/loop"):
+            found.setdefault(device, folder.replace("\\040", " "))
+    return list(found.items())
 
 
 def network_of(process: int) -> list[Network]:
@@ -182,6 +209,12 @@ def network_of(process: int) -> list[Network]:
             received, sent = (numbers[0], numbers[1], numbers[2], numbers[3]), (*numbers[8:12],)
             found.append(Network(name.strip(), received, (sent[0], sent[1], sent[2], sent[3])))
     return found
+
+
+def _pressure(text: str) -> tuple[float, float]:
+    """Seconds of the lines "some" and "full" of a pressure file."""
+    totals = {line.split(" ", 1)[0]: int(line.rpartition("total=")[2]) / 1e6 for line in text.splitlines()}
+    return totals.get("some", 0.0), totals.get("full", 0.0)
 
 
 def _text(path: str) -> str:

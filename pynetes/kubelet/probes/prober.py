@@ -23,6 +23,11 @@ _TOTAL = PROBES.counter(
     "Cumulative number of a liveness, readiness or startup probe for a container by result.",
     "container", "namespace", "pod", "pod_uid", "probe_type", "result",
 )  # fmt: skip
+_SECONDS = PROBES.histogram(
+    "prober_probe_duration_seconds",
+    "Duration in seconds for a probe response.",
+    "probe_type", "container", "pod", "namespace",
+)  # fmt: skip
 _RESULTS = ("successful", "failed")
 
 #: (pod, container name, kind of event, reason, message).
@@ -39,6 +44,7 @@ class Prober:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._started: dict[str, asyncio.Event] = {}
         self._by_pod: dict[str, set[str]] = {}
+        self._pods: dict[str, tuple[str, str]] = {}
 
     def sync(self, pod: Object, runtime: PodRuntime, ips: tuple[str, ...]) -> None:
         """Probe exactly the running containers of a pod."""
@@ -47,6 +53,7 @@ class Prober:
         for gone in self._by_pod.get(uid, set()) - running.keys():
             self._drop(gone)
         self._by_pod[uid] = set(running)
+        self._pods[uid] = pod["metadata"]["name"], pod["metadata"]["namespace"]
         for container in running.values():
             for kind, probe in _probes(pod, container.name):
                 key = (container.id, kind)
@@ -64,6 +71,8 @@ class Prober:
         for container_id in self._by_pod.pop(uid, set()):
             self._drop(container_id)
         _TOTAL.discard(lambda labels: labels[3] == uid)
+        if pod := self._pods.pop(uid, None):
+            _SECONDS.discard(lambda labels: labels[2:] == pod)
 
     def stop_liveness(self, uid: str) -> None:
         """A pod that terminates is no more restarted, but may still turn unready."""
@@ -112,8 +121,11 @@ class Prober:
         waited = (self._clock.now() - begun).total_seconds() if begun else delay
         await self._clock.sleep(max(delay - waited, 0.0))
         while not judge.done:
+            asked = self._clock.monotonic()
             outcome = await handlers.perform(probe, target, self._runtime, timeout=timeout)
-            _TOTAL.inc(*_labels(pod, container.name, kind), _RESULTS[not outcome.success])
+            name, namespace, pod_name, uid, shown = _labels(pod, container.name, kind)
+            _SECONDS.observe(self._clock.monotonic() - asked, shown, name, pod_name, namespace)
+            _TOTAL.inc(name, namespace, pod_name, uid, shown, _RESULTS[not outcome.success])
             if not outcome.success:
                 message = f"{kind.capitalize()} probe failed: {outcome.output}"
                 self._report(pod, container.name, "Warning", "Unhealthy", message)

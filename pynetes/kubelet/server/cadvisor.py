@@ -3,12 +3,14 @@
 Names, labels and units are those that cAdvisor has inside upstream's kubelet, because dashboards know them.
 """
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pynetes.kubelet import podspec
-from pynetes.kubelet.cm.measure import Measured, Meter, Network, network_of
+from pynetes.kubelet.cm.measure import Measured, Meter, Network, mounted, network_of
 from pynetes.kubelet.cri.state import PodRuntime
 from pynetes.kubelet.server.exposition import Exposition, extended, labelled
 
@@ -105,6 +107,8 @@ _FAMILIES = (
     _Family("container_memory_swap", _GAUGE, "Container swap usage in bytes.", lambda m: m.swap),
     _Family("container_memory_max_usage_bytes", _GAUGE, "Maximum memory usage recorded in bytes.", lambda m: m.peak),
     _Family("container_memory_failcnt", _COUNTER, "Number of memory usage hits limits.", lambda m: m.failures),
+    _Family("container_oom_events_total", _COUNTER, "Count of out of memory events observed for the container.",
+            lambda m: m.killed),
     _Family("container_processes", _GAUGE, "Number of processes running inside the container.",
             lambda m: m.processes),
     _Family("container_threads", _GAUGE, "Number of threads running inside the container.", lambda m: m.threads),
@@ -145,6 +149,8 @@ def exposition(kubelet: "Kubelet", meter: Meter) -> str:
         out.family(family.name, family.kind, family.text, samples, now)
     _faults(out, found, now)
     _disks(out, found, now)
+    _pressures(out, found, now)
+    _filesystems(out, found[:1], now)
     _networks(out, found, now)
     text = "Start time of the container since unix epoch in seconds."
     out.family("container_start_time_seconds", _GAUGE, text, [(labels, g.started) for g, labels in found if g.started])
@@ -153,6 +159,7 @@ def exposition(kubelet: "Kubelet", meter: Meter) -> str:
     named = labelled(boot_id=machine.boot_id, machine_id=machine.machine_id, system_uuid=machine.system_uuid)
     out.family("machine_cpu_cores", _GAUGE, "Number of logical CPU cores.", [(named, machine.cpus)])
     out.family("machine_memory_bytes", _GAUGE, "Amount of memory installed on the machine.", [(named, machine.memory)])
+    out.family("machine_swap_bytes", _GAUGE, "Amount of swap memory available on the machine.", [(named, machine.swap)])
     out.family("container_scrape_error", _GAUGE, "1 if there was an error while getting container metrics, 0 otherwise",
                [("", 0)])  # fmt: skip
     return out.text()
@@ -167,14 +174,52 @@ def _faults(out: Exposition, found: list[tuple[Group, str]], now: float) -> None
                samples, now)  # fmt: skip
 
 
+_DISKS: tuple[tuple[str, str, Callable[[Measured], dict[str, int]]], ...] = (
+    ("reads_bytes", "Cumulative count of bytes read", lambda m: m.read),
+    ("reads", "Cumulative count of reads completed", lambda m: m.reads),
+    ("writes_bytes", "Cumulative count of bytes written", lambda m: m.written),
+    ("writes", "Cumulative count of writes completed", lambda m: m.writes),
+)
+
+
 def _disks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
-    for name, text in (("reads", "Cumulative count of bytes read"), ("writes", "Cumulative count of bytes written")):
+    for name, text, amounts in _DISKS:
         samples: list[tuple[str, float]] = []
         for group, labels in found:
-            amounts = group.measured.read if name == "reads" else group.measured.written
-            for device, value in amounts.items():
+            for device, value in amounts(group.measured).items():
                 samples.append((extended(labels, device=device), value))
-        out.family(f"container_fs_{name}_bytes_total", _COUNTER, text, samples, now)
+        out.family(f"container_fs_{name}_total", _COUNTER, text, samples, now)
+
+
+def _pressures(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
+    """Of version 2 of cgroups only: "waiting" is when some processes waited, "stalled" when all did."""
+    for kind in ("cpu", "memory", "io"):
+        for index, (word, what) in enumerate((("waiting", "have waited"), ("stalled", "were stalled"))):
+            samples = [(labels, g.measured.pressure[kind][index]) for g, labels in found if g.measured.pressure]
+            text = f"Total time duration tasks in the container {what} due to {kind} congestion."
+            out.family(f"container_pressure_{kind}_{word}_seconds_total", _COUNTER, text, samples, now)
+
+
+_ROOM: tuple[tuple[str, str, Callable[[os.statvfs_result], float]], ...] = (
+    ("limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.",
+     lambda fs: fs.f_blocks * fs.f_frsize),
+    ("usage_bytes", "Number of bytes that are consumed by the container on this filesystem.",
+     lambda fs: (fs.f_blocks - fs.f_bfree) * fs.f_frsize),
+    ("inodes_total", "Number of Inodes", lambda fs: fs.f_files),
+    ("inodes_free", "Number of available Inodes", lambda fs: fs.f_ffree),
+)  # fmt: skip
+
+
+def _filesystems(out: Exposition, whole: list[tuple[Group, str]], now: float) -> None:
+    """The machine's, as upstream's kubelet has it beside containerd; a container's layer stands in /stats/summary."""
+    found = {}
+    for device, folder in mounted():
+        with contextlib.suppress(OSError):
+            found[device] = os.statvfs(folder)
+    for name, text, value in _ROOM:
+        samples = [(extended(labels, device=d), value(fs)) for group, labels in whole if group.path == "/"
+                   for d, fs in found.items()]  # fmt: skip
+        out.family(f"container_fs_{name}", _GAUGE, text, samples, now)
 
 
 def _networks(out: Exposition, found: list[tuple[Group, str]], now: float) -> None:
