@@ -68,7 +68,7 @@ class Proxier:
         after: Callable[[Tracker], Awaitable[None]] | None = None,
         mode: str = "nftables",
     ) -> None:
-        """mode: nftables or iptables, whose failures are counted; after: called when the kernel has what the tracker had."""
+        """after: called when the kernel has what the tracker had; mode: nftables or iptables, whose failures count."""
         self.tracker, self.clock = tracker, clock
         #: When the rules last were what was wanted, by the wall clock; 0 before the first time.
         self.synced_at = 0.0

@@ -77,3 +77,4 @@ async def test_an_objects_story_goes_down_to_its_container(admin: Visitor, clust
     await admin.go("#/object/core/pods/default/storied/story")
     await admin.sees("create binding", ".story")
     await admin.sees("kube-scheduler → kube-apiserver", ".story")
+    await admin.sees("StartContainer", ".story")

@@ -1,12 +1,33 @@
 """What the metrics server tells is what the kernel counted; and a Deployment under load grows."""
 
+import base64
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
 import pytest
+import yaml
 
 from pynetes.machinery.quantity import parse
 from pynetes.machinery.schema.rules import duration
+from tests.apiserver.metric_names import promised, served
 from tests.e2e.busy import Busy, unix, until
 
 pytestmark = pytest.mark.e2e
+#: Component → where it shows its metrics, below the API server or on this machine.
+PAGES = {
+    "API server": "/metrics",
+    "kubelet": "/api/v1/nodes/{node}/proxy/metrics",
+    "kubelet, /metrics/cadvisor": "/api/v1/nodes/{node}/proxy/metrics/cadvisor",
+    "kubelet, /metrics/resource": "/api/v1/nodes/{node}/proxy/metrics/resource",
+    "kubelet, /metrics/probes": "/api/v1/nodes/{node}/proxy/metrics/probes",
+    "controller manager": "https://127.0.0.1:10257/metrics",
+    "scheduler": "https://127.0.0.1:10259/metrics",
+    "kube-proxy": "http://{proxy}:10249/metrics",
+    "DNS": "http://{dns}:9153/metrics",
+}
 POD_METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
 
 
@@ -52,3 +73,41 @@ def test_there_is_an_end_to_it(idle: Busy) -> None:
     """The load is taken away; that the Deployment shrinks is seen later."""
     used = idle.cluster.run("exec", idle.pod, "--", "ls", "/tmp/stop")
     assert used.strip() == "/tmp/stop"
+
+
+@pytest.mark.parametrize("component", PAGES)
+def test_every_promised_metric_is_shown(busy: Busy, component: str) -> None:
+    """What docs/metrics.md lists is what the components of a cluster show; the pages are guarded as upstream's are."""
+    cluster = busy.cluster
+    node = cluster.json("get", "nodes")["items"][0]
+    address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+    dns = cluster.json("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"][0]["status"]["podIP"]
+    # With Prometheus in the cluster the proxy shows its metrics to it too.
+    prometheus = "prometheus" in cluster.run("get", "deployments", "-n", "kube-system", "-o", "name")
+    url = PAGES[component].format(node=node["metadata"]["name"], proxy=address if prometheus else "127.0.0.1", dns=dns)
+    if url.startswith("/"):
+        text = cluster.run("get", "--raw", url)
+    else:
+        if url.startswith("https"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                _fetch(url, _context())
+        text = _fetch(url, _context(cluster.kubeconfig))
+    assert sorted(promised(component) - served(text)) == []
+
+
+def _context(kubeconfig: Path | None = None) -> ssl.SSLContext:
+    """Nobody, or whoever the kubeconfig's client certificate names."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if kubeconfig is not None:
+        user = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]
+        with tempfile.NamedTemporaryFile() as both:
+            both.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+            both.flush()
+            context.load_cert_chain(both.name)
+    return context
+
+
+def _fetch(url: str, context: ssl.SSLContext) -> str:
+    with urllib.request.urlopen(url, timeout=10, context=context) as page:
+        return str(page.read().decode())

@@ -53,6 +53,16 @@ def test_a_clock_put_back_starts_over_and_the_same_point_changes_nothing() -> No
     assert points.of_pod("default", "web") == {"app": Usage(0.1, 100, 910, 10)}
 
 
+def test_a_clock_put_forward_spreads_the_use_and_is_right_again_at_the_next_point() -> None:
+    """Of an hour that never was, the use is little and not negative; the window says over how long it was taken."""
+    points = Points()
+    points.take(_cycle(1000, 50))
+    points.take(_cycle(4610, 86.1))
+    assert points.of_pod("default", "web") == {"app": Usage(pytest.approx(0.01), 100, 4610, 3610)}
+    points.take(_cycle(4620, 91.1))
+    assert points.of_pod("default", "web") == {"app": Usage(pytest.approx(0.5), 100, 4620, 10)}
+
+
 def test_what_is_gone_is_forgotten() -> None:
     """A container or node of no scrape is not served from memory."""
     points = Points()

@@ -16,6 +16,7 @@ from pynetes.apiserver.authn.tokens import InvalidToken, TokenUser
 from pynetes.apiserver.authn.user import User
 from pynetes.apiserver.remote import sender
 from pynetes.component.clock import Clock
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.meta import Object
 
 #: Answers remembered, and the longest token that is sent on.
@@ -23,6 +24,16 @@ REMEMBERED, LONGEST = 4096, 64 << 10
 #: POSTs a review and returns the answer's object. Raises OSError or ValueError.
 Post = Callable[[Object], Awaitable[Object]]
 T = TypeVar("T")
+_LOOKED = REGISTRY.counter(
+    "authentication_token_cache_request_total", "Tokens that were looked for among remembered reviews.", "status"
+)
+_LOOK_SECONDS = REGISTRY.histogram(
+    "authentication_token_cache_request_duration_seconds", "Seconds until a token's review was there.", "status"
+)
+_ASKED = REGISTRY.counter("authentication_token_cache_fetch_total", "Reviews that were asked for.", "status")
+_ASKING = REGISTRY.gauge(
+    "authentication_token_cache_active_fetch_count", "Reviews that are being waited for.", "status"
+)
 
 
 class Memory(Generic[T]):
@@ -62,18 +73,11 @@ class TokenWebhook:
             return None
         key = hashlib.blake2b("\0".join((token, *audiences)).encode(), key=self._salt).digest()
         status = self._memory.get(key)
-        if status is None:
-            review: Object = {
-                "kind": "TokenReview",
-                "apiVersion": "authentication.k8s.io/v1",
-                "spec": {"token": token, "audiences": list(audiences)},
-            }
-            try:
-                status = dict((await self._post(review)).get("status") or {})
-            except (OSError, ValueError) as error:
-                # Not remembered: the next request asks again.
-                raise InvalidToken(f"the token webhook does not answer: {type(error).__name__}") from None
-            self._memory.put(key, status, self._seconds)
+        found = "miss" if status is None else "hit"
+        _LOOKED.inc(found)
+        with _LOOK_SECONDS.timing(found):
+            if status is None:
+                status = await self._ask(key, token, audiences)
         if not status.get("authenticated"):
             if status.get("error"):
                 raise InvalidToken("the token webhook refuses the token")
@@ -82,6 +86,24 @@ class TokenWebhook:
         if status.get("audiences") and not granted:
             raise InvalidToken("the token is for other audiences")
         return TokenUser(_user(status.get("user") or {}), granted, "token webhook")
+
+    async def _ask(self, key: bytes, token: str, audiences: tuple[str, ...]) -> Object:
+        review: Object = {
+            "kind": "TokenReview",
+            "apiVersion": "authentication.k8s.io/v1",
+            "spec": {"token": token, "audiences": list(audiences)},
+        }
+        _ASKING.add(1, "in_flight")
+        try:
+            status = dict((await self._post(review)).get("status") or {})
+        except (OSError, ValueError) as error:
+            # Not remembered: the next request asks again.
+            _ASKED.inc("error")
+            raise InvalidToken(f"the token webhook does not answer: {type(error).__name__}") from None
+        finally:
+            _ASKING.add(-1, "in_flight")
+        _ASKED.inc("ok")
+        return self._memory.put(key, status, self._seconds)
 
 
 def _user(info: Object) -> User:
