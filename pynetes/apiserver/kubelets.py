@@ -11,7 +11,7 @@ from pynetes.component import files
 from pynetes.component.peer import Peer, described
 from pynetes.component.streaming.http1 import DialError, Exchange, Target, exchange
 from pynetes.component.tls import Remade, note_expiry
-from pynetes.component.tracing import RECORDER, Identity, Interaction, Recorder, now
+from pynetes.component.tracing import RECORDER, Certificate, Identity, Interaction, Recorder, now
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Object
 
@@ -94,8 +94,15 @@ class Kubelets:
             context.load_cert_chain(config.kubelet_client_certificate, config.kubelet_client_key)
             note_expiry(Path(config.kubelet_client_certificate))
             self._identity = _identity(config)
-        self._peer = Peer(context)
+        self._peer = Peer(context, refused=self._refused)
         return context
+
+    def _refused(self, shown: Certificate) -> str:
+        """A node writes its own address and port. Those of an API server would have us ask it, with all our rights,
+        for whatever path a user of the node's proxy names."""
+        path = self._config.tls_cert_file
+        own = described(Path(path).read_bytes()) if path else None
+        return "that is an API server, and no kubelet" if own is not None and own.subject == shown.subject else ""
 
 
 def _identity(config: Config) -> Identity:

@@ -4,6 +4,7 @@ HTTP libraries hide the connection; what the server has shown is known at the ha
 """
 
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 
 from cryptography import x509
@@ -14,7 +15,8 @@ from pynetes.component.tracing import Certificate
 class Peer:
     """What the server on the other end of a client's context showed last."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, *, refused: Callable[[Certificate], str] | None = None) -> None:
+        """refused: why a certificate that TLS has verified is not whom we want to talk to; "" when it may be."""
         self.context, self.shown = context, b""
         mine = self
 
@@ -24,6 +26,9 @@ class Peer:
             def do_handshake(self) -> None:
                 super().do_handshake()
                 mine.shown = self.getpeercert(binary_form=True) or b""
+                if refused is not None and (shown := mine.certificate) is not None and (why := refused(shown)):
+                    # Before anything is said: a handshake is all that the server has seen.
+                    raise ssl.SSLError(why)
 
         context.sslobject_class = Noting
 

@@ -141,6 +141,25 @@ async def test_reading_is_no_right_to_run(shop: Shop, subresource: str) -> None:
     assert (await shop.by("alice", "GET", f"{PODS}/p/proxy/")).status == 403
 
 
+async def test_reading_from_nodes_runs_nothing_there(shop: Shop) -> None:
+    """get on nodes/proxy reads metrics. A shell, with the API server's own rights at the kubelet, is none of it."""
+    group = "rbac.authorization.k8s.io"
+    address = {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}
+    await shop.root("/api/v1/nodes", {"metadata": {"name": "n1"}, "status": address})
+    rule = {"verbs": ["get"], "apiGroups": [""], "resources": ["nodes/proxy"]}
+    await shop.root(f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "reader"}, "rules": [rule]})
+    subject = {"apiGroup": group, "kind": "User", "name": "alice"}
+    ref = {"apiGroup": group, "kind": "ClusterRole", "name": "reader"}
+    binding = {"metadata": {"name": "reader"}, "roleRef": ref, "subjects": [subject]}
+    await shop.root(f"/apis/{group}/v1/clusterrolebindings", binding)
+    await shop.by("root", "GET", f"/apis/{group}/v1/clusterrolebindings")
+    for upgrade in ("websocket", "SPDY/3.1"):
+        for path in ("exec/a/p/c", "run/a/p/c", "attach/a/p/c", "portForward/a/p", "/exec/a/p/c", "x/../exec/a/p/c"):
+            target = f"/api/v1/nodes/n1/proxy/{path}?command=id&output=1"
+            asked = await shop.by("alice", "GET", target, connection="keep-alive, Upgrade", upgrade=upgrade)
+            assert asked.status == 403 and 'cannot create resource "nodes/proxy"' in asked.body["message"], asked.raw
+
+
 async def test_a_node_makes_itself_no_right_to_a_secret(shop: Shop) -> None:
     """By no reference of a mirror pod, nor by taking away the mark by which it gives no rights."""
     await shop.root("/api/v1/nodes", {"metadata": {"name": "n1"}})

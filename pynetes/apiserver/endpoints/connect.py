@@ -15,7 +15,7 @@ from pynetes.apiserver.admission.chain import Chain
 from pynetes.apiserver.authz.attributes import forbidden
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.endpoints import remotecommand
-from pynetes.apiserver.endpoints.proxy import Proxy
+from pynetes.apiserver.endpoints.proxy import Proxy, proxied_upgrade
 from pynetes.apiserver.filters.authorization import attributes_of
 from pynetes.apiserver.http import Request, Response, Takeover, Upgrade
 from pynetes.apiserver.kubelets import Kubelets
@@ -68,6 +68,9 @@ class Connect:
         """Answer a request to one of these subresources; request.info says which. Raises StatusError."""
         subresource = request.info.subresource
         if subresource == "proxy":
+            if resource == nodes.RESOURCE and request.method == "GET" and proxied_upgrade(request):
+                # What a kubelet upgrades runs something in a container, and it would ask what we may, not who asked.
+                await self._may_create(request)
             await self._admit(request, resource, _proxy_options(resource, request))
             return await self._proxy.serve(request, resource)
         pod = await self._pod(request)

@@ -131,7 +131,7 @@ def _ready(slices: Sequence[Object], port: str) -> list[tuple[str, int]]:
 
 async def relay(target: Target, request: Request, path: str, identity: Iterable[tuple[str, str]] = ()) -> Response:
     """Send the request to a target, at this path, with these headers about its user. Raises StatusError 503."""
-    upgrade = "upgrade" in request.headers.get("connection", "").lower()
+    upgrade = proxied_upgrade(request)
     headers = [
         (name, value)
         for name in request.headers
@@ -145,6 +145,11 @@ async def relay(target: Target, request: Request, path: str, identity: Iterable[
     except DialError as error:
         raise errors.unavailable(f"error trying to reach service: {error}") from error
     return _answer(answer)
+
+
+def proxied_upgrade(request: Request) -> bool:
+    """Whether the connection is to become another one."""
+    return "upgrade" in request.headers.get("connection", "").lower()
 
 
 def _answer(answer: Exchange) -> Response:

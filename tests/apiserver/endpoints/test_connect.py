@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -30,6 +31,7 @@ from pynetes.component.tracing import Recorder
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, Revision
 from pynetes.machinery.resource import Resource
+from pynetes.pki.layout import CLUSTER_CA, Leaf, names
 from tests.apiserver.endpoints.kubelet_double import KubeletDouble
 
 kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH")
@@ -298,6 +300,27 @@ async def test_a_kubelet_of_another_authority_is_not_dialled(cluster: Cluster, t
     assert (cluster.recorder.counters[10].requests, cluster.recorder.counters[10].errors) == (1, 1)
     assert cluster.recorder.counters[10].identity.subject == "CN=kube-apiserver-kubelet-client"
     await stranger.stop()
+
+
+async def test_a_node_that_calls_itself_by_the_api_servers_address(cluster: Cluster, tmp_path: Path) -> None:
+    """The right authority and address, and still no kubelet: the API server would ask itself as administrator."""
+    leaf = Leaf("apiserver", CLUSTER_CA, "kube-apiserver", server=True, names=names("127.0.0.1"))
+    cluster.kubelet._issue(leaf, "kubelet")
+    await cluster.kubelet.stop()
+    await cluster.kubelet.start()
+    node = cluster.connect._ctx.objects.get(nodes.RESOURCE, Key("", "n1"))
+    assert node is not None
+    node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] = cluster.kubelet.port
+    path = "/api/v1/nodes/n1/proxy/containerLogs/default/web/main"
+    with await cluster.ask("GET", path) as answer:
+        assert answer.status == 200
+    cluster.connect._kubelets._config = replace(
+        cluster.connect._kubelets._config, tls_cert_file=str(tmp_path / "kubelet.crt")
+    )
+    for asked in (path, f"{POD}/log"):
+        code, status = await status_of(cluster, asked, method="GET")
+        assert code >= 500 and "that is an api server, and no kubelet" in status["message"]
+    assert len(cluster.kubelet.requests) == 1
 
 
 async def test_logs_are_streamed_with_their_options(cluster: Cluster) -> None:
