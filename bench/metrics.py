@@ -38,6 +38,11 @@ from pynetes.pki.layout import CLUSTER_CA, Leaf, names
 PODS, NODES, CONTAINERS, ROUNDS = 100, 1000, 10, 5
 _STAT = "anon 4000\nfile 5000\nfile_mapped 700\nshmem 0\ninactive_file 3000\nactive_file 9\npgfault 11\npgmajfault 2\n"
 _FILES = {
+    **{
+        f"{kind}.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=15\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
+        for kind in ("cpu", "memory", "io")
+    },
     "cpu.stat": "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_periods 9\nnr_throttled 3\n"
     "throttled_usec 40000\n",
     "cpu.max": "20000 100000\n",
@@ -87,6 +92,7 @@ _OLD_FILES = {
         "memory.max_usage_in_bytes": "12345678\n",
         "memory.limit_in_bytes": "9223372036854771712\n",
         "memory.failcnt": "5\n",
+        "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
         "memory.stat": "".join(f"{way}{name} 12345678\n" for way in ("", "total_") for name in _OLD_STAT),
     },
 }
@@ -161,7 +167,7 @@ def _kubelet() -> RealKubelet:
         cgroups=SimpleNamespace(parent=lambda pod: f"/kubepods/pod{pod['metadata']['uid']}"),
         pleg=SimpleNamespace(get=states.__getitem__),
     )
-    facts = SimpleNamespace(machine=SimpleNamespace(**machine, cpus=2, memory=1))
+    facts = SimpleNamespace(machine=SimpleNamespace(**machine, cpus=2, memory=1, swap=0))
     return cast(RealKubelet, SimpleNamespace(workers=workers, ctx=ctx, facts=facts))
 
 
