@@ -181,7 +181,7 @@ class Meter:
             ("io_service_bytes", found.read, found.written),
             ("io_serviced", found.reads, found.writes),
         ):
-            if name == "io_serviced" and not read and not written:
+            if name == "io_serviced" and not (found.read or found.written):
                 break  # no bytes in no operations: a file less
             for line in text("blkio", f"blkio.throttle.{name}_recursive").splitlines():
                 parts = line.split()
