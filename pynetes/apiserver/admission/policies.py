@@ -27,13 +27,15 @@ _NONE_FOUND = "no params found for policy binding with `Deny` parameterNotFoundA
 
 
 class Application(NamedTuple):
-    """A policy, bound, for one set of parameters; error says why it cannot be evaluated."""
+    """A policy, bound, for one set of parameters; error says why it cannot be evaluated. One that is misconfigured
+    refuses whatever its binding's actions are."""
 
     policy: Object
     binding: Object
     scene: Scene
     params: Object | None = None
     error: str = ""
+    misconfigured: bool = False
 
     @property
     def name(self) -> str:
@@ -65,7 +67,7 @@ def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object
     try:
         found = _params(ctx, attributes, spec.get("paramKind"), binding["spec"].get("paramRef"))
     except Failed as error:
-        yield Application(policy, binding, scene, None, f"failed to configure binding: {error}")
+        yield Application(policy, binding, scene, None, f"failed to configure binding: {error}", misconfigured=True)
         return
     for params in found:
         own = Scene(ctx, attributes, params)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import orjson
+
 from pynetes.apis.admissionregistration import validatingadmissionpolicies as policies
 from pynetes.apis.admissionregistration import validatingadmissionpolicybindings as bindings
 from pynetes.apiserver.admission.attributes import Attributes, Policy
@@ -15,12 +17,18 @@ from pynetes.machinery.meta import Object
 CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 
 
+FAILURE = "validation.policy.admission.k8s.io/validation_failure"
+#: Bytes of a message that an expression makes, and of an annotation's value.
+LONGEST, LONGEST_NOTE = 5 * 1024, 10 * 1024
+
+
 class Denial(NamedTuple):
-    """One validation that did not hold."""
+    """One validation that did not hold; index is its place in the policy, None of what is refused in any case."""
 
     application: Application
     message: str
     reason: str
+    index: int | None = 0
 
 
 class ValidatingAdmissionPolicy(Policy):
@@ -31,15 +39,44 @@ class ValidatingAdmissionPolicy(Policy):
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises StatusError with the policy's reason."""
         refused: Denial | None = None
+        notes: dict[str, list[str]] = {}
         for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
             actions = application.binding["spec"].get("validationActions") or ()
-            for denial in _denials(application):
-                if "Deny" in actions:
+            for denial in (*_denials(application), *_noted(application, notes)):
+                if denial.index is None or "Deny" in actions:
                     refused = refused or denial
-                if "Warn" in actions:
+                if denial.index is not None and "Audit" in actions:
+                    attributes.annotations.setdefault(FAILURE, _failure(denial))
+                if denial.index is not None and "Warn" in actions:
                     attributes.warnings.append(_warning(denial))
+        for key, values in notes.items():
+            attributes.annotations.setdefault(key, ", ".join(values))
         if refused is not None:
             raise _error(attributes, refused)
+
+
+def _failure(denial: Denial) -> str:
+    """What the audit log tells of a validation that did not hold."""
+    spec = denial.application.binding["spec"]
+    told = {"message": denial.message, "policy": spec["policyName"]}
+    told |= {"binding": denial.application.binding["metadata"]["name"], "expressionIndex": denial.index}
+    return orjson.dumps([told | {"validationActions": spec.get("validationActions")}]).decode()
+
+
+def _noted(application: Application, notes: dict[str, list[str]]) -> Iterator[Denial]:
+    """Gathers a policy's audit annotations, each value once; one that fails refuses the request under Fail."""
+    spec = application.policy["spec"]
+    for each in () if application.error else spec.get("auditAnnotations") or ():
+        try:
+            value = application.scene.evaluate(each["valueExpression"])
+        except Failed as error:
+            if spec.get("failurePolicy") != "Ignore":
+                yield Denial(application, str(error), "Invalid", None)
+            continue
+        text = value.strip().encode()[:LONGEST_NOTE].decode(errors="ignore") if isinstance(value, str) else ""
+        values = notes.setdefault(f"{application.name}/{each['key']}", []) if text else []
+        if text and text not in values:
+            values.append(text)
 
 
 def _warning(denial: Denial) -> str:
@@ -68,17 +105,18 @@ def _denials(application: Application) -> Iterator[Denial]:
     strict = spec.get("failurePolicy") != "Ignore"
     if application.error:
         if strict:
-            yield Denial(application, application.error, "Invalid")
+            yield Denial(application, application.error, "Invalid", None if application.misconfigured else 0)
         return
-    for validation in spec.get("validations") or ():
+    for index, validation in enumerate(spec.get("validations") or ()):
         try:
             if application.scene.evaluate(validation["expression"]) is True:
                 continue
         except Failed as error:
             if strict:
-                yield Denial(application, str(error), "Invalid")
+                yield Denial(application, str(error), "Invalid", index)
             continue
-        yield Denial(application, _message(application.scene, validation), validation.get("reason") or "Invalid")
+        message = _message(application.scene, validation)
+        yield Denial(application, message, validation.get("reason") or "Invalid", index)
 
 
 def _message(scene: Scene, validation: Object) -> str:
@@ -88,6 +126,7 @@ def _message(scene: Scene, validation: Object) -> str:
             text = scene.evaluate(expression)
         except Failed:
             text = None
-        if isinstance(text, str) and text.strip() and "\n" not in text:
-            return text.strip()
+        text = text.strip() if isinstance(text, str) else ""
+        if text and "\n" not in text and len(text.encode()) <= LONGEST:
+            return text
     return str(validation.get("message") or "").strip() or f"failed expression: {validation['expression'].strip()}"

@@ -1,5 +1,6 @@
 """Policies and webhooks that the cluster's users write, asked through the API."""
 
+from pynetes.apiserver.http import request
 from tests.apiserver.harness import API, CONFIGMAPS, configmap
 from tests.apiserver.harness import api as serving
 
@@ -39,6 +40,37 @@ async def test_policy_warns() -> None:
         answer = await api.post(CONFIGMAPS, configmap("x"))
         assert answer.status == 201
         assert "failed expression: false" in str(answer.headers)
+
+
+async def test_policy_notes_for_the_audit_log() -> None:
+    """What did not hold, and what the policy's annotations say; an annotation that fails refuses the request."""
+    async with serving() as api:
+        notes = [
+            {"key": "k", "valueExpression": "'name ' + object.metadata.name"},
+            {"key": "n", "valueExpression": "null"},
+        ]
+        spec = {"validations": [{"expression": "true"}, {"expression": "false"}], "auditAnnotations": notes}
+        await bind(api, "Validating", spec, validationActions=["Audit"])
+        asked = request("POST", CONFIGMAPS, body=configmap("x"))
+        asked.annotations = told = {}
+        answer = await api.server.handle(asked)
+        assert answer.status == 201
+        assert told["p/k"] == "name x"
+        assert "p/n" not in told
+        assert told["validation.policy.admission.k8s.io/validation_failure"] == (
+            '[{"message":"failed expression: false","policy":"p","binding":"b","expressionIndex":1,'
+            '"validationActions":["Audit"]}]'
+        )
+
+
+async def test_an_annotation_that_fails_refuses() -> None:
+    """Whatever the binding's actions are."""
+    async with serving() as api:
+        spec = {"auditAnnotations": [{"key": "k", "valueExpression": "string(object.data.zz)"}]}
+        await bind(api, "Validating", spec, validationActions=["Audit"])
+        answer = await api.post(CONFIGMAPS, configmap("x", a="b"))
+        assert answer.status == 422
+        assert answer.body["message"].endswith("resulted in error: no such key: zz")
 
 
 async def test_policy_mutates() -> None:
