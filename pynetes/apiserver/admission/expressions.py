@@ -102,7 +102,7 @@ class Scene:
         try:
             program = cel.program(expression, VARIABLES)
             with _SECONDS.timing():
-                return program.eval(self._base, self._check)
+                return program.limited(self._base, self._check)
         except cel.CompileError as error:
             raise Failed(f"compilation error: compilation failed: {error}") from error
         except cel.EvalError as error:

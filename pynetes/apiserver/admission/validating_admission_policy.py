@@ -23,12 +23,12 @@ LONGEST, LONGEST_NOTE = 5 * 1024, 10 * 1024
 
 
 class Denial(NamedTuple):
-    """One validation that did not hold; index is its place in the policy, None of what is refused in any case."""
+    """One validation that did not hold; place is its number in the policy, None of what is refused in any case."""
 
     application: Application
     message: str
     reason: str
-    index: int | None = 0
+    place: int | None = 0
 
 
 class ValidatingAdmissionPolicy(Policy):
@@ -43,11 +43,11 @@ class ValidatingAdmissionPolicy(Policy):
         for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
             actions = application.binding["spec"].get("validationActions") or ()
             for denial in (*_denials(application), *_noted(application, notes)):
-                if denial.index is None or "Deny" in actions:
+                if denial.place is None or "Deny" in actions:
                     refused = refused or denial
-                if denial.index is not None and "Audit" in actions:
+                if denial.place is not None and "Audit" in actions:
                     attributes.annotations.setdefault(FAILURE, _failure(denial))
-                if denial.index is not None and "Warn" in actions:
+                if denial.place is not None and "Warn" in actions:
                     attributes.warnings.append(_warning(denial))
         for key, values in notes.items():
             attributes.annotations.setdefault(key, ", ".join(values))
@@ -59,7 +59,7 @@ def _failure(denial: Denial) -> str:
     """What the audit log tells of a validation that did not hold."""
     spec = denial.application.binding["spec"]
     told = {"message": denial.message, "policy": spec["policyName"]}
-    told |= {"binding": denial.application.binding["metadata"]["name"], "expressionIndex": denial.index}
+    told |= {"binding": denial.application.binding["metadata"]["name"], "expressionIndex": denial.place}
     return orjson.dumps([told | {"validationActions": spec.get("validationActions")}]).decode()
 
 

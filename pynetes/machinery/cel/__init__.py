@@ -19,6 +19,7 @@ from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_option
 
 from pynetes.machinery.cel import libraries, signatures
 from pynetes.machinery.cel.libraries import Check
+from pynetes.machinery.cel.limits import EXCEEDED, Limit
 from pynetes.machinery.cel.syntax import Tree, read
 
 _CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
@@ -38,12 +39,17 @@ class EvalError(Exception):
     """The expression failed for these values."""
 
 
+class OverLimit(EvalError):
+    """The expression was not evaluated: it could cost more than one call may."""
+
+
 class Program:
     """A compiled expression."""
 
     def __init__(self, source: str, expression: cel.Expression) -> None:
         self.source = source
         self._expression = expression
+        self._limit: Limit | None = None
 
     @property
     def kind(self) -> str:
@@ -53,6 +59,13 @@ class Program:
     def tree(self) -> Tree:
         """The expression as the checker understood it."""
         return read(bytes(self._expression.serialize()))
+
+    def limited(self, data: Mapping[str, Any], check: Check | None = None) -> Any:
+        """The value as eval gives it. Raises EvalError; OverLimit for what could take too long."""
+        self._limit = self._limit or Limit(self.tree())
+        if self._limit.exceeded(data):
+            raise OverLimit(EXCEEDED)
+        return self.eval(data, check)
 
     def eval(self, data: Mapping[str, Any], check: Check | None = None) -> Any:
         """The value as plain JSON. Raises EvalError."""
@@ -76,6 +89,8 @@ def _worded(text: str) -> str:
         return f"no such key: {found[1]}"
     if found := _INDEX.search(text):
         return f"index out of bounds: {found[1]}"
+    if "Iteration budget exceeded" in text:
+        return EXCEEDED
     if "divide by zero" in text:
         return "division by zero"
     if "No matching overloads" in text or "non-message type" in text:

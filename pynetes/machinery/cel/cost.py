@@ -4,7 +4,7 @@ Upstream refuses a CustomResourceDefinition whose rules could cost too much, and
 arithmetic is exactly its own: the rules of cel-go's checker here, those for single calls in `prices`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pynetes.machinery.cel import prices
@@ -37,11 +37,20 @@ def most(tree: Tree, shape: Shape | None) -> int:
     return Estimate(tree, shape).cost(tree.root).most
 
 
-class Estimate:
-    """One walk through a tree."""
+def most_for(tree: Tree, size: int, shapes: Mapping[str, Shape] | None = None) -> int:
+    """The same where variables have these shapes, or any; what is not known of them has at most this size."""
+    return Estimate(tree, None, size, shapes).cost(tree.root).most
 
-    def __init__(self, tree: Tree, shape: Shape | None) -> None:
-        self._tree, self._shape = tree, shape
+
+class Estimate:
+    """One walk through a tree. All variables have the shape, or each its own, or they are of a size that is known."""
+
+    def __init__(
+        self, tree: Tree, shape: Shape | None, size: int | None = None, shapes: Mapping[str, Shape] | None = None
+    ) -> None:
+        self._tree, self._shape, self._shapes = tree, shape, shapes
+        self._any = Shape(size, 0) if size is not None and shapes is None else None
+        self.unknown = UNKNOWN if size is None else Range(0, size)
         self._paths: dict[int, Path] = {}
         self._sizes: dict[int, Range] = {}
         self._entries: dict[int, Entries] = {}
@@ -111,7 +120,11 @@ class Estimate:
     def _items(self, fold: Fold) -> list[tuple[str, Local]]:
         entries, path = self.entries(fold.range), self.path(fold.range)
         listed = (entries.kind if entries else self._kind(fold.range)) == "list"
-        value = Local(path.add("@items" if listed else "@values"), entries and entries.value, None)
+        size = entries.value if entries else None
+        if size is None and self.unknown != UNKNOWN and not path.names():
+            # The elements of what was made of the values share their size.
+            size = Range(0, self.unknown.most // max(self.size(fold.range).most, 1) + 1)
+        value = Local(path.add("@items" if listed else "@values"), size, None)
         if fold.second:
             key = Local(path.add("@indices" if listed else "@keys"), entries and entries.key, None)
             return [(fold.item, key), (fold.second, value)]
@@ -181,17 +194,19 @@ class Estimate:
 
     def known_size(self, known: Known) -> Range:
         """As the operators see it: what was computed, or anything."""
-        return UNKNOWN if known.size is None else known.size
+        return self.unknown if known.size is None else known.size
 
     def looked_up(self, known: Known) -> Range:
         """As functions see it: what was computed, or what the schema allows."""
         if known.size is not None:
             return known.size
-        return self.allowed(known.path) or UNKNOWN
+        return self.allowed(known.path) or self.unknown
 
     def _kind(self, node: Node) -> str:
         """The kind of a node's type. Lists of lists have none in the compiler's types, but in the schema."""
         kind = self._tree.type_of(node).kind
+        if kind == "dyn" and self._any is not None:
+            return "map"
         found = self._at(self.path(node)) if kind == "dyn" else None
         if found is None or not (found.item or found.fields):
             return kind
@@ -204,9 +219,9 @@ class Estimate:
 
     def _at(self, path: Path) -> Shape | None:
         names = path.names()
-        if not names:
-            return None
-        found: Shape | None = self._shape
+        if not names or self._any is not None:
+            return self._any
+        found: Shape | None = self._shapes.get(names[0]) if self._shapes is not None else self._shape
         for name in names[1:]:
             if found is None:
                 return None
@@ -224,7 +239,7 @@ class Estimate:
     def size(self, node: Node) -> Range:
         """Of the node's value; it may be anything."""
         found = self._computed(node)
-        return UNKNOWN if found is None else found
+        return self.unknown if found is None else found
 
     def entries(self, node: Node) -> Entries | None:
         """The sizes of the elements of the node's value, if they are known."""

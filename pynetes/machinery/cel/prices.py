@@ -51,6 +51,9 @@ class Call(NamedTuple):
 class Sizes(Protocol):
     """What is known of an expression's values while its cost is told."""
 
+    #: The size of what nothing is known of.
+    unknown: Range
+
     def known_size(self, known: Known) -> Range:
         """As the operators see it: what was computed, or anything."""
         ...
@@ -124,13 +127,18 @@ def _traversed(about: Sizes, target: Known, name: str) -> Range:
         return size if name == "includes" else size.scaled(TEXT)
     each, item = UNIT, target.type.params[0]
     if item.kind in ("string", "bytes"):
-        each = each.plus(_element(about, target).scaled(TEXT))
+        each = each.plus(_element(about, target, size).scaled(TEXT))
     return size.times(each)
 
 
-def _element(about: Sizes, target: Known) -> Range:
-    """The size of a list's element as the schema has it."""
-    return (about.allowed(target.path.add("@items")) if target.path.names() else None) or UNKNOWN
+def _element(about: Sizes, target: Known, size: Range) -> Range:
+    """The size of a list's element as the schema has it. Where only the size of all values is known, the elements that
+    were made of them share it."""
+    if target.path.names() and (allowed := about.allowed(target.path.add("@items"))) is not None:
+        return allowed
+    if about.unknown == UNKNOWN:
+        return UNKNOWN
+    return Range(0, about.unknown.most // max(size.most, 1) + 1)
 
 
 def _contained(name: str, argument: Known, size: Range) -> Range:
@@ -163,7 +171,7 @@ def _text(about: Sizes, name: str, target: Known, arguments: list[Known]) -> Cal
 
 
 def _joined(about: Sizes, target: Known, size: Range, arguments: list[Known]) -> Call:
-    length = size.times(_element(about, target)) if target.type.params else ZERO
+    length = size.times(_element(about, target, size)) if target.type.params else ZERO
     if arguments:
         gaps = Range(max(size.least - 1, 0), max(size.most - 1, 0))
         length = length.plus(about.looked_up(arguments[0]).times(gaps))

@@ -131,3 +131,29 @@ def _text(schema: Mapping[str, Any]) -> Shape:
     if choices := schema.get("enum"):
         return Shape(max((len(each.encode()) for each in choices if isinstance(each, str)), default=0), _TEXT)
     return Shape(REQUEST - 2, _TEXT)
+
+
+def of_value(value: Any) -> Shape:
+    """The shape of a value: its own sizes, and of its elements those of the largest."""
+    if isinstance(value, dict):
+        fields = {str(name): of_value(inner) for name, inner in value.items()}
+        key = Shape(max(map(len, fields), default=0), _TEXT)
+        return Shape(len(value), 2, fields, _union(list(fields.values())), key)
+    if isinstance(value, list):
+        return Shape(len(value), 2, item=_union([of_value(each) for each in value]))
+    return Shape(len(value) if isinstance(value, str | bytes) else 1, 1)
+
+
+def _union(shapes: list[Shape]) -> Shape | None:
+    """What holds each of them."""
+    if not shapes:
+        return None
+    names = {name for each in shapes for name in each.fields}
+    fields = {name: _union([each.fields[name] for each in shapes if name in each.fields]) for name in sorted(names)}
+    return Shape(
+        max(each.elements for each in shapes),
+        0,
+        {name: found for name, found in fields.items() if found is not None},
+        _union([each.item for each in shapes if each.item is not None]),
+        _union([each.key for each in shapes if each.key is not None]),
+    )

@@ -103,7 +103,7 @@ def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: 
         return None
     values = {"self": shaped(schema, value), "before": before}
     try:
-        if cel.program(bound(source, optional=optional), ("self", "before")).eval(values) is True:
+        if cel.program(bound(source, optional=optional), ("self", "before")).limited(values) is True:
             return None
     except (cel.CompileError, cel.EvalError) as error:
         return _Failed(field.invalid(path or "<nil>", schema.get("type") or "", _unanswered(rule, str(error))))
@@ -113,6 +113,8 @@ def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: 
 def _unanswered(rule: Mapping[str, Any], error: str) -> str:
     """Of a rule that could not be evaluated, named by its message if it has one."""
     named = str(rule.get("message") or rule["rule"]).strip()
+    if error.startswith("operation cancelled"):
+        return f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {named}"
     if error.startswith("no such overload"):
         text = "call arguments did not match a supported operator, function or macro signature for rule"
         return f"'{error}': {text}: {named}"
@@ -133,7 +135,7 @@ def _message(rule: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 
         try:
             source = bound(expression, optional=bool(rule.get("optionalOldSelf")))
-            text = cel.program(source, ("self", "before")).eval(values)
+            text = cel.program(source, ("self", "before")).limited(values)
         except (cel.CompileError, cel.EvalError):
             text = None
         text = text.strip() if isinstance(text, str) else ""
