@@ -106,7 +106,7 @@ def container(
         stdin=bool(spec.get("stdin")),
         stdin_once=bool(spec.get("stdinOnce")),
         tty=bool(spec.get("tty")),
-        stop_signal=pb.Signal.Value((spec.get("lifecycle") or {}).get("stopSignal") or "RUNTIME_DEFAULT"),
+        stop_signal=(spec.get("lifecycle") or {}).get("stopSignal") or "RUNTIME_DEFAULT",
         linux=pb.LinuxContainerConfig(
             resources=resources.of_container(pod, spec, memory_capacity, cpuset=cpuset),
             security_context=security.of_container(pod, spec, image, target=target, seccomp_default=seccomp_default),

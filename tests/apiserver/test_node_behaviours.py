@@ -195,3 +195,25 @@ async def test_resize(api: API) -> None:
     assert (await api.get(path)).body == (await api.get(f"{PODS}/web")).body
     change = [{"name": "a", "resources": {"requests": {"cpu": "1"}}}]
     assert (await api.merge(f"{PODS}/web", {"spec": {"containers": change}})).status == 422
+
+
+async def test_quota_of_devices(api: API) -> None:
+    """A quota counts extended resources like others: what is beyond it is refused with the figures."""
+    hard = {"requests.vendor.test/card": "2"}
+    quotas = "/api/v1/namespaces/default/resourcequotas"
+    assert (await api.post(quotas, made("ResourceQuota", "cards", group="v1", spec={"hard": hard}))).status == 201
+    told = {"status": {"hard": hard, "used": {"requests.vendor.test/card": "0"}}}
+    assert (await api.merge(f"{quotas}/cards/status", told)).status == 200
+    # A consistent read: from now on admission knows of the quota.
+    assert len((await api.get(quotas)).body["items"]) == 1
+
+    def with_cards(name: str, count: int) -> Object:
+        found = pod(name)
+        cards = {"vendor.test/card": str(count)}
+        found["spec"]["containers"][0]["resources"] = {"requests": cards, "limits": cards}
+        return found
+
+    assert (await api.post(PODS, with_cards("one", 1))).status == 201
+    refused = await api.post(PODS, with_cards("more", 2))
+    assert (refused.status, "exceeded quota: cards" in refused.body["message"]) == (403, True)
+    assert (await api.post(PODS, with_cards("two", 1))).status == 201

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -155,6 +156,21 @@ async def test_nfs_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert "No route" in told(rig, "FailedMount") and "nfs-common" in told(rig, "FailedMount")
         assert len(asked.read_text().splitlines()) == 2
         await rig.deleted("web")
+
+
+@pytest.mark.skipif(
+    "nfs" in Path("/proc/filesystems").read_text() or shutil.which("mount.nfs") is not None,
+    reason="this machine can mount NFS, and would wait for a server",
+)
+async def test_nfs_of_this_machine(tmp_path: Path) -> None:
+    """A kernel, or a node, without NFS: the real mount(8) fails, the pod is told what may be missing, and can go."""
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, FakeAPI(), endpoint) as rig:
+        rig.api.put(with_volume("web", {"name": "data", "nfs": {"server": "127.0.0.1", "path": "/none"}}))
+        await rig.until(lambda: told(rig, "FailedMount"))
+        assert "mount of 127.0.0.1:/none failed" in told(rig, "FailedMount")
+        assert "does the node have nfs-common?" in told(rig, "FailedMount")
+        await rig.deleted("web")
+        assert not (tmp_path / "root" / "pods" / "uid-web" / "volumes").exists()
 
 
 @pytest.mark.parametrize(
