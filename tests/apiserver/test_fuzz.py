@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.apiserver.harness import api
+from pynetes.apiserver.http import request
+from tests.apiserver.harness import Asked, api
 
 _KINDS = ("pods", "configmaps", "services", "secrets")
 _GROUPED = ("apps/v1/namespaces/default/deployments", "batch/v1/namespaces/default/jobs")
@@ -67,6 +68,18 @@ class Fuzzed:
         """Status code and parsed body."""
         answer = self._runner.run(self._api.ask(method, path, body, **headers))
         return answer.status, orjson.loads(answer.raw) if answer.raw.startswith(b"{") else answer.raw
+
+    def whole(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Asked | None:
+        """The answer with its headers; None if it is a watch, which is ended."""
+
+        async def asked() -> Asked | None:
+            answer = Asked(await self._api.server.handle(request(method, path, headers=headers, body=body)))
+            if (end := getattr(answer.stream, "aclose", None)) is None:
+                return answer
+            await end()
+            return None
+
+        return self._runner.run(asked())
 
     def close(self) -> None:
         """End the server."""

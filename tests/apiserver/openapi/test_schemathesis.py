@@ -1,0 +1,86 @@
+"""Requests made from our own OpenAPI: the server answers each as the document says, or with a Status.
+
+`pytest --hypothesis-profile=explore tests/apiserver/openapi/test_schemathesis.py` tries every group version, many more
+requests, and others each time.
+"""
+
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.apiserver.openapi.test_documents import TARGETS, document
+from tests.apiserver.test_fuzz import Fuzzed, server
+
+schemathesis = pytest.importorskip("schemathesis", reason="pip install schemathesis")
+
+__all__ = ["server"]
+EXPLORES = settings.get_current_profile_name() == "explore"
+#: Small ones that together have every kind of operation, so that the quick form is quick.
+QUICK = ("apis/apps", "apis/autoscaling/v1", "apis/coordination.k8s.io/v1", "apis/policy/v1", "version")
+#: Lasting connections to other programs.
+CONNECTED = ("/proxy", "/exec", "/attach", "/portforward", "/log")
+SETTINGS = settings(
+    max_examples=8 if EXPLORES else 3,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def placed(case: Any, seen: set[str]) -> None:
+    """Most requests are about what there is: one namespace, and one name per kind."""
+    if "namespace" in case.path_parameters:
+        case.path_parameters["namespace"] = "default"
+    if "name" in case.path_parameters and len(seen) % 3:
+        case.path_parameters["name"] = "fuzzed"
+    if case.method in ("POST", "PUT") and isinstance(case.body, dict):
+        metadata = case.body.get("metadata")
+        case.body["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "name": "fuzzed"}
+        for name in ("apiVersion", "kind"):
+            case.body.pop(name, None)
+    seen.add(case.id)
+
+
+def check(server: Fuzzed, operation: Any, case: Any) -> None:
+    """Ask, and compare the answer with what the operation says of it."""
+    sent = requests.Request(**case.as_transport_kwargs(base_url="https://localhost")).prepare()
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
+    headers = {name.lower(): value for name, value in sent.headers.items()}
+    answer = server.whole(str(sent.method), sent.path_url, body, headers)
+    if answer is None:
+        return  # a watch, which has begun and was ended
+    assert answer.status < 500 or answer.status == 504, answer.raw
+    if answer.status >= 400:
+        if answer.type == "application/json":
+            assert (answer.body["kind"], answer.body["code"]) == ("Status", answer.status)
+        return
+    kept = {name: [value] for name, value in answer.headers} | {"Content-Type": [answer.type]}
+    operation.validate_response(
+        schemathesis.Response(answer.status, kept, answer.raw, sent, elapsed=0, verify=False), case=case
+    )
+
+
+def fuzz(server: Fuzzed, operation: Any) -> None:
+    """Requests of one operation."""
+    seen: set[str] = set()
+
+    @SETTINGS
+    @given(case=operation.as_strategy())
+    def answered(case: Any) -> None:
+        placed(case, seen)
+        check(server, operation, case)
+
+    answered()
+
+
+@pytest.mark.parametrize("target", TARGETS if EXPLORES else QUICK)
+def test_the_server_answers_as_its_document_says(server: Fuzzed, target: str) -> None:
+    """No failure of the server, and nothing that the document does not have."""
+    schema = schemathesis.openapi.from_dict(document(f"/openapi/v3/{target}"))
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if "/watch/" not in operation.path and not any(part in operation.path for part in CONNECTED):
+            fuzz(server, operation)
