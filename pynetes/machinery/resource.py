@@ -11,6 +11,7 @@ binding a pod) is in pynetes/apiserver/registry/, keyed by the same record.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
 from pynetes.machinery import field
@@ -116,29 +117,29 @@ class Resource:
     #: OpenAPI schema of a custom resource per version; None for built-ins, whose schema the package ships.
     schema: Mapping[str, Object] | None = None
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The preferred version."""
         return self.versions[0]
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         """apiVersion of the preferred version: apps/v1, v1."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    @property
+    @cached_property
     def storage_api_version(self) -> str:
         """apiVersion in which objects are stored."""
         group = self.group if self.storage_group is None else self.storage_group
         version = self.storage_version or self.version
         return f"{group}/{version}" if group else version
 
-    @property
+    @cached_property
     def qualified(self) -> str:
         """The name that is unique in the cluster: deployments.apps, pods."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """Where its objects are stored, with both slashes: /registry/pods/."""
         return f"/registry/{self.storage_prefix or self.plural}/"
