@@ -60,3 +60,34 @@ async def test_the_media_type_is_chosen_by_the_client(path: str, release: str) -
         assert (await server.get(path, accept=f"{kind}@v1.0+protobuf, */*")).type == answer.type
         assert (await server.get(path, accept="*/*")).type == "application/json"
         assert (await server.get(path, accept="text/html")).status == 406
+
+
+def test_shared_parameters_and_security_in_version_2() -> None:
+    """A reference stands in the place of a parameter; the parameters and the ways to authenticate stand at the end."""
+    document = {
+        "paths": {"/a": {"get": {"parameters": [{"$ref": "#/parameters/p-1"}], "schemes": ["https"]}}},
+        "parameters": {"p-1": {"name": "p", "in": "query", "type": "string", "uniqueItems": True}},
+        "security": [{"BearerToken": []}],
+        "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+    }
+    found = dict(fields(wire.v2(document)))
+    assert set(found) == {8, 10, 12, 13}
+    path = dict(fields(dict(fields(found[8]))[2]))
+    operation = dict(fields(dict(fields(path[2]))[2]))
+    assert dict(fields(operation[8])) == {2: b"\x0a\x10#/parameters/p-1"}
+    assert operation[10] == b"https"
+    entry = dict(fields(dict(fields(found[10]))[1]))
+    assert entry[1] == b"p-1"
+    query = dict(fields(dict(fields(dict(fields(entry[2]))[2]))[3]))
+    assert (query[4], query[6]) == (b"p", b"string")
+    way = dict(fields(dict(fields(found[13]))[1]))
+    assert dict(fields(dict(fields(way[2]))[2]))[1] == b"apiKey"
+    assert dict(fields(dict(fields(found[12]))[1]))[1] == b"BearerToken"
+
+
+def test_ways_to_authenticate_in_version_3() -> None:
+    """Beside the schemas."""
+    schemes = {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}}
+    components = dict(fields(dict(fields(wire.v3({"components": {"securitySchemes": schemes}})))[5]))
+    entry = dict(fields(dict(fields(components[7]))[1]))
+    assert dict(fields(dict(fields(entry[2]))[1]))[4] == b"header"
