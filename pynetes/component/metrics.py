@@ -183,8 +183,8 @@ class Histogram:
 
     def discard(self, matches: Callable[[tuple[str, ...]], bool]) -> None:
         """Forget the observations whose label values match, when what was observed is gone."""
-        for labels in [labels for labels in self._counts if matches(labels)]:
-            del self._counts[labels], self._sums[labels]
+        for labels in [labels for labels in self._samples if matches(labels)]:
+            del self._samples[labels]
 
     def count(self, *labels: str) -> int:
         """How many observations there were."""

@@ -30,3 +30,18 @@ def test_a_name_belongs_to_one_metric() -> None:
     registry.counter("a", "A.")
     with pytest.raises(ValueError, match="twice"):
         registry.counter("a", "A.")
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    """Samples by their label values, of counters and histograms."""
+    registry = Registry()
+    total, seconds = registry.counter("a_total", "A.", "pod"), registry.histogram("a_seconds", "A.", "pod")
+    for pod in ("one", "two"):
+        total.inc(pod)
+        seconds.observe(1.0, pod)
+    for metric in (total, seconds):
+        metric.discard(lambda labels: labels == ("one",))
+    assert total.value("one") == 0
+    assert seconds.count("one") == 0
+    assert 'pod="one"' not in registry.text()
+    assert 'a_total{pod="two"} 1' in registry.text()
