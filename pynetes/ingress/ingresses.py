@@ -111,7 +111,8 @@ class Read:
             for host, rule in self._read_rules():
                 self.rules.setdefault(host, []).append(rule)
             backend = self.ingress["spec"].get("defaultBackend")
-            self.default = self._rule(PREFIX, "/", self._backend(backend)) if backend else None
+            if backend and self._is_served(backend, "defaultBackend"):
+                self.default = self._rule(PREFIX, "/", self._backend(backend))
             if self.default is None and "default-backend" in self.said:
                 self.default = self._rule(PREFIX, "/", self._fallback())
         except ValueError as problem:
@@ -143,12 +144,23 @@ class Read:
             host = (rule.get("host") or ANY_HOST).lower()
             for path in (rule.get("http") or {}).get("paths") or ():
                 kind, text = self._kind(path)
+                if not self._is_served(path["backend"], f"path {text[:100]} of host {host}"):
+                    continue
                 made = self._rule(kind, text, self._backend(path["backend"]))
                 if kind == REGEX:
                     # As nginx's own ~* locations: from the path's beginning, whatever the case.
                     made.policy = {**made.policy, "pattern": f"(?i)^{text}"}
                 for each in (host, *(self.said.get("server-alias") or ())):
                     yield each, dataclasses.replace(made)
+
+    def _is_served(self, backend: Object, place: str) -> bool:
+        """Whether it is a Service; what else there may be is passed over as by ingress-nginx, but told."""
+        wanted = backend.get("resource")
+        if wanted:
+            named = f"{wanted['kind']} {wanted['name']}"
+            message = f"{place}: the resource backend {named} is not supported, other rules and default backends answer"
+            self.problems.append(Problem(self.ingress, "Ignored", message))
+        return not wanted
 
     def _kind(self, path: Object) -> tuple[str, str]:
         text, kind = path.get("path") or "/", path.get("pathType")
@@ -162,9 +174,7 @@ class Read:
         return PREFIX, text
 
     def _backend(self, backend: Object) -> BackendRef:
-        service = backend.get("service")
-        if not service:
-            raise Invalid("a resource backend is not supported, only Services are")
+        service = backend["service"]
         port = service.get("port") or {}
         key = Key(self.source.namespace, service["name"])
         found = self._service(key)

@@ -19,7 +19,8 @@ CLUSTER = Cluster(
 )
 ANNOTATIONS: list[dict[str, str]] = [
     {}, {"canary": "true", "canary-weight": "10"}, {"from-to-www-redirect": "true"}, {"server-alias": "b.test,c.test"},
-    {"proxy-body-size": "bad"}, {"rewrite-target": "/$1"},
+    {"proxy-body-size": "bad"}, {"rewrite-target": "/$1"}, {"use-regex": "true"}, {"default-backend": "t"},
+    {"auth-type": "basic", "auth-secret": "users"}, {"canary": "true", "canary-by-header": "X-New"},
 ]  # fmt: skip
 
 
@@ -30,8 +31,11 @@ def ingresses(draw: st.DrawFn) -> Object:
     rules = []
     for host in draw(st.lists(hosts, max_size=2)):
         path, service = draw(st.sampled_from(["/", "/x"])), draw(st.sampled_from(["s", "t"]))
-        backend = {"service": {"name": service, "port": {"number": 80}}}
-        rules.append({"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}})
+        backend: Object = {"service": {"name": service, "port": {"number": 80}}}
+        if draw(st.integers(0, 7)) == 0:
+            backend = {"resource": {"kind": "Bucket", "name": "b"}}
+        kind = draw(st.sampled_from(["Prefix", "Exact", "ImplementationSpecific"]))
+        rules.append({"host": host, "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]}})
     spec: Object = {"ingressClassName": draw(st.sampled_from(["nginx", "nginx", "other"])), "rules": rules}
     if draw(st.booleans()):
         spec["defaultBackend"] = {"service": {"name": "rest", "port": {"number": 80}}}
@@ -42,6 +46,38 @@ def ingresses(draw: st.DrawFn) -> Object:
     metadata = {"namespace": "default", "name": draw(st.sampled_from("abcde")), "creationTimestamp": created,
                 "annotations": {PREFIX + key: text for key, text in said.items()}}  # fmt: skip
     return {"kind": "Ingress", "metadata": metadata, "spec": spec}
+
+
+#: What Ingresses depend on, in the states that change what they come to.
+DEPENDENCIES: dict[tuple[str, Key], list[Object | None]] = {
+    ("Service", Key("default", "t")): [
+        None,
+        {"spec": {"type": "ClusterIP", "ports": [{"port": 80}]}},
+        {"spec": {"type": "ClusterIP", "ports": [{"port": 81}]}},
+        {"spec": {"type": "ExternalName"}},
+    ],
+    ("Secret", Key("default", "users")): [None, {"data": {}}, {"data": {"auth": "dTpwCg=="}}],
+    ("Secret", Key("default", "gone")): [None, {"data": {"tls.crt": "eA==", "tls.key": "eA=="}}],
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.lists(ingresses(), min_size=1, max_size=4, unique_by=lambda each: each["metadata"]["name"]))
+def test_what_an_ingress_depends_on_may_change(data: st.DataObject, ingresses: list[Object]) -> None:
+    """Services and Secrets that come, change and go: the Ingresses that need them are as after a fresh start."""
+    there: dict[tuple[str, Key], Object | None] = {}
+    cluster = Cluster(
+        service=lambda key: there.get(("Service", key)), secret=lambda key: there.get(("Secret", key)), folder=Path("/x")
+    )
+    known = {Key("default", each["metadata"]["name"]): each for each in ingresses}
+    grown = of_all(ingresses, [CLASS], cluster)
+    for _ in range(4):
+        kind, key = data.draw(st.sampled_from(sorted(DEPENDENCIES)))
+        there[kind, key] = data.draw(st.sampled_from(DEPENDENCIES[kind, key]))
+        grown.change({each: known[each] for each in grown.needing(kind, key)})
+        fresh = of_all(ingresses, [CLASS], cluster)
+        assert tables(grown) == tables(fresh)
+        assert problems(grown) == problems(fresh)
 
 
 def tables(hosts: Hosts) -> dict[str, Object]:

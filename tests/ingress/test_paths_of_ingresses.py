@@ -3,6 +3,8 @@
 Each row of the documentation's tables of path types and of wildcard hosts is a case here.
 """
 
+import asyncio
+
 import pytest
 
 from tests.ingress.conftest import Edge
@@ -111,6 +113,29 @@ async def test_without_default_backend_nothing_is_found(edge: Edge) -> None:
     await edge.settled()
     assert (await edge.get("b.test")).status == 404
     assert (await edge.get("a.test")).status == 503
+
+
+async def test_resource_backends_are_passed_over_and_told(edge: Edge) -> None:
+    """What their paths would match, other rules and default backends answer; the rest of the Ingress is served."""
+    for name in ("api", "rest"):
+        await edge.server(name)
+    bucket = {"resource": {"apiGroup": "k8s.example.com", "kind": "StorageBucket", "name": "icons"}}
+    for name, default in (("beside", "rest"), ("alone", "")):
+        made = edge.ingress(name, (f"{name}.test", "/api", "Prefix", "api"), default=default)
+        (rule,) = made["spec"]["rules"]
+        rule["http"]["paths"].append({"path": "/icons", "pathType": "Prefix", "backend": bucket})
+        edge.api.put(made if default else {**made, "spec": {**made["spec"], "defaultBackend": bucket}})
+    await edge.settled()
+    assert (await edge.get("beside.test", "/api")).server == (await edge.get("alone.test", "/api")).server == "api"
+    assert (await edge.get("beside.test", "/icons/x")).server == "rest"
+    assert (await edge.get("alone.test", "/icons/x")).status == (await edge.get("alone.test", "/y")).status == 404
+    why = "the resource backend StorageBucket icons is not supported, other rules and default backends answer"
+    told = {
+        "beside": {f"path /icons of host beside.test: {why}"},
+        "alone": {f"defaultBackend: {why}", f"path /icons of host alone.test: {why}"},
+    }
+    while any(not messages <= set(edge.messages(name)) for name, messages in told.items()):
+        await asyncio.sleep(0.01)
 
 
 async def test_fanout_and_name_based_hosts(edge: Edge) -> None:
