@@ -56,6 +56,7 @@ def measure() -> list[Figure]:
         settles = _timed(TESTS, lambda number: _create_and_settle(cluster, f"test-{number}"))
         busy = (time.process_time() - busy) / TESTS
         requests = len(cluster.requests(namespace="test-0"))
+        fork = _timed(5, lambda _: _fork(cluster))
         snapshot = _timed(10, lambda _: cluster.restore(cluster.snapshot()))
     with started(Options(nodes=1, clock="virtual")) as cluster:
         cluster.apply(CRON)
@@ -72,6 +73,7 @@ def measure() -> list[Figure]:
         Figure(name=f"the same with {WORKERS} workers, as pytest -n {WORKERS}", value=_by_workers(), unit="/s"),
         Figure(name="requests of one such test, its namespace's included", value=requests, unit=""),
         Figure(name="snapshot and restore", value=snapshot * 1e3, unit="ms"),
+        Figure(name="a fork, running", value=fork * 1e3, unit="ms"),
         Figure(name="a virtual hour of a CronJob", value=hour, unit="s", limit=1.0),
     ]
 
@@ -114,6 +116,11 @@ def _namespace(cluster: Kubernetes, name: str) -> None:
 def _create_and_settle(cluster: Kubernetes, namespace: str) -> None:
     cluster.apply(DEPLOYMENT, namespace=namespace)
     cluster.settle()
+
+
+def _fork(cluster: Kubernetes) -> None:
+    with cluster.fork() as other:
+        assert other.list("namespaces")
 
 
 MEASURE = measure

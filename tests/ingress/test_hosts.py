@@ -67,7 +67,9 @@ def test_what_an_ingress_depends_on_may_change(data: st.DataObject, ingresses: l
     """Services and Secrets that come, change and go: the Ingresses that need them are as after a fresh start."""
     there: dict[tuple[str, Key], Object | None] = {}
     cluster = Cluster(
-        service=lambda key: there.get(("Service", key)), secret=lambda key: there.get(("Secret", key)), folder=Path("/x")
+        service=lambda key: there.get(("Service", key)),
+        secret=lambda key: there.get(("Secret", key)),
+        folder=Path("/x"),
     )
     known = {Key("default", each["metadata"]["name"]): each for each in ingresses}
     grown = of_all(ingresses, [CLASS], cluster)

@@ -166,6 +166,41 @@ def test_faults_strike_whom_and_what_they_name(cluster: Kubernetes, namespace: s
         pass
 
 
+@pytest.mark.kubernetes(nodes=1, clock="virtual")
+def test_a_delay_holds_requests_up_for_as_long(cluster: Kubernetes, namespace: str) -> None:
+    """Of the cluster's own clock: nothing is answered a second too early, everything is afterwards."""
+    with cluster.fault(verb="create", resource="replicasets", namespace=namespace, delay=30) as it:
+        cluster.apply(DEPLOYMENT, namespace=namespace)
+        cluster.advance(29)
+        assert it.struck == 1
+        assert not cluster.list("replicasets", namespace=namespace)
+        cluster.advance(1)
+        cluster.settle()
+    web = cluster.get("deployment", "web", namespace=namespace)
+    assert web is not None
+    assert ready(web) == 2
+    assert it.struck == 1
+
+
+@pytest.mark.kubernetes(nodes=1, clock="virtual")
+def test_a_delay_may_end_in_an_error(cluster: Kubernetes, namespace: str) -> None:
+    """As an API server that is overloaded answers; who asked goes on as after any error."""
+    fault = {
+        "verb": "create",
+        "resource": "replicasets",
+        "namespace": namespace,
+        "delay": 30,
+        "status": 504,
+        "times": 1,
+    }
+    with cluster.fault(**fault) as it:
+        cluster.apply(DEPLOYMENT, namespace=namespace)
+        cluster.advance(31)
+        cluster.settle()
+    made = cluster.requests(verb="create", resource="replicasets", namespace=namespace)
+    assert (it.struck, [request.status for request in made]) == (1, [504, 201])
+
+
 def test_broken_watches_lose_nothing(cluster: Kubernetes, namespace: str) -> None:
     """Informers go on after a dropped watch, and list anew after an expired one."""
     for number, interrupt in enumerate((cluster.drop_watches, cluster.expire_watches)):
