@@ -28,7 +28,7 @@ class Peer:
                 mine.shown = self.getpeercert(binary_form=True) or b""
                 if refused is not None and (shown := mine.certificate) is not None and (why := refused(shown)):
                     # Before anything is said: a handshake is all that the server has seen.
-                    raise ssl.SSLError(why)
+                    raise ssl.SSLError(0, why)
 
         context.sslobject_class = Noting
 

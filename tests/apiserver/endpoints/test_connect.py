@@ -319,7 +319,7 @@ async def test_a_node_that_calls_itself_by_the_api_servers_address(cluster: Clus
     )
     for asked in (path, f"{POD}/log"):
         code, status = await status_of(cluster, asked, method="GET")
-        assert code >= 500 and "that is an api server, and no kubelet" in status["message"]
+        assert code >= 500 and "connect: that is an api server, and no kubelet" in status["message"]
     assert len(cluster.kubelet.requests) == 1
 
 
