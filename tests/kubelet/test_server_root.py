@@ -46,20 +46,22 @@ async def test_logs(rig: Rig) -> None:
                 assert await answer.content.read() == b"bye\n"
 
 
-async def test_exec_over_websocket(rig: Rig) -> None:
-    """Output, errors and the exit code pass through the joined connections."""
+@pytest.mark.parametrize("protocol", ["v4.channel.k8s.io", "channel.k8s.io"])
+async def test_exec_over_websocket(rig: Rig, protocol: str) -> None:
+    """Output, errors and the exit code pass through the joined connections; the oldest one ends with text."""
     command = "command=sh&command=-c&command=echo+oops+>%262;exit+3"
     target = url(rig, f"/exec/default/web/c?{command}&output=1&error=1")
     channels: dict[int, bytes] = {}
     async with (
         aiohttp.ClientSession() as session,
         asyncio.timeout(20),
-        session.ws_connect(target, ssl=False, protocols=["v4.channel.k8s.io"]) as socket,
+        session.ws_connect(target, ssl=False, protocols=[protocol]) as socket,
     ):
         async for message in socket:
             channels[message.data[0]] = channels.get(message.data[0], b"") + message.data[1:]
     assert channels[2] == b"oops\n"
-    assert b'"reason":"ExitCode","message":"3"' in channels[3]
+    ended = b'"reason":"ExitCode","message":"3"' if protocol.startswith("v4") else b"exit code 3"
+    assert ended in channels[3]
 
 
 async def test_statistics(rig: Rig) -> None:
