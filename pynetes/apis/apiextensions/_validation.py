@@ -3,6 +3,7 @@
 Upstream validates its internal form, where what all versions have in common stands once, above them; its paths do too.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ _ONE_STORAGE = "must have exactly one version marked as storage version"
 _PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_TOKEN = re.compile(r"([.\[\]])")
 _SELECTABLE_LIMIT, _WARNING_LIMIT = 8, 256
 
 
@@ -184,22 +186,38 @@ def _selectable(json_path: str, schema: Object, path: str, seen: set[str]) -> It
     if not json_path:
         yield field.required(path)
         return
-    if not json_path.startswith(("[", ".")):
-        found = json_path.partition(".")[0]
-        yield field.invalid(path, json_path, f"is an invalid path: expected [ or . but got: {found}")
+    found, wrong = _at(schema, json_path)
+    if wrong:
+        yield field.invalid(path, json_path, f"is an invalid path: {wrong}")
         return
+    if json_path.split(".")[1] == "metadata":
+        yield field.invalid(path, json_path, "must not point to fields in metadata")
+    if found.get("type") not in ("string", "boolean", "integer"):
+        text = "must point to a field of type string, boolean or integer."
+        yield field.invalid(path, json_path, f"{text} Enum string fields and strings with formats are allowed.")
     if json_path in seen:
         yield field.duplicate(path, json_path)
     seen.add(json_path)
+
+
+def _at(schema: Object, json_path: str) -> tuple[Object, str]:
+    """The schema of a field (.spec.color), and what is wrong with the path."""
+    tokens = [token for token in _TOKEN.split(json_path) if token]
     node: Any = schema
-    steps = json_path.strip(".").split(".")
-    for step in steps:
-        node = (node.get("properties") or {}).get(step) if isinstance(node, dict) else None
-    if node is None or steps[0] == "metadata":
-        yield field.invalid(path, json_path, "is an invalid path: does not refer to a valid field")
-    elif node.get("type") not in ("string", "boolean", "integer"):
-        text = "must point to a field of type string, boolean or integer."
-        yield field.invalid(path, json_path, f"{text} Enum string fields and strings with formats are allowed.")
+    while tokens:
+        token = tokens.pop(0)
+        if token == "[":
+            return {}, "array notation is not allowed"
+        if token != ".":
+            return {}, f"expected [ or . but got: {token}"
+        if not tokens:
+            return {}, "unexpected end of JSON path"
+        name, extra = tokens.pop(0), node.get("additionalProperties")
+        named = node.get("properties") is not None
+        node = node["properties"].get(name) if named else extra
+        if not isinstance(node, dict):
+            return {}, "does not refer to a valid field"
+    return node, ""
 
 
 def _names(about: Object) -> Iterator[field.Error]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pynetes.apis.apiextensions import _structural
+from pynetes.apis.apiextensions import _structural, _validation
 from pynetes.machinery.meta import Object
 
 
@@ -89,3 +89,24 @@ def test_an_old_value_that_may_be_absent_is_asked_as_such() -> None:
     assert not ruled(rule="!oldSelf.hasValue() || self >= oldSelf.value()", optionalOldSelf=True)
     assert "optional_type(int), int" in ruled(rule="oldSelf > 1", optionalOldSelf=True)[0]
     assert ruled(rule="self > 1", optionalOldSelf=True)[0].endswith("may not be set if oldSelf is not used in rule")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (".spec.l[0]", "is an invalid path: array notation is not allowed"),
+        ("spec.a", "is an invalid path: expected [ or . but got: spec"),
+        (".spec.", "is an invalid path: unexpected end of JSON path"),
+        (".spec.zz", "is an invalid path: does not refer to a valid field"),
+        (".metadata.name", "must not point to fields in metadata"),
+        (".spec.l", "must point to a field of type string, boolean or integer."),
+    ],
+)
+def test_selectable_fields_are_fields(path: str, text: str) -> None:
+    """By a path of names, to a field of the schema that is one value."""
+    name = {"type": "object", "properties": {"name": {"type": "string"}}}
+    spec = {"type": "object", "properties": {"a": {"type": "string"}, "l": {"type": "array"}}}
+    schema = {"type": "object", "properties": {"metadata": name, "spec": spec}}
+    assert not list(_validation._selectable(".spec.a", schema, "p", set()))
+    (error,) = _validation._selectable(path, schema, "p", set())
+    assert text in str(error)
