@@ -77,16 +77,19 @@ class Definitions:
             return self._taken(definition, what, wanted)
 
         found, names = compiled.conditions(definition, taken, now), compiled.accepted_names(definition, taken)
+        resource: Resource | None = None
         if found[0]["status"] == "True":
             resource = compiled.record(definition, *converter(definition, self._api.conversions))
             await self._api.cacher.add(resource)
-            self._api.served.add(resource)
-            self._served[name] = resource
             for version in resource.versions:
                 local = api_service(resource.group, version, now, automanaged="true")
                 await ensure(self._stored, apiservices.RESOURCE, local)
         told = [*compiled.approval(definition, now), *found]
         await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, told, names))
+        if resource is not None:
+            # At once after it, and not before: who can use the resource finds its definition established.
+            self._api.served.add(resource)
+            self._served[name] = resource
 
     def _taken(self, definition: Object, what: str, wanted: str) -> str:
         """Who else in the group has this name."""
