@@ -46,7 +46,7 @@ class Visitor:
     async def go(self, path: str) -> None:
         """To a page of the dashboard, by its hash, and wait for its heading or its refusal."""
         # What stood there before must not be taken for the new page.
-        leave = "hash => { if (location.hash !== hash) document.querySelector('main').replaceChildren(); "
+        leave = "hash => { if (location.hash !== hash) document.querySelector('main')?.replaceChildren(); "
         await self.page.evaluate(leave + "location.hash = hash }", path)
         await self.page.wait_for_selector("main h1, main .refused")
 
