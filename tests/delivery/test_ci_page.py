@@ -155,7 +155,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command.chmod(0o755)
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LANG") if name in os.environ}
     path = f"{folder / 'venv' / 'bin'}:{folder / 'bin'}:{os.environ['PATH']}"
-    given = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "1"}
+    # Its requirements are not resolved: the clients that other tests need bring versions that moto's packages shut out.
+    given = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "1", "PIP_NO_DEPS": "1"}
     return {**kept, **given, "PATH": path, "PYTEST_XDIST_AUTO_NUM_WORKERS": "2", "VIRTUAL_ENV": str(folder / "venv")}
 
 
