@@ -75,6 +75,13 @@ class Objects(Protocol):
     ) -> Object:
         """Delete as the API does: grace, finalizers, preconditions (metav1.DeleteOptions). Raises StatusError."""
 
+    async def mark(self, name: str) -> bool:
+        """Set a mark in the store that only one server can set; whether it was this call. Until `unmark`, or for about
+        a minute where its server does not live to take it away."""
+
+    async def unmark(self, name: str) -> None:
+        """Take away a mark that this server has set; nothing happens if it is gone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

@@ -1,6 +1,7 @@
 """The cluster's objects for policies, the registry and start-up hooks: cache reads, and writes past the filters."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import orjson
 
@@ -12,11 +13,15 @@ from pynetes.apiserver.objects import Index
 from pynetes.machinery import errors, schema
 from pynetes.machinery.meta import Key, Object, Revision, key_of
 from pynetes.machinery.resource import Resource
-from pynetes.storage.backend import Backend
+from pynetes.storage.backend import Backend, KeyExists, RevisionMismatch
 from pynetes.storage.cache import Cacher
 from pynetes.storage.entry import Entry
+from pynetes.storage.leases import Leases
 from pynetes.storage.store import Store
 from pynetes.storage.watch import CacheEvent
+
+#: Where marks are stored, beside upstream's range allocations, and how many seconds they last by themselves.
+MARKS, MARKED = "/registry/ranges/marks/", 60
 
 
 class Stored:
@@ -25,6 +30,8 @@ class Stored:
     def __init__(self, backend: Backend, cacher: Cacher) -> None:
         self._backend = backend
         self._cacher = cacher
+        self._leases = Leases(backend)
+        self._marks: dict[str, Revision] = {}
         self.api: Api | None = None
 
     def get(self, resource: Resource, key: Key) -> Object | None:
@@ -103,6 +110,21 @@ class Stored:
         wanted = checked({**(options or {}), **({"dryRun": ["All"]} if dry_run else {})})
         obj, _ = await Deletion(self.api, None, scope, wanted).run()
         return obj
+
+    async def mark(self, name: str) -> bool:
+        """A key on a lease."""
+        try:
+            lease = await self._leases.get(MARKED)
+            self._marks[name] = await self._backend.create(f"{MARKS}{name}", b"{}", lease=lease)
+        except KeyExists:
+            return False
+        return True
+
+    async def unmark(self, name: str) -> None:
+        """Only what was set here."""
+        if revision := self._marks.pop(name, None):
+            with suppress(RevisionMismatch):
+                await self._backend.delete(f"{MARKS}{name}", expected=revision)
 
     def _store(self, resource: Resource) -> Store:
         assert self.api is not None

@@ -44,6 +44,7 @@ class FakeObjects:
         self._changes: dict[str, int] = {}
         self._indexes: dict[str, list[Index]] = {}
         self._revisions = itertools.count(1)
+        self._marks: set[str] = set()
 
     def put(self, resource: Resource, obj: Object) -> Object:
         """Store as is, with a uid and a resourceVersion."""
@@ -83,6 +84,15 @@ class FakeObjects:
 
     async def fresh(self, resource: Resource) -> Revision:
         return Revision(0)
+
+    async def mark(self, name: str) -> bool:
+        if name in self._marks:
+            return False
+        self._marks.add(name)
+        return True
+
+    async def unmark(self, name: str) -> None:
+        self._marks.discard(name)
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         if self.get(resource, key_of(obj)) is not None:

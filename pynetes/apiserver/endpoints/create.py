@@ -77,6 +77,8 @@ async def create(
     try:
         if options.dry_run:
             await _pretend(api, scope, obj)
+            if allocation is not None:
+                await allocation.done()
             return rendering.obj(api, request, scope, accepted, obj, 201)
         await api.prepare(scope, [obj], to=scope.resource.storage_api_version)
         ttl = EVENT_TTL if scope.resource.plural == "events" else 0
@@ -85,6 +87,8 @@ async def create(
         if allocation is not None:
             await allocation.release()
         raise
+    if allocation is not None:
+        await allocation.done()
     if strategy is not None:
         await strategy.after(api.context, attributes)
     if scope.resource.conversion is not None:

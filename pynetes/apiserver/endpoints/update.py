@@ -167,11 +167,15 @@ class Update:
         try:
             entry = await store.update(self.scope.key, self.run)
         except Finished as finished:
+            if self.allocation is not None:
+                await self.allocation.release()
             return await self._finish(finished.obj)
         except BaseException:
             if self.allocation is not None:
                 await self.allocation.release()
             raise
+        if self.allocation is not None:
+            await self.allocation.done()
         strategy = self._strategy()
         if strategy is not None and self._attributes is not None:
             await strategy.after(self.api.context, self._attributes)
@@ -187,7 +191,10 @@ class Update:
     async def dry_run(self) -> Object:
         """Everything but storing."""
         stored = await self.api.store(self.scope.resource).read(self.scope.key)
-        return await self.run(stored.copy())
+        shown = await self.run(stored.copy())
+        if self.allocation is not None:
+            await self.allocation.done()
+        return shown
 
 
 class Finished(Exception):

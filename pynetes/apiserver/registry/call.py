@@ -53,6 +53,9 @@ class Allocation(Protocol):
     async def release(self) -> None:
         """The write failed, or is about to be tried again on a newer object: give everything back."""
 
+    async def done(self) -> None:
+        """The object is stored, or would have been if this were no dry run."""
+
 
 class Strategy(Protocol):
     """Surrounds the generic create, update and delete of one resource with I/O."""

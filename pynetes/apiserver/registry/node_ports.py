@@ -1,13 +1,14 @@
 """Node ports: a number that is this Service's on every node, whatever the protocols it uses it for.
 
 What is taken follows from the Services in the cache; what this process has promised to a write still on its way is
-remembered until that write is done.
+remembered until that write is done. Between API servers on one store a mark decides: who has set a port's mark looks at
+all Services that are stored by then, and takes it away once its own is stored.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.meta import Key, Object, key_of
 
 DYNAMIC_FROM = 86
 
@@ -28,10 +29,12 @@ class Taken:
     def changed(self, new: Object | None, old: Object | None) -> None:
         """A Service came, changed, or went."""
         if old is not None:
+            holder = key_of(old)
             for number in ports_of(old):
-                self._holders.pop(number, None)
+                if self._holders.get(number) == holder:
+                    del self._holders[number]
         if new is not None:
-            key = Key(new["metadata"]["namespace"], new["metadata"]["name"])
+            key = key_of(new)
             for number in ports_of(new):
                 self._holders[number] = key
                 self._promised.pop(number, None)
@@ -44,6 +47,10 @@ class Taken:
         """Nobody else gets the port until the Service is seen with it, or the promise is taken back."""
         self._promised[number] = service
 
+    def undecided(self, service: Key) -> bool:
+        """Whether other Services have been promised ports that they may not get."""
+        return any(other != service for other in self._promised.values())
+
     def held(self, number: int, service: Key) -> bool:
         """Whether the stored Service has it."""
         return self._holders.get(number) == service
@@ -53,12 +60,12 @@ class Taken:
         for number in numbers:
             self._promised.pop(number, None)
 
-    def any(self, allowed: range) -> int | None:
+    def any(self, allowed: range, refused: Collection[int] = ()) -> int | None:
         """A number that nobody has, outside the lower part, which is kept for fixed ports if possible."""
         lower = allowed[min(DYNAMIC_FROM, len(allowed) - 1) :]
         for candidates in (_random(lower), _random(allowed)):
             for number in candidates:
-                if number not in self._promised and number not in self._holders:
+                if number not in self._promised and number not in self._holders and number not in refused:
                     return number
         return None
 

@@ -14,7 +14,7 @@ from pynetes.apiserver.objects import Context
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import time
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.meta import Key, Object, key_of
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -91,12 +91,20 @@ async def release(ctx: Context, text: str, service: Key) -> None:
     """Give an address back, if it is this Service's."""
     key = Key("", text)
     found = ctx.objects.get(ipaddresses.RESOURCE, key)
-    if found is not None and _parent(found) != service:
-        return
+    if found is None:
+        await ctx.objects.fresh(ipaddresses.RESOURCE)
+        found = ctx.objects.get(ipaddresses.RESOURCE, key)
+    if found is not None and _parent(found) == service:
+        await _delete(ctx, found, dry_run=False)
+
+
+async def _delete(ctx: Context, obj: Object, *, dry_run: bool) -> None:
+    """This very object: another one of its name is somebody else's."""
+    only = {"preconditions": {"uid": obj["metadata"]["uid"]}}
     try:
-        await ctx.objects.delete(ipaddresses.RESOURCE, key)
+        await ctx.objects.delete(ipaddresses.RESOURCE, key_of(obj), only, dry_run=dry_run)
     except StatusError as error:
-        if error.reason != "NotFound":
+        if error.reason not in ("NotFound", "Conflict"):
             raise
 
 
@@ -135,18 +143,20 @@ async def _create(ctx: Context, address: Address, service: Key, *, dry_run: bool
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-        if not await _orphaned(ctx, str(address)):
+        orphan = await _orphan(ctx, str(address))
+        if orphan is None:
             return False
-        await ctx.objects.delete(ipaddresses.RESOURCE, Key("", str(address)), dry_run=dry_run)
+        await _delete(ctx, orphan, dry_run=dry_run)
     return False
 
 
-async def _orphaned(ctx: Context, text: str) -> bool:
+async def _orphan(ctx: Context, text: str) -> Object | None:
+    """The address's object, if its Service never came to be."""
     await ctx.objects.fresh(services.RESOURCE)
     found = ctx.objects.get(ipaddresses.RESOURCE, Key("", text))
     if found is None:
-        return False
+        return None
     if time.parse(found["metadata"]["creationTimestamp"]) + ORPHANED > ctx.clock.now():
-        return False
+        return None
     owner = ctx.objects.get(services.RESOURCE, _parent(found))
-    return owner is None or text not in (owner["spec"].get("clusterIPs") or ())
+    return found if owner is None or text not in (owner["spec"].get("clusterIPs") or ()) else None

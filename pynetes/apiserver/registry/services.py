@@ -16,6 +16,10 @@ from pynetes.machinery import field as problem
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 
+#: Ports tried for one that another server gives away at the same moment.
+TRIES = 64
+#: Seconds until it is looked again where all that is left is promised, and may come back.
+UNDECIDED = 0.01
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -28,6 +32,7 @@ class Held:
     taken: Taken
     addresses: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
+    marked: list[int] = field(default_factory=list)
     dry_run: bool = False
 
     async def release(self) -> None:
@@ -36,6 +41,33 @@ class Held:
         if not self.dry_run:
             for address in self.addresses:
                 await service_ips.release(self.ctx, address, self.service)
+        await self._unmark()
+
+    async def done(self) -> None:
+        """The stored Service speaks for itself."""
+        if self.dry_run:
+            self.taken.forget(self.ports)
+        await self._unmark()
+
+    async def promise(self, number: int) -> bool:
+        """Whether the port is this Service's, here and at all servers of the store."""
+        self.taken.promise(number, self.service)
+        self.ports.append(number)
+        if self.dry_run:
+            return True
+        objects = self.ctx.objects
+        if await objects.mark(_mark(number)):
+            self.marked.append(number)
+            await objects.fresh(services.RESOURCE)
+            if self.taken.free(number, self.service):
+                return True
+        self.ports.remove(number)
+        self.taken.forget((number,))
+        return False
+
+    async def _unmark(self) -> None:
+        while self.marked:
+            await self.ctx.objects.unmark(_mark(self.marked.pop()))
 
 
 class ServiceStrategy:
@@ -58,7 +90,7 @@ class ServiceStrategy:
             else:
                 families(ctx, new)
                 await _addresses(held, new, old)
-            _node_ports(held, new)
+            await _node_ports(held, new)
         except BaseException:
             await held.release()
             raise
@@ -163,36 +195,54 @@ async def _addresses(held: Held, service: Object, old: Object | None) -> None:
     spec["clusterIP"], spec["clusterIPs"] = result[0], result
 
 
-def _node_ports(held: Held, service: Object) -> None:
-    spec, allowed = service["spec"], held.ctx.settings.node_ports
+async def _node_ports(held: Held, service: Object) -> None:
+    spec = service["spec"]
     kind = spec.get("type")
     wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
     numbers: dict[int, int] = {}
     for index, port in enumerate(spec.get("ports") or ()):
         if port.get("nodePort"):
-            _take(held, service, port["nodePort"], f"spec.ports[{index}].nodePort")
+            await _take(held, service, port["nodePort"], f"spec.ports[{index}].nodePort")
             numbers[port["port"]] = port["nodePort"]
     for index, port in enumerate(spec.get("ports") or ()):
         if not wanted or port.get("nodePort"):
             continue
         # TCP and UDP on one port share a number where they can: that is what DNS over both expects.
         same = numbers.get(port["port"])
-        number = same if same and held.taken.free(same, held.service) else None
-        number = number or held.taken.any(allowed)
+        number = same if same and held.taken.free(same, held.service) else await _any(held)
         if number is None:
             text = "failed to allocate a nodePort: range is full"
             raise errors.internal(f"{text} (spec.ports[{index}])")
-        _promise(held, number)
         port["nodePort"] = numbers[port["port"]] = number
     if _needs_health_check(spec):
         if spec.get("healthCheckNodePort"):
-            _take(held, service, spec["healthCheckNodePort"], "spec.healthCheckNodePort")
-        elif (number := held.taken.any(allowed)) is not None:
-            _promise(held, number)
+            await _take(held, service, spec["healthCheckNodePort"], "spec.healthCheckNodePort")
+        elif (number := await _any(held)) is not None:
             spec["healthCheckNodePort"] = number
 
 
-def _take(held: Held, service: Object, number: int, path: str) -> None:
+async def _any(held: Held) -> int | None:
+    """A port that nobody has; the ones that another server is giving away at this moment are passed over."""
+    refused: set[int] = set()
+    for _ in range(TRIES):
+        number = held.taken.any(held.ctx.settings.node_ports, refused)
+        if number is not None:
+            if await held.promise(number):
+                return number
+            refused.add(number)
+        elif refused or held.taken.undecided(held.service):
+            await held.ctx.clock.sleep(UNDECIDED)
+            refused.clear()
+        else:
+            return None
+    return None
+
+
+def _mark(number: int) -> str:
+    return f"nodeports/{number}"
+
+
+async def _take(held: Held, service: Object, number: int, path: str) -> None:
     allowed = held.ctx.settings.node_ports
     if number not in allowed:
         shown = f"{allowed.start}-{allowed.stop - 1}"
@@ -201,13 +251,10 @@ def _take(held: Held, service: Object, number: int, path: str) -> None:
     if number in held.ports or held.taken.held(number, held.service):
         return
     if not held.taken.free(number, held.service):
+        # Given back at another server, perhaps.
+        await held.ctx.objects.fresh(services.RESOURCE)
+    if not held.taken.free(number, held.service) or not await held.promise(number):
         raise _invalid(service, problem.invalid(path, number, "provided port is already allocated"))
-    _promise(held, number)
-
-
-def _promise(held: Held, number: int) -> None:
-    held.taken.promise(number, held.service)
-    held.ports.append(number)
 
 
 def _invalid(service: Object, error: problem.Error) -> StatusError:

@@ -47,8 +47,10 @@ def prepare(new: Object, old: Object) -> None:
 async def create(ctx: Context, strategy: ServiceStrategy, new: Object) -> Object:
     """What the create verb does around storage."""
     asked = attributes(CREATE, new)
-    await strategy.before(ctx, asked)
+    allocation = await strategy.before(ctx, asked)
     stored = await ctx.objects.create(services.RESOURCE, new)
+    if allocation is not None:
+        await allocation.done()
     await strategy.after(ctx, asked)
     return stored
 
