@@ -5,7 +5,6 @@ What it has not is UNIMPLEMENTED; `Failure` is the one way to answer with an err
 generator. So a driver is written, and tested, without a word of gRPC.
 """
 
-import asyncio
 import logging
 import re
 import time
@@ -18,12 +17,12 @@ import grpc
 import grpc.aio
 from google.protobuf import message_factory
 
-from pynetes.component import logs, tasks
+from pynetes.component import logs
 from pynetes.component.tracing import RECORDER, Interaction, now
 from pynetes.rpc.channel import MAX_MESSAGE, reachable
 
 _LOG = logging.getLogger(__name__)
-#: Seconds that running calls get to end when the server stops. Streams, which have no end of their own, get none.
+#: Seconds that running calls get to end when the server stops.
 GRACE = 5.0
 
 
@@ -40,10 +39,8 @@ def method_name(rpc: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower()
 
 
-def handlers(
-    service: Any, implementation: object, *, path: int, target: str, stopping: asyncio.Event
-) -> grpc.GenericRpcHandler:
-    """What gRPC needs to serve one service (a ServiceDescriptor) by an implementation; streams end with stopping."""
+def handlers(service: Any, implementation: object, *, path: int, target: str) -> grpc.GenericRpcHandler:
+    """What gRPC needs to serve one service (a ServiceDescriptor) by an implementation."""
     made: dict[str, Any] = {}
     for rpc in service.methods:
         function = getattr(implementation, method_name(rpc.name), None)
@@ -54,7 +51,7 @@ def handlers(
             "response_serializer": message_factory.GetMessageClass(rpc.output_type).SerializeToString,
         }
         if rpc.server_streaming:
-            made[rpc.name] = grpc.unary_stream_rpc_method_handler(_streaming(function, stopping), **codecs)
+            made[rpc.name] = grpc.unary_stream_rpc_method_handler(_streaming(function), **codecs)
         else:
             answer = _unary(rpc.name, function, path, target)
             made[rpc.name] = grpc.unary_unary_rpc_method_handler(answer, **codecs)
@@ -82,19 +79,12 @@ def _unary(rpc: str, function: Callable[[Any], Awaitable[Any]], path: int, targe
     return answer
 
 
-def _streaming(function: Callable[[Any], AsyncIterator[Any]], stopping: asyncio.Event) -> Any:
-    async def answer(request: Any, context: Any) -> None:
-        failures: list[Failure] = []
-
-        async def write() -> None:
-            try:
-                async for message in function(request):
-                    await context.write(message)
-            except Failure as failure:
-                failures.append(failure)
-
-        await tasks.first(write(), stopping.wait())
-        for failure in failures:
+def _streaming(function: Callable[[Any], AsyncIterator[Any]]) -> Any:
+    async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for message in function(request):
+                yield message
+        except Failure as failure:
             await context.abort(failure.code, str(failure))
 
     return answer
@@ -109,7 +99,6 @@ async def serving(
     address.parent.mkdir(parents=True, exist_ok=True)
     # What a killed process left behind would make bind fail.
     address.unlink(missing_ok=True)
-    stopping = asyncio.Event()
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -117,7 +106,7 @@ async def serving(
         )
     )
     server.add_generic_rpc_handlers(
-        tuple(handlers(service, one, path=path, target=target, stopping=stopping) for service, one in services.items())
+        tuple(handlers(service, one, path=path, target=target) for service, one in services.items())
     )
     server.add_insecure_port(f"unix:{reachable(address)}")
     await server.start()
@@ -125,7 +114,6 @@ async def serving(
     try:
         yield server
     finally:
-        stopping.set()
         await server.stop(GRACE)
         with suppress(FileNotFoundError):
             address.unlink()
