@@ -74,10 +74,9 @@ def _pushing(frames: "Frames", watch: Watch, push: Push | None) -> None:
 def _pushed(frames: "Frames", push: Push, event: CacheEvent) -> bool:
     try:
         size, framed = frames.framed(event)
-        if not push(framed):
-            return False
     except Exception:
-        # One watcher's trouble is not the cache's: the stream meets the same when its turn comes, and ends by it.
+        return False  # The stream meets the same when its turn comes, and ends by it.
+    if not push(framed):
         return False
     frames.count((size,))
     return True
