@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from pynetes.apiserver.http import Handler, Headers, Pieces, Request, Response, Stream, Upgrade, chunk
+from pynetes.apiserver.http import Handler, Headers, Pieces, Request, Response, Upgrade
 from pynetes.component.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -313,11 +313,9 @@ class Connection(asyncio.Protocol):
         try:
             if request.method == "HEAD":
                 return keep
-            if isinstance(body, Stream):
-                body.pushing(self._push)
-            async for data in body:
-                if data:
-                    self._transport.write(chunk(data))
+            async for chunk in body:
+                if chunk:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
                 if self._writable is not None:
                     await self._writable
                 if self._closed:
@@ -329,19 +327,11 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._streaming = False
-            if isinstance(body, Stream):
-                body.pushing(None)
             close = getattr(body, "aclose", None)
             if close is not None:
                 await close()
         self._transport.write(b"0\r\n\r\n")
         return keep
-
-    def _push(self, framed: bytes) -> bool:
-        if self._writable is not None or self._closed:
-            return False
-        self._transport.write(framed)
-        return True
 
     async def _hand_over(self, upgrade: Upgrade) -> None:
         headers = b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in upgrade.headers)

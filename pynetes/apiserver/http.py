@@ -130,35 +130,7 @@ class Pieces:
     pieces: Iterable[bytes]
 
 
-#: Writes one chunk as it stands, framed already; False when the client has to be waited for.
-Push: TypeAlias = Callable[[bytes], bool]
-
-
-class Stream(AsyncIterator[bytes]):
-    """Chunks, and a way past them: while its iterator waits for something to hand out, the source may write by itself.
-
-    That spares a turn of a task for each event of each watch (docs/decisions/218-events-are-pushed.md)."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], pushing: Callable[[Push | None], None]) -> None:
-        """pushing: told how to write, and with None when that is over."""
-        self.chunks, self.pushing = chunks, pushing
-
-    def __anext__(self) -> Awaitable[bytes]:
-        return self.chunks.__anext__()
-
-    async def aclose(self) -> None:
-        """Close the iterator."""
-        close = getattr(self.chunks, "aclose", None)
-        if close is not None:
-            await close()
-
-
 Body: TypeAlias = bytes | Pieces | AsyncIterator[bytes]
-
-
-def chunk(data: bytes) -> bytes:
-    """Data as HTTP/1.1's chunked coding frames it."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @dataclass(slots=True)

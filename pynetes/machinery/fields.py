@@ -32,6 +32,10 @@ class Selector:
         """Whether there is no condition."""
         return not self.terms
 
+    def exact(self, path: str) -> str | None:
+        """The one value the field must have, None if the selector does not say."""
+        return next((term.value for term in self.terms if term.path == path and term.equal), None)
+
     def check(self, known: Collection[str]) -> None:
         """ValueError for a field that the kind does not index, worded as for metadata-only kinds upstream."""
         for term in self.terms:

@@ -7,7 +7,7 @@ is closed; it never misses an event silently, and its client resumes from the la
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -45,7 +45,7 @@ class Filter:
             and (not self.name or key.name == self.name)
             and (self.labels is None or self.labels.matches(entry.labels))
             and (self.fields is None or self.fields.matches(entry.fields))
-            and (not self.exact or all(entry.fields.get(field) == value for field, value in self.exact))
+            and all(entry.fields.get(field) == value for field, value in self.exact)
         )
 
 
@@ -113,8 +113,6 @@ class Watch:
         self.closed = False
         #: Set by `nudge`; for the reader to reset.
         self.nudged = False
-        #: Takes an event while the reader waits, past the reader; False when it has to wait its turn behind it.
-        self.sink: Callable[[CacheEvent], bool] | None = None
         self._events: deque[CacheEvent] = deque(backlog)
         self._progress = progress
         self._watchers = watchers
@@ -124,8 +122,6 @@ class Watch:
         """Add an event if it is wanted; a full buffer closes the watch."""
         mine = event.seen_by(self.wanted)
         if mine is None or self.closed:
-            return
-        if self.sink is not None and self._idle and self.sink(mine):
             return
         if len(self._events) >= BUFFER:
             self.close()
@@ -157,11 +153,6 @@ class Watch:
         as a timeout around every batch does."""
         self.nudged = True
         self._wake()
-
-    @property
-    def _idle(self) -> bool:
-        """Whether the reader waits, having taken everything."""
-        return not self._events and self._waiter is not None and not self._waiter.done()
 
     async def _change(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

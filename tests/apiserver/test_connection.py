@@ -8,7 +8,7 @@ import pytest
 
 from pynetes.apiserver import connection
 from pynetes.apiserver.connection import BODY_LIMIT
-from pynetes.apiserver.http import Push, Request, Response, Stream, Upgrade, chunk
+from pynetes.apiserver.http import Request, Response, Upgrade
 from pynetes.apiserver.server import Server
 
 
@@ -81,45 +81,6 @@ async def test_chunked_bodies_in_and_out() -> None:
         assert (await talk(port, body)).endswith(b"POST /p  5")
         streamed = await talk(port, b"GET /stream HTTP/1.1\r\nHost: x\r\n" + CLOSE)
         assert streamed.endswith(b"1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n0\r\n\r\n")
-
-
-async def test_a_source_writes_past_its_iterator() -> None:
-    """As long as the client reads; then it is told to wait, and nothing is lost or changes places."""
-    pushes: list[Push | None] = []
-    begun, more = asyncio.Event(), asyncio.Queue[bytes]()
-
-    def pushing(push: Push | None) -> None:
-        pushes.append(push)
-        begun.set()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        while data := await more.get():
-            yield data
-
-    async def streaming(_: Request) -> Response:
-        return Response(200, Stream(chunks(), pushing))
-
-    server = Server(streaming)
-    async with asyncio.TaskGroup() as group:
-        await server.listen(group, host="127.0.0.1", port=0)
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n" + CLOSE)
-        await begun.wait()
-        push = pushes[0]
-        assert push is not None
-        assert push(chunk(b"first"))
-        large, taken = b"x" * (1 << 20), 0
-        while push(chunk(large)):
-            taken += 1
-            assert taken < 100, "a client that does not read was not waited for"
-        more.put_nowait(b"last")
-        more.put_nowait(b"")
-        got = await reader.read()
-        assert got.partition(b"\r\n\r\n")[2].startswith(chunk(b"first"))
-        assert got.endswith(chunk(large) + chunk(b"last") + b"0\r\n\r\n")
-        assert pushes[1:] == [None]
-        writer.close()
-        await server.shutdown()
 
 
 async def test_expect_continue() -> None:

@@ -156,39 +156,6 @@ async def test_selectors_turn_transitions_into_events(store: Store, cacher: Cach
         assert list(await two.batch()) == [added, deleted], "one event object, and so one frame, for all watchers"
 
 
-async def test_a_waiting_reader_is_passed_by(store: Store, cacher: Cacher) -> None:
-    """Events go to the sink while the reader has taken everything; what the sink refuses, and all behind it, waits."""
-    taken: list[str] = []
-    willing = True
-
-    def sink(event: CacheEvent) -> bool:
-        if willing:
-            taken.append(event.entry.key.name)
-        return willing
-
-    with cacher.of(PODS).watch() as watching:
-        watching.sink = sink
-        await store.create(pod("before"))
-        await cacher.fresh()
-        assert [event.entry.key.name for event in await watching.batch()] == ["before"], "nobody waited yet"
-        reading = asyncio.ensure_future(watching.batch())
-        await asyncio.sleep(0)
-        await store.create(pod("past"))
-        await cacher.fresh()
-        assert taken == ["past"]
-        willing = False
-        await store.create(pod("refused"))
-        await cacher.fresh()
-        willing = True
-        await store.create(pod("behind"))
-        await cacher.fresh()
-        assert taken == ["past"]
-        names = [event.entry.key.name for event in await reading]
-        if names == ["refused"]:
-            names += [event.entry.key.name for event in await watching.batch()]
-        assert names == ["refused", "behind"]
-
-
 async def test_watchers_are_found_by_what_they_require(store: Store, cacher: Cacher) -> None:
     """By name, namespace and field value; a pod that is bound appears to its node's watcher."""
     cache = cacher.of(PODS)

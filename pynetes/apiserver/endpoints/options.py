@@ -179,17 +179,12 @@ def exact_terms(selected: fields.Selector | None) -> tuple[tuple[str, str], ...]
 def _filter(
     scope: Scope, label: labels.Selector | None, selected: fields.Selector | None, exact: tuple[tuple[str, str], ...]
 ) -> Filter:
-    terms = selected.terms if selected is not None else ()
-    name = scope.name or next((term.value for term in terms if term.equal and term.path == "metadata.name"), "")
-    namespace = scope.namespace if scope.resource.namespaced else ""
-    # What is asked of every event of every watcher: nothing twice.
-    said = {("metadata.name", name), ("metadata.namespace", namespace), *exact}
-    rest = tuple(term for term in terms if not (term.equal and term.value and (term.path, term.value) in said))
+    name = (selected.exact("metadata.name") or "") if selected is not None else ""
     return Filter(
-        namespace=namespace,
-        name=name,
+        namespace=scope.namespace if scope.resource.namespaced else "",
+        name=scope.name or name,
         labels=label if label is not None and not label.everything else None,
-        fields=fields.Selector(rest) if rest else None,
+        fields=selected if selected is not None and not selected.everything else None,
         exact=exact,
     )
 

@@ -8,7 +8,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +17,7 @@ from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import PROTOBUF, Accepted
 from pynetes.apiserver.endpoints.options import ListOptions, parse
-from pynetes.apiserver.http import YAML, Push, Request, Response, Stream, chunk
+from pynetes.apiserver.http import YAML, Request, Response
 from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.machinery import errors, managedfields, protobuf_encoder, schema
 from pynetes.machinery.meta import Object, Revision
@@ -60,26 +59,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         if error.code != 410:
             raise
         return Response(200, _refused(frames, error), frames.media)
-    chunks = _stream(api, request, frames, options, initial, watch)
-    return Response(200, Stream(chunks, partial(_pushing, frames, watch)), frames.media)
-
-
-def _pushing(frames: "Frames", watch: Watch, push: Push | None) -> None:
-    """Let events go out as they come, in the turn in which the cache learns of them."""
-    # Other versions of a custom resource come from a webhook, which has to be waited for.
-    waits = frames.scope.resource.conversion is not None
-    watch.sink = None if push is None or waits else partial(_pushed, frames, push)
-
-
-def _pushed(frames: "Frames", push: Push, event: CacheEvent) -> bool:
-    try:
-        size, framed = frames.framed(event)
-    except Exception:
-        return False  # The stream meets the same when its turn comes, and ends by it.
-    if not push(framed):
-        return False
-    frames.count((size,))
-    return True
+    return Response(200, _stream(api, request, frames, options, initial, watch), frames.media)
 
 
 async def _begin(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry] | None, Watch]:
@@ -107,8 +87,8 @@ async def _stream(
     ends = loop.time() + lifetime
     with watch:
         if initial is not None:
-            async for sent in _state(api, frames, options, initial, watch):
-                yield sent
+            async for chunk in _state(api, frames, options, initial, watch):
+                yield chunk
         while True:
             due = min(ends, loop.time() + BOOKMARK) if options.bookmarks else ends
             timer = loop.call_at(due, watch.nudge)
@@ -116,9 +96,9 @@ async def _stream(
                 while not watch.nudged:
                     if events := await watch.batch():
                         await frames.prepare(event.entry for event in events)
-                        changes = [frames.event(event) for event in events]
-                        frames.count(map(len, changes))
-                        yield b"".join(changes)
+                        sent = [frames.event(event) for event in events]
+                        frames.count(sent)
+                        yield b"".join(sent)
                     elif watch.closed:
                         return
             finally:
@@ -137,7 +117,7 @@ async def _state(
     for start in range(0, len(initial), 200):
         await frames.prepare(initial[start : start + 200])
         sent = [frames.added(entry) for entry in initial[start : start + 200]]
-        frames.count(map(len, sent))
+        frames.count(sent)
         yield b"".join(sent)
     if options.initial and options.bookmarks:
         yield frames.bookmark(revision, initial_events_end=True)
@@ -175,11 +155,11 @@ class Frames:
         if self.scope.resource.conversion is not None:
             await self.api.prepare(self.scope, [entry.obj for entry in entries])
 
-    def count(self, sizes: Iterable[int]) -> None:
+    def count(self, sent: Sequence[bytes]) -> None:
         """Note what goes to the client."""
-        for size in sizes:
-            _EVENTS.inc(*self._named)
-            _SIZES.observe(size, *self._named)
+        _EVENTS.inc(*self._named, by=len(sent))
+        for frame in sent:
+            _SIZES.observe(len(frame), *self._named)
 
     def event(self, event: CacheEvent) -> bytes:
         """One change."""
@@ -190,16 +170,6 @@ class Frames:
         if frame is None:
             frame = event.frames[key] = self._frame(event.type, event.entry)
         return frame
-
-    def framed(self, event: CacheEvent) -> tuple[int, bytes]:
-        """One change in a chunk of its own, which those who see the same share, and its size without that."""
-        key = (self.scope.api_version, self.accepted.media, True)
-        framed = None if self.accepted.as_ else event.frames.get(key)
-        if framed is None:
-            framed = chunk(self.event(event))
-            if not self.accepted.as_:
-                event.frames[key] = framed
-        return len(framed) - framed.index(b"\r") - 4, framed
 
     def added(self, entry: Entry) -> bytes:
         """An object that was there when the watch began."""

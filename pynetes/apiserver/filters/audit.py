@@ -10,7 +10,7 @@ from pynetes.apiserver.audit.event import Draft
 from pynetes.apiserver.audit.policy import Level, Policy
 from pynetes.apiserver.filters.inflight import is_long_running
 from pynetes.apiserver.filters.recovery import timed_out
-from pynetes.apiserver.http import Handler, Pieces, Request, Response, Stream, Takeover, Upgrade
+from pynetes.apiserver.http import Handler, Pieces, Request, Response, Takeover, Upgrade
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import errors
@@ -133,8 +133,7 @@ def _lasting(response: Response, done: Callable[[], None]) -> bool:
         return response.take is not None
     if isinstance(response.body, (bytes, Pieces)):
         return False
-    chunks = _streaming(response.body, done)
-    response.body = Stream(chunks, response.body.pushing) if isinstance(response.body, Stream) else chunks
+    response.body = _streaming(response.body, done)
     return True
 
 
