@@ -95,6 +95,11 @@ class Cluster:
             raise ClusterError(f"--pod-cidr {pods} and --service-cidr {services} overlap", "choose others")
 
     @property
+    def etcd_metrics_port(self) -> int:
+        """Where etcd shows its metrics, on loopback."""
+        return self.etcd_port + 2
+
+    @property
     def state(self) -> Path:
         """What survives a reboot."""
         return Path(self.data_dir) if self.data_dir else STATE / self.name

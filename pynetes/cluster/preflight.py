@@ -129,7 +129,7 @@ def ports(cluster: Cluster) -> dict[int, str]:
         cluster.secure_port: "the API server (--secure-port)",
         cluster.etcd_port: "etcd's clients (--etcd-port)",
         cluster.etcd_port + 1: "etcd's peers (--etcd-port + 1)",
-        cluster.etcd_port + 2: "etcd's metrics (--etcd-port + 2)",
+        cluster.etcd_metrics_port: "etcd's metrics (--etcd-port + 2)",
         10250: "the kubelet",
         10257: "the controller manager",
         10259: "the scheduler",

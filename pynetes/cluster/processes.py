@@ -48,7 +48,7 @@ def _pynetes(component: str, *flags: str) -> tuple[str, ...]:
 
 def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Process]:
     layout = Layout(cluster.state)
-    yield _etcd(cluster, network, layout)
+    yield _etcd(cluster, layout)
     yield _api_server(cluster, network, layout)
     ca = layout.pair("ca")
     yield Process(
@@ -67,7 +67,7 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             "--use-service-account-credentials=true",
             "--terminated-pod-gc-threshold=1000",
             f"--client-ca-file={ca.certificate}",
-            f"--bind-address={_metrics_address(cluster)}",
+            "--bind-address=127.0.0.1",
             *_observed(cluster, "controller-manager"),
         ),
         after=("apiserver",),
@@ -79,22 +79,31 @@ def _control_plane(cluster: Cluster, network: ClusterNetwork) -> Iterator[Proces
             "scheduler",
             f"--kubeconfig={layout.kubeconfig('scheduler.conf')}",
             f"--client-ca-file={ca.certificate}",
-            f"--bind-address={_metrics_address(cluster)}",
+            "--bind-address=127.0.0.1",
             *_observed(cluster, "scheduler"),
         ),
         after=("apiserver",),
         ready=Probe(port=10259),
     )
+    if "prometheus" in cluster.addons:
+        yield _metrics_guard(cluster, network)
 
 
-def _metrics_address(cluster: Cluster) -> str:
-    """Where the control plane shows its metrics: to this machine, or to a pod that scrapes them too."""
-    return "0.0.0.0" if "prometheus" in cluster.addons else "127.0.0.1"
-
-
-def _shown_at(cluster: Cluster, network: ClusterNetwork) -> str:
-    """As above, for what has no authorization of its own: on one address only."""
-    return network.nodes[0].address if "prometheus" in cluster.addons else "127.0.0.1"
+def _metrics_guard(cluster: Cluster, network: ClusterNetwork) -> Process:
+    """Shows a pod that scrapes, at the same ports of the node's address, what is on loopback."""
+    layout, address = Layout(cluster.state), network.nodes[0].address
+    shown = {10257: "https", 10259: "https", cluster.etcd_metrics_port: "http"}
+    return Process(
+        name="metrics-guard",
+        argv=_pynetes(
+            "metrics-guard",
+            # The least that any component has; the add-on lets it ask who may.
+            f"--kubeconfig={layout.kubeconfig('kube-proxy.conf')}",
+            f"--secure-listen-address={address}",
+            f"--upstreams={','.join(f'{port}={scheme}://127.0.0.1:{port}' for port, scheme in shown.items())}",
+        ),
+        after=("apiserver",),
+    )
 
 
 def _observed(cluster: Cluster, component: str) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ def _observed(cluster: Cluster, component: str) -> tuple[str, ...]:
     return (shown, f"--tracing-config-file={cluster.tracing}") if cluster.tracing.exists() else (shown,)
 
 
-def _etcd(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Process:
+def _etcd(cluster: Cluster, layout: Layout) -> Process:
     ca, server, peer = (layout.pair(stem) for stem in ("etcd/ca", "etcd/server", "etcd/peer"))
     probe = layout.pair("etcd/healthcheck-client")
     clients = f"https://127.0.0.1:{cluster.etcd_port}"
@@ -129,8 +138,8 @@ def _etcd(cluster: Cluster, network: ClusterNetwork, layout: Layout) -> Process:
             f"--peer-trusted-ca-file={ca.certificate}",
             f"--peer-cert-file={peer.certificate}",
             f"--peer-key-file={peer.key}",
-            # Without certificates, and nothing else is served there: to this machine, and to a pod that scrapes it.
-            f"--listen-metrics-urls=http://{_shown_at(cluster, network)}:{cluster.etcd_port + 2}",
+            # Without certificates, so to this machine only.
+            f"--listen-metrics-urls=http://127.0.0.1:{cluster.etcd_metrics_port}",
             "--snapshot-count=10000",
             "--quota-backend-bytes=4294967296",
         ),
@@ -212,9 +221,15 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
         f"--proxy-mode={cluster.proxy_mode}",
         "--network-policy",
         *_observed(cluster, f"kube-proxy-{node.name}"),
-        *((f"--metrics-bind-address={node.address}:10249",) if "prometheus" in cluster.addons else ()),
+        *(_shown(cluster, node) if "prometheus" in cluster.addons else ()),
     )
     yield Process(name=f"kube-proxy-{node.name}", argv=node.command(_pynetes("proxy", *proxy)), after=("apiserver",))
+
+
+def _shown(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:
+    """How kube-proxy shows its metrics to other machines, too."""
+    authority = Layout(cluster.state).pair("ca").certificate
+    return (f"--secure-metrics-bind-address={node.address}:10249", f"--client-ca-file={authority}")
 
 
 def _kubelet_flags(cluster: Cluster, node: NodeNetwork) -> tuple[str, ...]:

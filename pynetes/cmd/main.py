@@ -41,6 +41,7 @@ COMPONENTS = {
     "metrics-server": ("metrics_server", "what nodes and pods use: kubectl top and autoscaling"),
     "dashboard": ("dashboard", "the cluster in a browser, with the viewer's rights"),
     "prometheus-sd": ("prometheus_sd", "what Prometheus finds to scrape"),
+    "metrics-guard": ("metrics_guard", "TLS and authorization before metrics that are served on loopback"),
     "ingress-controller": ("ingress_controller", "traffic from outside: nginx, by Ingresses and Gateways"),
 }
 #: Not for people: started by other commands.

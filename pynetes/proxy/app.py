@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pynetes.apis.core import services
 from pynetes.apis.discovery import endpointslices
+from pynetes.client import guard
 from pynetes.client.informer import Handler, Informer
 from pynetes.client.rest import Client
 from pynetes.component import logs, serving, spans, tasks
@@ -50,6 +51,14 @@ class Config:
     bind_address: str = option("--bind-address", "0.0.0.0", "Decides the primary address family only.")
     healthz_bind_address: str = option("--healthz-bind-address", "0.0.0.0:10256", "Address and port of /healthz.")
     metrics_bind_address: str = option("--metrics-bind-address", "127.0.0.1:10249", "Address and port of /metrics.")
+    secure_metrics_bind_address: str = option(
+        "--secure-metrics-bind-address",
+        "",
+        "Address and port that show /metrics to other machines too: HTTPS, for whom the API server says may get it.",
+    )
+    client_ca_file: str = option(
+        "--client-ca-file", "", "Verifies clients' certificates at --secure-metrics-bind-address; else tokens only."
+    )
     min_sync_seconds: float = option(
         "--min-sync-seconds", 0.01, "After a sync, changes are gathered this long; the first of a burst never waits."
     )
@@ -142,7 +151,7 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
         group = await stack.enter_async_context(tasks.Group())
         stack.push_async_callback(client.close)
         stack.push_async_callback(checks.close)
-        await stack.enter_async_context(_serving(config, proxier, clock))
+        await stack.enter_async_context(_serving(config, proxier, client, clock))
         informers = [
             # Services of another proxy and headless ones are of no interest; the server leaves them out.
             Informer(client, services.RESOURCE, clock=clock, label_selector=f"!{model.PROXY_NAME_LABEL}"),
@@ -191,7 +200,7 @@ def _every_backend(rules: Settings) -> list[backend.Nftables | backend.Iptables]
 
 
 @asynccontextmanager
-async def _serving(config: Config, proxier: Proxier, clock: Clock) -> AsyncIterator[None]:
+async def _serving(config: Config, proxier: Proxier, client: Client, clock: Clock) -> AsyncIterator[None]:
     def stale() -> str | None:
         waited = clock.now().timestamp() - proxier.waiting_since if proxier.waiting_since else 0.0
         if proxier.synced_at and waited < STALE_SECONDS:
@@ -206,6 +215,12 @@ async def _serving(config: Config, proxier: Proxier, clock: Clock) -> AsyncItera
             if port and port != "0":
                 app = serving.application(checks)
                 await stack.enter_async_context(serving.serve(app, host=host.strip("[]"), port=int(port)))
+        host, _, port = config.secure_metrics_bind_address.rpartition(":")
+        if port:
+            app, host = serving.application(checks), host.strip("[]")
+            app.middlewares.append(guard.middleware(client, clock))
+            context = guard.self_signed_context(("localhost", host), config.client_ca_file)
+            await stack.enter_async_context(serving.serve(app, host=host, port=int(port), context=context))
         await stack.enter_async_context(serving.serve_paths(config.paths_socket, "kube-proxy"))
         tracing = spans.load(config.tracing_config_file)
         await stack.enter_async_context(exporting(tracing, "kube-proxy", paths_socket=config.paths_socket))

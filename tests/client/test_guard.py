@@ -16,7 +16,7 @@ async def test_metrics_are_for_those_who_may_and_health_is_for_all(cluster: Clus
     """Without a token or with somebody else's: refused. With the right to get /metrics: answered."""
     app = serving.application(Checks())
     app.middlewares.append(guard.middleware(cluster.client, SystemClock()))
-    tokens = {name: await _token(cluster, name) for name in ("reader", "stranger")}
+    tokens = {name: await token_of(cluster, name) for name in ("reader", "stranger")}
     rule = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
     await cluster.client.create(clusterroles.RESOURCE, {"metadata": {"name": "reader"}, "rules": [rule]})
     subject = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "reader"}
@@ -34,7 +34,8 @@ async def test_metrics_are_for_those_who_may_and_health_is_for_all(cluster: Clus
     assert asked == {"nobody": 403, "liar": 401, "reader": 200, "stranger": 403}
 
 
-async def _token(cluster: Cluster, name: str) -> str:
+async def token_of(cluster: Cluster, name: str) -> str:
+    """A new ServiceAccount's in kube-system."""
     await cluster.client.create(serviceaccounts.RESOURCE, {"metadata": {"name": name, "namespace": "kube-system"}})
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {}}
     key = Key("kube-system", name)

@@ -118,6 +118,7 @@ ATTACKS: dict[str, tuple[str, Any]] = {
         "P.3",
         lambda f: setattr(f, "listening", {**f.listening, "etcd": ["192.0.2.1:2381"]}),
     ),
+    "metrics of a proxy without TLS": ("P.3", lambda f: setattr(f, "plain", {"kube-proxy-n at 192.0.2.1:10249": True})),
     "a certificate that ends": ("P.4", _ending),
     "a Secret in plain text": ("P.5", lambda f: setattr(f, "stored", {"/registry/secrets/default/a": b'{"kind":'})),
     "a policy that no node enforces": ("5.3.1", lambda f: replaced(f, "kube-proxy-n", "--network-policy", "--x")),

@@ -25,7 +25,7 @@ PAGES = {
     "kubelet, /metrics/probes": "/api/v1/nodes/{node}/proxy/metrics/probes",
     "controller manager": "https://127.0.0.1:10257/metrics",
     "scheduler": "https://127.0.0.1:10259/metrics",
-    "kube-proxy": "http://{proxy}:10249/metrics",
+    "kube-proxy": "http://127.0.0.1:10249/metrics",
     "DNS": "http://{dns}:9153/metrics",
 }
 POD_METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
@@ -80,11 +80,8 @@ def test_every_promised_metric_is_shown(busy: Busy, component: str) -> None:
     """What docs/metrics.md lists is what the components of a cluster show; the pages are guarded as upstream's are."""
     cluster = busy.cluster
     node = cluster.json("get", "nodes")["items"][0]
-    address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
     dns = cluster.json("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"][0]["status"]["podIP"]
-    # With Prometheus in the cluster the proxy shows its metrics to it too.
-    prometheus = "prometheus" in cluster.run("get", "deployments", "-n", "kube-system", "-o", "name")
-    url = PAGES[component].format(node=node["metadata"]["name"], proxy=address if prometheus else "127.0.0.1", dns=dns)
+    url = PAGES[component].format(node=node["metadata"]["name"], dns=dns)
     if url.startswith("/"):
         text = cluster.run("get", "--raw", url)
     else:

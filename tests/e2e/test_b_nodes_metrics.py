@@ -98,6 +98,13 @@ def test_every_target_is_up(scraped: Cluster) -> None:
     assert len(per_node) == 3 * 5
 
 
+def test_nothing_is_open_for_it(scraped: Cluster) -> None:
+    """The CIS benchmark's controls hold with Prometheus in the cluster too, and no metrics are read without TLS."""
+    found = json.loads(pynetes("audit-security", "--cluster", NAME, "--json", check=False).stdout)
+    failed = [one for one in found if one["status"] == "FAILED" and not one["control"].startswith("5.")]
+    assert len(found) > 120 and not failed
+
+
 def test_dashboards_have_data(scraped: Cluster) -> None:
     """Every panel's query returns series; rates need two scrapes, so a little patience."""
     waiting = list(QUERIES)

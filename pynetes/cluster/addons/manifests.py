@@ -59,7 +59,7 @@ def objects(cluster: Cluster, wanted: Iterable[Addon], archives: Mapping[str, Pa
         "cluster": cluster.name,
         "paths_dir": str(cluster.paths_dir),
         "state": str(cluster.state),
-        "etcd_metrics_port": str(cluster.etcd_port + 2),
+        "etcd_metrics_port": str(cluster.etcd_metrics_port),
     }
     found: list[Object] = []
     for addon in wanted:

@@ -8,12 +8,14 @@ from pynetes.pki import inventory
 
 #: Certificates end no sooner than this: `status` warns then, and `up` renews.
 LEFT = timedelta(days=30)
-#: What each process may show to others than its own machine, by port; None: any, as all it has there is health.
+#: What each process may show to others than its own machine, by port; None: any, as all it has there is health, or
+#: metrics over TLS, which `plain` sees.
 SHOWN: dict[str, set[int] | None] = {
     "kubelet": {10250},
     "kube-proxy": None,
     "controller-manager": {10257},
     "scheduler": {10259},
+    "metrics-guard": None,
 }
 _ENCRYPTED = b"k8s:enc:"
 
@@ -39,6 +41,7 @@ def _listeners(facts: Facts) -> Verdict:
             own = port == facts.cluster.secure_port and process.startswith("apiserver")
             if allowed is not None and port not in allowed and not own:
                 strange.append(f"{process} at {each}")
+    strange += [f"{name} without TLS" for name, open_ in facts.plain.items() if open_]
     shown = [f"{name} {' '.join(where)}" for name, where in facts.listening.items() if where]
     return holds(when=bool(shown) and not strange, seen=", ".join(strange or shown))
 

@@ -63,6 +63,8 @@ class Facts:
     read_only: Mapping[str, bool] = field(default_factory=dict)
     #: Listener → whether it took TLS below 1.2.
     outdated: Mapping[str, bool] = field(default_factory=dict)
+    #: Where metrics are shown to other machines → whether they are read without TLS.
+    plain: Mapping[str, bool] = field(default_factory=dict)
     #: What etcd, and we, made of right and wrong certificates.
     handshakes: Sequence[evidence.Expectation] = ()
     #: Process → where other machines reach it.
@@ -107,8 +109,16 @@ async def gather(cluster: Cluster) -> Facts:
     listeners = {"apiserver": ("127.0.0.1", cluster.secure_port)}
     listeners |= {"controller-manager": ("127.0.0.1", 10257), "scheduler": ("127.0.0.1", 10259)}
     listeners |= {f"kubelet-{name}": (address, 10250) for name, address in addresses.items()}
+    metrics = {
+        f"{name} at {where}": where.rsplit(":", 1)
+        for name, addresses_of in listening.items()
+        for where in addresses_of
+        if where.endswith(":10249") or name == "metrics-guard"
+    }
+    shown = {name: (host.strip("[]"), int(port)) for name, (host, port) in metrics.items()}
+    listeners |= shown
     for name in ("controller-manager", "scheduler"):
-        profiling[name] = await _get(*listeners[name], PROFILE)
+        profiling[name] = await _get(*listeners[name], PROFILE, _context())
     return Facts(
         cluster=cluster,
         argv=argv,
@@ -119,6 +129,7 @@ async def gather(cluster: Cluster) -> Facts:
         profiling=profiling,
         read_only={name: await _open(address, 10255) for name, address in addresses.items()},
         outdated={name: await _takes_old(*where) for name, where in listeners.items()},
+        plain={name: await _get(*where, "/metrics", None) == 200 for name, where in shown.items()},
         handshakes=await asyncio.to_thread(
             evidence.handshakes, Layout(cluster.state), "127.0.0.1", cluster.etcd_port, log=cluster.logs / "etcd.log"
         ),
@@ -213,10 +224,10 @@ async def _open(host: str, port: int, context: ssl.SSLContext | None = None) -> 
     return True
 
 
-async def _get(host: str, port: int, path: str) -> int:
+async def _get(host: str, port: int, path: str, context: ssl.SSLContext | None) -> int:
     try:
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(host, port, ssl=_context())
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             words = (await reader.readline()).split()
             writer.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pynetes.cluster.benchmark import REFUSED, Control, Verdict, holds, no, refused
+from pynetes.cluster.benchmark import Control, Verdict, holds, no, refused
 from pynetes.cluster.benchmark.control_plane import ciphers, modes, owned, state
 from pynetes.cluster.benchmark.facts import Facts
 
@@ -55,8 +55,6 @@ def _closed(facts: Facts) -> Verdict:
 
 def _proxy_metrics(facts: Facts) -> Verdict:
     found = {name: facts.flag(name, "metrics-bind-address") or "127.0.0.1:10249" for name in facts.named("kube-proxy")}
-    if facts.cluster.addons and "prometheus" in facts.cluster.addons:
-        return Verdict(REFUSED, "Prometheus is wanted, which has to reach them from its pod")
     return holds(when=all(value.startswith("127.") for value in found.values()), seen=f"{found}")
 
 
