@@ -18,6 +18,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 #: Events that may wait for one watcher.
 BUFFER = 4096
+#: Watchers that are woken in one turn of the event loop.
+TOGETHER = 32
 
 
 class Matcher(Protocol):
@@ -117,6 +119,8 @@ class Watch:
         self._progress = progress
         self._watchers = watchers
         self._waiter: asyncio.Future[None] | None = None
+        #: Whether its turn to be woken is to come.
+        self._queued = False
 
     def offer(self, event: CacheEvent) -> None:
         """Add an event if it is wanted; a full buffer closes the watch."""
@@ -127,6 +131,13 @@ class Watch:
             self.close()
             return
         self._events.append(mine)
+        if self._waiter is not None and not self._queued:
+            self._queued = True
+            self._watchers.turns.take(self)
+
+    def wake(self) -> None:
+        """Its turn has come."""
+        self._queued = False
         self._wake()
 
     def progress(self) -> Revision | None:
@@ -182,10 +193,41 @@ class Watch:
         return self._events.popleft()
 
 
+class Turns:
+    """Wakes few watchers at a time: a change that a thousand wait for must not hold up everybody else's requests.
+
+    While one sweep over them goes on, other writes are taken in, and who is woken late gets all of them at once."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Watch] = deque()
+        self._woken = 0
+        self._turning = False
+
+    def take(self, watch: Watch) -> None:
+        """Wake it, now or in a later turn of the loop."""
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        if self._woken < TOGETHER:
+            self._woken += 1
+            watch.wake()
+        else:
+            self._waiting.append(watch)
+
+    def _turn(self) -> None:
+        self._woken = min(TOGETHER, len(self._waiting))
+        for _ in range(self._woken):
+            self._waiting.popleft().wake()
+        self._turning = self._woken > 0
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+
 class Watchers:
     """The watchers of one resource, found by what they require."""
 
     def __init__(self) -> None:
+        self.turns = Turns()
         # A dict as an ordered set: events go out in the order in which watchers came.
         self._index: defaultdict[tuple[str, str], dict[Watch, None]] = defaultdict(dict)
         self._fields: dict[str, int] = {}
