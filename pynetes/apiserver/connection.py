@@ -44,6 +44,8 @@ class Host(Protocol):
 
     clock: Clock
     draining: bool
+    #: What comes in, for as long as it takes a parser to read it: all connections of one event loop share it.
+    inbox: bytearray
     #: Answers; never raises but for cancellation.
     handle: Handler
 
@@ -57,7 +59,7 @@ class Host(Protocol):
         """The Date header's value."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Parser callbacks fill `_queue`; `serve` empties it."""
 
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,17 +101,22 @@ class Connection(asyncio.Protocol):
         self._task = task
         self._timer = self._loop.call_later(ARRIVAL, self._check)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        # Without a buffer of ours TLS would make one of 256 KiB for every read, and give it back.
+        return self._host.inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._touched = self._host.clock.monotonic()
+        data = memoryview(self._host.inbox)[:nbytes]
         if self._tail is not None:
-            self._tail.append(data)
+            self._tail.append(bytes(data))
             return
         if self._broken:
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._tail = [data[upgrade.args[0] :]]
+            self._tail = [bytes(data[upgrade.args[0] :])]
         except httptools.HttpParserError:
             self._fail(_BAD_REQUEST)
 

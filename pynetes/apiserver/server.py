@@ -14,6 +14,8 @@ from pynetes.apiserver.listener import REFUSED, Listener
 from pynetes.component import tls as tls_contexts
 from pynetes.component.clock import Clock, SystemClock
 
+#: Bytes read from a connection at once.
+INBOX = 64 << 10
 #: Seconds that requests in flight get to finish at shutdown.
 GRACE = 10.0
 
@@ -52,6 +54,7 @@ class Server:
     def __init__(self, handler: Handler, *, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
         self.draining = False
+        self.inbox = bytearray(INBOX)
         self.handle = handler
         self.port = 0
         #: Connections of one address at once; 0: no limit.

@@ -18,6 +18,8 @@ from pynetes.rpc import http2
 
 #: Seconds between looks at deadlines; of silence before a ping; of silence after it before the peer is given up.
 TICK, QUIET, LOST = 1.0, 30.0, 10.0
+#: Bytes read at once.
+INBOX = 64 << 10
 CONNECT = 5.0
 
 
@@ -116,7 +118,7 @@ class Call:
             self._waiter.set_result(None)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Made by `connect`. Calls run at the same time; `closed` says that no new ones can be made."""
 
     def __init__(self, authority: str, scheme: str) -> None:
@@ -125,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, Call] = {}
         self._next = 1
+        self._inbox = bytearray(INBOX)
         self._buffer = bytearray()
         self._block = b""
         self._window, self._initial, self._largest = http2.WINDOW, http2.WINDOW, http2.FRAME
@@ -208,10 +211,14 @@ class Connection(asyncio.Protocol):
         transport.write(http2.PREFACE + http2.settings(ours) + grow)
         self._timer = self._loop.call_later(TICK, self._tick)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        # Without a buffer of ours TLS would make one of 256 KiB for every read, and give it back.
+        return self._inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard, self._pinged = self._loop.time(), False
         buffer = self._buffer
-        buffer += data
+        buffer += memoryview(self._inbox)[:nbytes]
         at = 0
         try:
             while len(buffer) - at >= 9:
