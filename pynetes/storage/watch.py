@@ -123,14 +123,13 @@ class Watch:
         self._queued = False
 
     def offer(self, event: CacheEvent) -> None:
-        """Add an event if it is wanted; a full buffer closes the watch."""
-        mine = event.seen_by(self.wanted)
-        if mine is None or self.closed:
+        """Add an event that is wanted; a full buffer closes the watch."""
+        if self.closed:
             return
         if len(self._events) >= BUFFER:
             self.close()
             return
-        self._events.append(mine)
+        self._events.append(event)
         if self._waiter is not None and not self._queued:
             self._queued = True
             self._watchers.turns.take(self)
@@ -224,30 +223,35 @@ class Turns:
 
 
 class Watchers:
-    """The watchers of one resource, found by what they require."""
+    """The watchers of one resource, found by what they require; those that want the same are asked once."""
 
     def __init__(self) -> None:
         self.turns = Turns()
         # A dict as an ordered set: events go out in the order in which watchers came.
-        self._index: defaultdict[tuple[str, str], dict[Watch, None]] = defaultdict(dict)
+        self._index: defaultdict[tuple[str, str], dict[Filter, dict[Watch, None]]] = defaultdict(dict)
         self._fields: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Watch]:
-        return (watch for group in list(self._index.values()) for watch in list(group))
+        return (
+            watch for group in list(self._index.values()) for alike in list(group.values()) for watch in list(alike)
+        )
 
     def add(self, watch: Watch) -> None:
         """Offer it events from now on."""
         place = _place(watch.wanted)
         self._fields[place[0]] = self._fields.get(place[0], 0) + 1
-        self._index[place][watch] = None
+        self._index[place].setdefault(watch.wanted, {})[watch] = None
 
     def remove(self, watch: Watch) -> None:
         """Offer it nothing more. Nothing happens if it is gone already."""
         place = _place(watch.wanted)
-        group = self._index.get(place)
-        if group is None or watch not in group:
+        group = self._index.get(place, {})
+        alike = group.get(watch.wanted)
+        if alike is None or watch not in alike:
             return
-        del group[watch]
+        del alike[watch]
+        if not alike:
+            del group[watch.wanted]
         if not group:
             del self._index[place]
         self._fields[place[0]] -= 1
@@ -255,14 +259,16 @@ class Watchers:
             del self._fields[place[0]]
 
     def publish(self, event: CacheEvent) -> None:
-        """Offer a change to those that may want it."""
+        """Offer a change to those that want it."""
         for field in list(self._fields):
             values = {_value(event.entry, field)}
             if event.old_entry is not None:
                 values.add(_value(event.old_entry, field))
             for value in values:
-                for watch in list(self._index.get((field, value), ())):
-                    watch.offer(event)
+                for wanted, alike in list(self._index.get((field, value), {}).items()):
+                    if (mine := event.seen_by(wanted)) is not None:
+                        for watch in list(alike):
+                            watch.offer(mine)
 
 
 def _place(wanted: Filter) -> tuple[str, str]:

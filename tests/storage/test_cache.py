@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 import pytest
 
@@ -290,3 +291,26 @@ async def test_a_follower_from_before_the_first_listing_learns_what_there_is(bac
         await cacher.fresh()
         assert follower.names == {"a", "b"}
         running.cancel()
+
+
+async def test_a_change_that_many_wait_for_lets_others_have_their_turn(store: Store, cacher: Cacher) -> None:
+    """Watchers are woken some at a time, and who is late gets what came meanwhile in one piece."""
+    count, served = 4 * watch.TOGETHER, []
+    with ExitStack() as open_watches:
+        watches = [open_watches.enter_context(cacher.of(PODS).watch()) for _ in range(count)]
+
+        async def read(each: watch.Watch) -> None:
+            served.append(len(await each.batch()))
+
+        async with asyncio.TaskGroup() as readers:
+            for each in watches:
+                readers.create_task(read(each))
+            await asyncio.sleep(0)
+            first = await store.create(pod("web"))
+            await cacher.fresh(first.revision)
+            assert len(served) < count, "a request is answered before all watchers have been"
+            second = await store.create(pod("db"))
+            await cacher.fresh(second.revision)
+    assert len(served) == count
+    assert served[0] == 1
+    assert served[-1] == 2, "the last one got both at once"

@@ -18,7 +18,7 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.encoding import PROTOBUF, Accepted
 from pynetes.apiserver.endpoints.options import ListOptions, parse
 from pynetes.apiserver.http import YAML, Request, Response
-from pynetes.component.metrics import REGISTRY, exponential
+from pynetes.component.metrics import REGISTRY, Count, Spread, exponential
 from pynetes.machinery import errors, managedfields, protobuf_encoder, schema
 from pynetes.machinery.meta import Object, Revision
 from pynetes.storage.entry import Entry
@@ -137,11 +137,14 @@ class Frames:
     accepted: Accepted
     _first: bool = True
     _named: tuple[str, str, str] = ("", "", "")
+    _sent: Count = field(init=False)
+    _sizes: Spread = field(init=False)
     _began: float = field(default_factory=perf_counter)
 
     def __post_init__(self) -> None:
         resource = self.scope.resource
         self._named = resource.group, self.scope.version, resource.plural
+        self._sent, self._sizes = _EVENTS.labels(*self._named), _SIZES.labels(*self._named)
 
     def began_to_end(self, options: ListOptions) -> None:
         """The client has been sent all initial events."""
@@ -157,9 +160,9 @@ class Frames:
 
     def count(self, sent: Sequence[bytes]) -> None:
         """Note what goes to the client."""
-        _EVENTS.inc(*self._named, by=len(sent))
+        self._sent.inc(len(sent))
         for frame in sent:
-            _SIZES.observe(len(frame), *self._named)
+            self._sizes.observe(len(frame))
 
     def event(self, event: CacheEvent) -> bytes:
         """One change."""
