@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from pynetes.component.metrics import Gauge
 from pynetes.machinery.meta import UID, Key, Object
 from pynetes.machinery.resource import Resource
 
@@ -106,6 +107,10 @@ class Watch:
     field_selector: str = ""
 
 
+#: A gauge, and what it shows when somebody scrapes, read from the caches: pairs of label values and number.
+Shown = tuple[Gauge, Callable[[Lookup], Iterable[tuple[tuple[str, ...], float]]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Controller:
     """A controller, named as in upstream's --controllers."""
@@ -121,3 +126,5 @@ class Controller:
     itself: bool = False
     #: Runs beside the workers, for what no object wakes (a lease that did not move): yields keys to reconcile.
     ticks: Callable[[Any], AsyncIterator[Key]] | None = None
+    #: What of the caches is shown as metrics.
+    shows: Sequence[Shown] = ()

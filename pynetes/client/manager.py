@@ -7,6 +7,7 @@ expectations, the log line of a failure, metrics and tracing.
 import logging
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pynetes.client.context import ControllerContext
 from pynetes.client.controller import Controller, Foreseen, Watch
@@ -18,12 +19,18 @@ from pynetes.client.transport import Unreachable
 from pynetes.client.workqueue import WorkQueue
 from pynetes.component import logs, tasks, tracing
 from pynetes.component.clock import Clock, SystemClock
+from pynetes.component.metrics import REGISTRY
 from pynetes.component.tasks import Group
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, controller_of, is_deleting, key_of, uid_of
 from pynetes.machinery.resource import Resource
 
 _LOG = logging.getLogger(__name__)
+_RUNNING = REGISTRY.gauge(
+    "running_managed_controllers",
+    "Indicates where instances of a controller are currently running",
+    "name", "manager",
+)  # fmt: skip
 
 
 class Manager:
@@ -113,6 +120,9 @@ class _Runner:
         for watch, informer in self._watched:
             self._follow(watch, informer)
         self.started = True
+        for gauge, read in self.controller.shows:
+            gauge.reads(partial(read, self.context))
+        _RUNNING.set(1, self.controller.name, self._component)
         async with Group() as group:
             for number in range(self.controller.workers):
                 group.start(self._work(), name=f"{self.controller.name} worker {number}")

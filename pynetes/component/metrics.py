@@ -102,6 +102,10 @@ class Gauge:
         self.name, self.help, self._labels, self._read = name, text, labels, read
         self._values: dict[tuple[str, ...], float] = {}
 
+    def reads(self, read: Callable[[], Iterable[tuple[tuple[str, ...], float]]]) -> None:
+        """From now on it is read when asked: what knows it came to be after the metric."""
+        self._read = read
+
     def set(self, value: float, *labels: str) -> None:
         """Replace the sample."""
         self._values[labels] = value

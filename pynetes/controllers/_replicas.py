@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from pynetes.apis.core import pods
 from pynetes.client.controller import Context, Reconcile
+from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
@@ -20,6 +21,11 @@ from pynetes.machinery.resource import Resource
 
 #: How many pods one reconcile creates or deletes at most, so that no controller floods the API server.
 BURST = 500
+_AGE_RATIO = REGISTRY.histogram(
+    "replicaset_controller_sorting_deletion_age_ratio",
+    "The ratio of chosen deleted pod's ages to the current youngest pod's age (at the time).",
+    buckets=exponential(0.25, 2, 6),
+)
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,20 @@ async def _manage(
         created, error = await _create(ctx, kind, key, replicas, difference)
         return created, (("FailedCreate", str(error)) if error else None), error
     if difference < 0:
-        error = await _delete(ctx, key, replicas, surplus(ctx, kind, replicas, active, -difference))
+        victims = surplus(ctx, kind, replicas, active, -difference)
+        for ratio in age_ratios(active, victims, ctx.now()):
+            _AGE_RATIO.observe(ratio)
+        error = await _delete(ctx, key, replicas, victims)
         return 0, (("FailedDelete", str(error)) if error else None), error
     return 0, None, None
+
+
+def age_ratios(active: Sequence[Object], victims: Sequence[Object], now: datetime) -> list[float]:
+    """Of each ready pod to delete: how many times as old it is as the youngest ready pod."""
+    youngest = max((podinfo.created(pod) for pod in active if podinfo.is_ready(pod)), default=now)
+    if youngest >= now:
+        return []
+    return [(now - podinfo.created(pod)) / (now - youngest) for pod in victims if podinfo.is_ready(pod)]
 
 
 def surplus(ctx: Context, kind: Kind, replicas: Object, active: Sequence[Object], count: int) -> list[Object]:

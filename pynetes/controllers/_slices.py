@@ -45,7 +45,8 @@ def group_of(slice_: Object) -> Group:
     return Group(slice_["addressType"], tuple(sorted(ports)))
 
 
-def _identity(endpoint: Object) -> tuple[str, ...]:
+def identity(endpoint: Object) -> tuple[str, ...]:
+    """What makes it the same endpoint, whatever else is said of it."""
     return ((endpoint.get("targetRef") or {}).get("uid") or "", *endpoint["addresses"])
 
 
@@ -67,7 +68,7 @@ def plan(existing: Sequence[Object], wanted: Wanted, metadata: Object) -> Plan:
 def _plan_group(
     result: Plan, group: Group, existing: Sequence[Object], endpoints: Sequence[Object], metadata: Object
 ) -> None:
-    missing = {_identity(endpoint): endpoint for endpoint in endpoints}
+    missing = {identity(endpoint): endpoint for endpoint in endpoints}
     kept = [(slice_, _keep(slice_, missing)) for slice_ in existing]
     # Slices that change anyway take new endpoints first, the fullest of them at the front.
     order = sorted(kept, key=lambda each: (each[1] == (each[0].get("endpoints") or []), -len(each[1])))
@@ -90,8 +91,8 @@ def _plan_group(
 
 def _keep(slice_: Object, missing: dict[tuple[str, ...], Object]) -> list[Object]:
     """What of a slice is still wanted, in its present form; taken out of missing."""
-    identities = (_identity(endpoint) for endpoint in slice_.get("endpoints") or ())
-    return [missing.pop(identity) for identity in identities if identity in missing]
+    identities = (identity(endpoint) for endpoint in slice_.get("endpoints") or ())
+    return [missing.pop(each) for each in identities if each in missing]
 
 
 def _labels_differ(slice_: Object, metadata: Object) -> bool:

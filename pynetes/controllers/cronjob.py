@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pynetes.apis.batch import cronjobs, jobs
 from pynetes.client.controller import Context, Controller, Rule, Watch
+from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _cron as cron
 from pynetes.controllers import _owned as owned
@@ -20,6 +21,11 @@ SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _SLACK = timedelta(milliseconds=100)
 #: More missed starts than this are worth a warning: a clock jumped, or the CronJob slept for long.
 _TOO_MANY = 100
+_SKEW = REGISTRY.histogram(
+    "cronjob_controller_job_creation_skew_duration_seconds",
+    "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
+    buckets=exponential(1, 2, 10),
+)
 
 
 class Due(NamedTuple):
@@ -178,6 +184,7 @@ async def _start(
     started = await _create(ctx, cronjob, build(cronjob, found.latest, zone))
     if started is None:
         return status, again
+    _SKEW.observe((now - found.latest).total_seconds())
     made = _with_active(status, [*active, _reference(started)])
     return made | {"lastScheduleTime": time.rfc3339(found.latest)}, again
 

@@ -11,6 +11,7 @@ from pynetes.apis.core import pods
 from pynetes.apis.resource import resourceclaims as claims
 from pynetes.apis.resource import resourceslices as slices
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers import tainteviction
@@ -18,6 +19,16 @@ from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 
 #: A device's driver, pool and name in it.
 Device = tuple[str, str, str]
+_DELETED = REGISTRY.counter(
+    "device_taint_eviction_controller_pod_deletions_total",
+    "Total number of Pods deleted by DeviceTaintEvictionController since its start.",
+)
+_LATE = REGISTRY.histogram(
+    "device_taint_eviction_controller_pod_deletion_duration_seconds",
+    "Latency, in seconds, between the time when a taint effect has been activated for the Pod and its deletion via "
+    "DeviceTaintEvictionController.",
+    buckets=tainteviction.BUCKETS,
+)
 
 
 def deadline(claim: Object, tainted: dict[Device, list[Object]], now: datetime) -> datetime | None:
@@ -61,11 +72,11 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         pod = await ctx.live(pods.RESOURCE, Key(key.namespace, consumer["name"]))
         here = pod is not None and pod["metadata"]["uid"] == consumer["uid"]
         if pod is not None and here and not is_deleting(pod) and not podinfo.is_terminal(pod):
-            await _end(ctx, pod, claim)
+            await _end(ctx, pod, claim, moment)
     return None
 
 
-async def _end(ctx: Context, pod: Object, claim: Object) -> None:
+async def _end(ctx: Context, pod: Object, claim: Object, moment: datetime) -> None:
     key = key_of(pod)
     ctx.event(pod, "Normal", "DeviceTaintManagerEviction", f"Marking for deletion Pod {key}")
     old = (pod.get("status") or {}).get("conditions") or ()
@@ -73,6 +84,8 @@ async def _end(ctx: Context, pod: Object, claim: Object) -> None:
     told = conditions.put(old, "DisruptionTarget", "True", "DeletionByDeviceTaintManager", text, ctx.now())
     await ctx.patch(pods.RESOURCE, key, {"status": {"conditions": told}}, subresource="status")
     await ctx.delete(pods.RESOURCE, pod)
+    _DELETED.inc()
+    _LATE.observe(max(0.0, (ctx.now() - moment).total_seconds()))
 
 
 def of_claim(lookup: Lookup, claim: Object, old: Object | None) -> Iterator[Key]:

@@ -6,9 +6,11 @@ from datetime import timedelta
 from pynetes.apis.core import nodes, pods, services
 from pynetes.apis.discovery import endpointslices
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _endpoints as endpoints
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
+from pynetes.controllers import _slicemetrics as slicemetrics
 from pynetes.controllers import _slices as slices
 from pynetes.machinery import labels
 from pynetes.machinery.errors import StatusError
@@ -16,6 +18,20 @@ from pynetes.machinery.meta import Key, Object, is_deleting, uid_of
 
 MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
+_SUBSYSTEM = "endpoint_slice_controller"
+_METRICS = slicemetrics.SliceMetrics(_SUBSYSTEM)
+_SYNCS = REGISTRY.counter(f"{_SUBSYSTEM}_syncs", "Number of EndpointSlice syncs", "result")
+_CHANGED = REGISTRY.histogram(
+    f"{_SUBSYSTEM}_endpointslices_changed_per_sync",
+    "Number of EndpointSlices changed on each Service sync",
+    "topology", "traffic_distribution",
+)  # fmt: skip
+REGISTRY.gauge(
+    f"{_SUBSYSTEM}_services_count_by_traffic_distribution",
+    "Number of Services using some specific trafficDistribution",
+    "traffic_distribution",
+    read=_METRICS.distributions,
+)
 
 
 def endpoint(service: Object, pod: Object, address: str, zone: str | None) -> Object:
@@ -80,10 +96,24 @@ def metadata(service: Object, selected: Sequence[Object]) -> Object:
 
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:
+    result = "error"
+    try:
+        # "stale" is what upstream calls a look that waits for what was just written to be seen.
+        result = "success" if await _sync(ctx, key) else "stale"
+    finally:
+        _SYNCS.inc(result)
+    return None
+
+
+async def _sync(ctx: Context, key: Key) -> bool:
+    """Write the slices; False when the cache is behind."""
     service = await ctx.cached(services.RESOURCE, key)
     # A deleted Service takes its slices along as their owner.
-    if service is None or is_deleting(service) or not endpoints.selects_pods(service) or not ctx.satisfied(key):
-        return None
+    if service is None or is_deleting(service) or not endpoints.selects_pods(service):
+        _METRICS.forget(key)
+        return True
+    if not ctx.satisfied(key):
+        return False
     selector = labels.from_labels(service["spec"]["selector"])
     inside = ctx.listed(pods.RESOURCE, namespace=key.namespace)
     selected = sorted(
@@ -94,14 +124,20 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         found = ctx.listed(nodes.RESOURCE, index="name", value=node)
         return next(((each["metadata"].get("labels") or {}).get(ZONE) for each in found), None)
 
-    plan = slices.plan(_existing(ctx, service), wanted(service, selected, zone), metadata(service, selected))
+    existing, groups = _existing(ctx, service), wanted(service, selected, zone)
+    plan = slices.plan(existing, groups, metadata(service, selected))
     ctx.expect(key, creates=len(plan.create), deletes=[uid_of(each) for each in plan.delete])
     try:
         await slices.carry_out(ctx, plan)
     except StatusError as error:
         if not owned.namespace_is_terminating(error):
             raise
-    return None
+        return True
+    distribution = service["spec"].get("trafficDistribution") or ""
+    _METRICS.planned(key, existing, groups, plan, distribution)
+    # Hints by topology alone, which upstream calls Auto, are not given here.
+    _CHANGED.observe(sum(map(len, plan)), "Disabled", distribution)
+    return True
 
 
 def _existing(ctx: Context, service: Object) -> list[Object]:

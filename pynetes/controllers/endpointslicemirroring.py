@@ -7,6 +7,7 @@ from pynetes.apis.discovery import endpointslices
 from pynetes.client.controller import Context, Controller, Rule, Watch
 from pynetes.controllers import _endpoints as shared
 from pynetes.controllers import _owned as owned
+from pynetes.controllers import _slicemetrics as slicemetrics
 from pynetes.controllers import _slices as slices
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting, uid_of
@@ -15,6 +16,7 @@ MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _OWN = "endpoints.kubernetes.io/managed-by"
+_METRICS = slicemetrics.SliceMetrics("endpoint_slice_mirroring_controller")
 
 
 def is_mirrored(found: Object, service: Object | None) -> bool:
@@ -61,17 +63,23 @@ def metadata(found: Object) -> Object:
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     found = await ctx.cached(endpoints.RESOURCE, key)
+    if found is None:
+        _METRICS.forget(key)
     if found is None or not ctx.satisfied(key):
         return None  # without its owner a slice is collected
     mine = ctx.listed(endpointslices.RESOURCE, index="controller", value=uid_of(found))
     groups = wanted(found) if is_mirrored(found, await ctx.cached(services.RESOURCE, key)) else {}
-    plan = slices.plan([each for each in mine if not is_deleting(each)], groups, metadata(found))
+    existing = [each for each in mine if not is_deleting(each)]
+    plan = slices.plan(existing, groups, metadata(found))
     ctx.expect(key, creates=len(plan.create), deletes=[uid_of(each) for each in plan.delete])
     try:
         await slices.carry_out(ctx, plan)
     except StatusError as error:
         if not owned.namespace_is_terminating(error):
             raise
+        return None
+    if groups or existing:
+        _METRICS.planned(key, existing, groups, plan)
     return None
 
 

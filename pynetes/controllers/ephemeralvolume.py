@@ -5,9 +5,18 @@ from datetime import timedelta
 from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import pods
 from pynetes.client.controller import Context, Controller, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, controller_of, is_deleting
+
+_CREATED = REGISTRY.counter(
+    "ephemeral_volume_controller_create_total", "Number of PersistentVolumeClaim creation requests"
+)
+_NOT_CREATED = REGISTRY.counter(
+    "ephemeral_volume_controller_create_failures_total",
+    "Number of PersistentVolumeClaim creation requests that failed",
+)
 
 
 def wanted(pod: Object) -> list[Object]:
@@ -55,9 +64,11 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
 
 
 async def _create(ctx: Context, pod: Object, claim: Object) -> None:
+    _CREATED.inc()
     try:
         await ctx.create(claims.RESOURCE, claim)
     except StatusError as error:
+        _NOT_CREATED.inc()
         if error.reason == "AlreadyExists":
             return
         text = f"ephemeral volume claim {claim['metadata']['name']}: {error}"

@@ -8,10 +8,25 @@ from typing import TypeAlias
 
 from pynetes.apis.core import nodes
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers._config import Config
 from pynetes.machinery.meta import Key, Object, is_deleting
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+_ALLOCATED = REGISTRY.counter(
+    "node_ipam_controller_cidrset_cidrs_allocations_total",
+    "Counter measuring total number of CIDR allocations.",
+    "clusterCIDR",
+)
+_USAGE = REGISTRY.gauge(
+    "node_ipam_controller_cidrset_usage_cidrs", "Gauge measuring percentage of allocated CIDRs.", "clusterCIDR"
+)
+#: Misspelt, as upstream has it.
+_MOST = REGISTRY.gauge(
+    "node_ipam_controller_cirdset_max_cidrs", "Maximum number of CIDRs that can be allocated.", "clusterCIDR"
+)
 
 
 def taken(all_nodes: Iterable[Object]) -> set[str]:
@@ -57,7 +72,21 @@ class Allocator:
             return None
         self._given[key.name] = cidrs
         await ctx.patch(nodes.RESOURCE, key, {"spec": {"podCIDR": cidrs[0], "podCIDRs": list(cidrs)}})
+        for network, _ in self._networks:
+            _ALLOCATED.inc(str(network))
         return None
+
+    def most(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """How many parts each of the cluster's networks has."""
+        for network, prefix in self._networks:
+            yield (str(network),), 1 << max(0, prefix - network.prefixlen)
+
+    def usage(self, lookup: Lookup) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Which share of them nodes have."""
+        used = [ipaddress.ip_network(each) for each in taken(lookup.listed(nodes.RESOURCE))]
+        for (network, _), (labels, most) in zip(self._networks, self.most(), strict=True):
+            inside = sum(one.version == network.version and one.overlaps(network) for one in used)
+            yield labels, inside / most
 
     def _choose(self, all_nodes: Iterable[Object]) -> tuple[str, ...] | None:
         used = taken(all_nodes).union(*self._given.values())
@@ -85,6 +114,7 @@ def controller(config: Config) -> Controller | None:
         reconcile=partial(Allocator.reconcile, allocator),
         watches=(Watch(nodes.RESOURCE, keys=waiting),),
         workers=1,
+        shows=((_MOST, lambda _lookup: allocator.most()), (_USAGE, allocator.usage)),
         rules=(
             Rule("nodes", "get,list,patch,update,watch"),
             Rule("events,events.events.k8s.io", "create,patch,update"),

@@ -10,6 +10,7 @@ from functools import partial
 from pynetes.apis.coordination import leases
 from pynetes.apis.core import nodes, pods
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers._config import Config
@@ -30,6 +31,22 @@ _TAINTS = {
 _OURS = frozenset(key for table in _TAINTS.values() for key in table.values()) | {UNSCHEDULABLE}
 _LEASES = "kube-node-lease"
 _NEVER = ("NodeStatusNeverUpdated", "Kubelet never posted node status.")
+_ZONE, _REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+_EVICTIONS = REGISTRY.counter(
+    "node_collector_evictions_total",
+    "Number of Node evictions that happened since current instance of NodeController started.",
+    "zone",
+)
+_LOOK_SECONDS = REGISTRY.histogram(
+    "node_collector_update_node_health_duration_seconds",
+    "Duration in seconds for NodeController to update the health of a single node.",
+    buckets=tuple(0.001 * 4**step for step in range(8)),
+)
+_SIZE = REGISTRY.gauge("node_collector_zone_size", "Gauge measuring number of registered Nodes per zones.", "zone")
+_HEALTH = REGISTRY.gauge("node_collector_zone_health", "Gauge measuring percentage of healthy nodes per zone.", "zone")
+_UNHEALTHY = REGISTRY.gauge(
+    "node_collector_unhealthy_nodes_in_zone", "Gauge measuring number of not Ready Nodes per zones.", "zone"
+)
 _STOPPED = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
 
 
@@ -71,6 +88,27 @@ def silenced(node: Object, now: datetime) -> list[Object] | None:
     return None if new == old else new
 
 
+def zone_of(node: Object) -> str:
+    """What a node's zone is called in metrics: region and zone as upstream joins them, "" without either."""
+    tags = node["metadata"].get("labels") or {}
+    zone, region = tags.get(_ZONE) or "", tags.get(_REGION) or ""
+    return f"{region}:\x00:{zone}" if zone or region else ""
+
+
+def zones(lookup: Lookup) -> dict[str, tuple[int, int]]:
+    """Zone → how many nodes it has, and how many of them are ready."""
+    found: dict[str, tuple[int, int]] = {}
+    for node in lookup.listed(nodes.RESOURCE):
+        size, ready = found.get(zone_of(node), (0, 0))
+        found[zone_of(node)] = size + 1, ready + conditions.is_true(node, "Ready")
+    return found
+
+
+def is_evicted(taints: Sequence[Object]) -> bool:
+    """Whether they drive the node's pods away because it is not well."""
+    return any(taint["effect"] == "NoExecute" and taint["key"] in (NOT_READY, UNREACHABLE) for taint in taints)
+
+
 class Lifecycle:
     """When each node was last heard of."""
 
@@ -80,6 +118,10 @@ class Lifecycle:
         self._heard: dict[str, tuple[tuple[str, ...], datetime]] = {}
 
     async def reconcile(self, ctx: Context, key: Key) -> timedelta | None:
+        with _LOOK_SECONDS.timing():
+            return await self._look(ctx, key)
+
+    async def _look(self, ctx: Context, key: Key) -> timedelta | None:
         node = await ctx.cached(nodes.RESOURCE, key)
         if node is None:
             self._heard.pop(key.name, None)
@@ -91,6 +133,8 @@ class Lifecycle:
         if taints != (node["spec"].get("taints") or []):
             metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
             await ctx.patch(nodes.RESOURCE, key, {"metadata": metadata, "spec": {"taints": taints}})
+            if is_evicted(taints) and not is_evicted(node["spec"].get("taints") or ()):
+                _EVICTIONS.inc(zone_of(node))
         return left if left > timedelta() else None
 
     def _silent_in(self, node: Object, lease: Object | None, now: datetime) -> timedelta:
@@ -140,6 +184,11 @@ def controller(config: Config) -> Controller:
         name="node-lifecycle-controller",
         service_account="node-controller",
         reconcile=partial(Lifecycle.reconcile, lifecycle),
+        shows=(
+            (_SIZE, lambda lookup: (((zone,), size) for zone, (size, _) in zones(lookup).items())),
+            (_HEALTH, lambda lookup: (((zone,), 100 * ready / size) for zone, (size, ready) in zones(lookup).items())),
+            (_UNHEALTHY, lambda lookup: (((zone,), size - ready) for zone, (size, ready) in zones(lookup).items())),
+        ),
         watches=(
             Watch(nodes.RESOURCE),
             Watch(leases.RESOURCE, keys=of_lease),

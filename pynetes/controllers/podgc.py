@@ -11,6 +11,7 @@ from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers._config import Config
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 
 #: How long a node may be unknown before its pods go: its object may only be late.
@@ -20,6 +21,11 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 FORCED = REGISTRY.counter(
     "pod_gc_collector_force_delete_pods_total",
     "Number of pods that are being forcefully deleted since the Pod GC Controller started.",
+    "namespace", "reason",
+)  # fmt: skip
+_NOT_FORCED = REGISTRY.counter(
+    "pod_gc_collector_force_delete_pod_errors_total",
+    "Number of errors encountered when forcefully deleting the pods since the Pod GC Controller started.",
     "namespace", "reason",
 )  # fmt: skip
 #: The key of the round that trims terminated pods; no pod has it.
@@ -58,13 +64,13 @@ def terminated(lookup: Lookup) -> list[Object]:
 async def reconcile(config: Config, ctx: Context, key: Key) -> timedelta | None:
     if key == _TRIM:
         for old in surplus(terminated(ctx), config.terminated_pod_threshold):
-            await ctx.delete(pods.RESOURCE, old, grace=0)
+            await _delete(ctx, old, "terminated")
         return None
     pod = await ctx.cached(pods.RESOURCE, key)
     if pod is None:
         return None
     if is_stuck_unscheduled(pod):
-        await ctx.delete(pods.RESOURCE, pod, grace=0)
+        await _delete(ctx, pod, "unscheduled")
         return None
     node = pod["spec"].get("nodeName")
     if node and is_deleting(pod) and is_out_of_service(await ctx.cached(nodes.RESOURCE, Key("", node))):
@@ -77,8 +83,7 @@ async def _force(ctx: Context, pod: Object) -> None:
     """End a pod that its kubelet cannot end any more; what it had attached may go elsewhere then."""
     if not podinfo.is_terminal(pod):
         await ctx.patch(pods.RESOURCE, key_of(pod), {"status": {"phase": "Failed"}}, subresource="status")
-    await ctx.delete(pods.RESOURCE, pod, grace=0)
-    FORCED.inc(pod["metadata"]["namespace"], "out-of-service")
+    await _delete(ctx, pod, "out-of-service")
 
 
 async def _orphan(ctx: Context, pod: Object) -> timedelta | None:
@@ -93,8 +98,18 @@ async def _orphan(ctx: Context, pod: Object) -> timedelta | None:
         return None
     if not podinfo.is_terminal(pod):
         await ctx.patch(pods.RESOURCE, key_of(pod), {"status": _orphaned(pod, ctx.now())}, subresource="status")
-    await ctx.delete(pods.RESOURCE, pod, grace=0)
+    await _delete(ctx, pod, "orphaned")
     return None
+
+
+async def _delete(ctx: Context, pod: Object, reason: str) -> None:
+    namespace = pod["metadata"]["namespace"]
+    try:
+        await ctx.delete(pods.RESOURCE, pod, grace=0)
+    except StatusError:
+        _NOT_FORCED.inc(namespace, reason)
+        raise
+    FORCED.inc(namespace, reason)
 
 
 def _orphaned(pod: Object, now: datetime) -> Object:

@@ -4,18 +4,31 @@ A pod's template becomes a claim that the pod owns, named in the pod's status. A
 a pod that is gone or finished is taken out, and a claim that nobody has reserved any more loses its devices.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from pynetes.apis.core import pods
 from pynetes.apis.resource import resourceclaims as claims
 from pynetes.apis.resource import resourceclaimtemplates as templates
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 
 FINALIZER = "resource.kubernetes.io/delete-protection"
+EXTENDED = "resource.kubernetes.io/extended-resource-claim"
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
+_CREATED = REGISTRY.counter(
+    "resourceclaim_controller_creates_total",
+    "Number of ResourceClaims creation requests, categorized by creation status and admin access",
+    "status", "admin_access",
+)  # fmt: skip
+_CLAIMS = REGISTRY.gauge(
+    "resourceclaim_controller_resource_claims",
+    "Number of ResourceClaims, categorized by allocation status, admin access, and source.",
+    "allocated", "admin_access", "source",
+)  # fmt: skip
 #: What stands before the name in the keys of claims, among those of pods.
 _CLAIM = "claim:"
 
@@ -43,6 +56,23 @@ def made(pod: Object, entry: Object, template: Object) -> Object:
         },
         "spec": template["spec"]["spec"],
     }
+
+
+def is_admins(claim: Object) -> bool:
+    """Whether one of its requests is for adminAccess."""
+    requests = (claim["spec"].get("devices") or {}).get("requests") or ()
+    return any((one.get("exactly") or one).get("adminAccess") for one in requests)
+
+
+def counted(lookup: Lookup) -> Iterable[tuple[tuple[str, ...], float]]:
+    """The claims there are, by what the metric tells them apart by."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for claim in lookup.listed(claims.RESOURCE):
+        notes = claim["metadata"].get("annotations") or {}
+        source = "resource_claim_template" if POD_CLAIM in notes else "extended_resource" if EXTENDED in notes else ""
+        allocated = bool((claim.get("status") or {}).get("allocation"))
+        found[str(allocated).lower(), str(is_admins(claim)).lower(), source] += 1
+    return found.items()
 
 
 def still_reserved(claim: Object, live: set[str]) -> list[Object]:
@@ -84,7 +114,14 @@ async def _claim(ctx: Context, pod: Object, entry: Object) -> Object | None:
         text = f'resource claim template "{name}" not found'
         ctx.event(pod, "Warning", "FailedResourceClaimCreation", f"PodResourceClaim {entry['name']}: {text}")
         return None
-    return await ctx.create(claims.RESOURCE, made(pod, entry, template))
+    wanted = made(pod, entry, template)
+    status = "failure"
+    try:
+        claim = await ctx.create(claims.RESOURCE, wanted)
+        status = "success"
+    finally:
+        _CREATED.inc(status, str(is_admins(wanted)).lower())
+    return claim
 
 
 async def _release(ctx: Context, key: Key) -> None:
@@ -164,6 +201,7 @@ CONTROLLER = Controller(
     name="resourceclaim-controller",
     service_account="resource-claim-controller",
     reconcile=reconcile,
+    shows=((_CLAIMS, counted),),
     watches=(
         Watch(pods.RESOURCE, keys=of_pod),
         Watch(claims.RESOURCE, keys=of_claim),

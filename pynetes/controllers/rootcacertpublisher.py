@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from time import perf_counter
 
 from pynetes.apis.core import configmaps, namespaces
 from pynetes.client.context import ControllerContext
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.controllers import _owned as owned
 from pynetes.controllers._config import Config
 from pynetes.machinery.errors import StatusError
@@ -14,6 +16,15 @@ from pynetes.machinery.meta import Key, Object, is_deleting, key_of
 NAME = "kube-root-ca.crt"
 #: Seconds between looks at the authorities.
 LOOK = 2.0
+_SYNCS = REGISTRY.counter(
+    "root_ca_cert_publisher_sync_total", "Number of namespace syncs happened in root ca cert publisher.", "code"
+)
+_SYNC_SECONDS = REGISTRY.histogram(
+    "root_ca_cert_publisher_sync_duration_seconds",
+    "Number of namespace syncs happened in root ca cert publisher.",
+    "code",
+    buckets=exponential(0.001, 2, 15),
+)
 _DESCRIPTION = "kubernetes.io/description"
 _TEXT = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
@@ -57,16 +68,28 @@ def controller(config: Config) -> Controller | None:
                     yield key_of(namespace)
 
     async def reconcile(ctx: Context, key: Key) -> timedelta | None:
+        began, code = perf_counter(), "500"
+        try:
+            await publish(ctx, key)
+            code = "200"
+        except StatusError as error:
+            code = str(error.status.get("code") or 500)
+            raise
+        finally:
+            _SYNCS.inc(code)
+            _SYNC_SECONDS.observe(perf_counter() - began, code)
+        return None
+
+    async def publish(ctx: Context, key: Key) -> None:
         namespace = await ctx.cached(namespaces.RESOURCE, key)
         if namespace is None or is_deleting(namespace):
-            return None
+            return
         there = await ctx.cached(configmaps.RESOURCE, Key(key.name, NAME))
         new = wanted(key.name, root_ca(), there)
         if new is not None and there is not None:
             await ctx.update(configmaps.RESOURCE, new)
         elif new is not None:
             await _create(ctx, new)
-        return None
 
     return Controller(
         name="root-ca-certificate-publisher-controller",

@@ -5,11 +5,25 @@ from datetime import datetime, timedelta
 
 from pynetes.apis.core import nodes, pods
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _nodeaffinity as affinity
 from pynetes.controllers import _pods as podinfo
 from pynetes.machinery import time
 from pynetes.machinery.meta import Key, Object, is_deleting, key_of
+
+#: Seconds from when a pod had to go until it was deleted.
+BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240)
+_DELETED = REGISTRY.counter(
+    "taint_eviction_controller_pod_deletions_total",
+    "Total number of Pods deleted by TaintEvictionController since its start.",
+)
+_LATE = REGISTRY.histogram(
+    "taint_eviction_controller_pod_deletion_duration_seconds",
+    "Latency, in seconds, between the time when a taint effect has been activated for the Pod and its deletion via "
+    "TaintEvictionController.",
+    buckets=BUCKETS,
+)
 
 
 def evict_at(pod: Object, taints: Sequence[Object], now: datetime) -> datetime | None:
@@ -47,6 +61,8 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     told = conditions.put(old, "DisruptionTarget", "True", "DeletionByTaintManager", text, ctx.now())
     await ctx.patch(pods.RESOURCE, key, {"status": {"conditions": told}}, subresource="status")
     await ctx.delete(pods.RESOURCE, pod)
+    _DELETED.inc()
+    _LATE.observe(max(0.0, (ctx.now() - deadline).total_seconds()))
     return None
 
 

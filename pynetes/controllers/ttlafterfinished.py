@@ -4,8 +4,15 @@ from datetime import datetime, timedelta
 
 from pynetes.apis.batch import jobs
 from pynetes.client.controller import Context, Controller, Rule, Watch
+from pynetes.component.metrics import REGISTRY, exponential
 from pynetes.controllers import _conditions as conditions
 from pynetes.machinery.meta import Key, Object, is_deleting
+
+_LATE = REGISTRY.histogram(
+    "ttl_after_finished_controller_job_deletion_duration_seconds",
+    "The time it took to delete the job since it became eligible for deletion",
+    buckets=exponential(0.1, 2, 14),
+)
 
 
 def finished_at(job: Object) -> datetime | None:
@@ -27,7 +34,7 @@ def time_left(job: Object, now: datetime) -> timedelta | None:
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:
     # The cache only says when to look; the decision to delete needs the live object.
-    job = None
+    job, left = None, None
     for read in (ctx.cached, ctx.live):
         job = await read(jobs.RESOURCE, key)
         left = time_left(job, ctx.now()) if job else None
@@ -35,6 +42,7 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
             return left
     if job is not None:
         await ctx.delete(jobs.RESOURCE, job, propagation="Foreground")
+        _LATE.observe(-left.total_seconds() if left is not None else 0.0)
     return None
 
 

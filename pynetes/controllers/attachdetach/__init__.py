@@ -16,7 +16,8 @@ from pynetes.apis.storage import csidrivers, volumeattachments
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
 from pynetes.controllers import _pods as podinfo
 from pynetes.controllers import _pvs as pvs
-from pynetes.controllers.attachdetach.decide import Decision, attached, attachment_name, decide
+from pynetes.controllers.attachdetach import metrics
+from pynetes.controllers.attachdetach.decide import Decision, attached, attachment_name, decide, forced
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 
@@ -47,6 +48,8 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         # First the node hears that the volume goes, then it goes: no kubelet begins to mount it in between.
         await _report(ctx, node, attached(present, known, going))
     for attachment in made.detach:
+        if reason := forced(node, known.get(_volume(attachment))):
+            metrics.FORCED.inc(reason)
         await ctx.delete(volumeattachments.RESOURCE, attachment)
     for volume in made.attach:
         await _attach(ctx, volume, key.name)
@@ -168,6 +171,7 @@ CONTROLLER = Controller(
     name="persistentvolume-attach-detach-controller",
     service_account="attachdetach-controller",
     reconcile=reconcile,
+    shows=metrics.SHOWS,
     watches=(
         Watch(nodes.RESOURCE, keys=on_node),
         Watch(pods.RESOURCE, keys=on_pod, indexes={"node": podinfo.by_node, "claim": pvs.by_claim}),

@@ -90,6 +90,15 @@ def _hold(node: Object | None, volume: Object | None, in_use: Collection[str], n
     return left if left > timedelta() else None
 
 
+def forced(node: Object | None, volume: Object | None) -> str:
+    """Why a volume that its node still lists as in use is taken away; "" where it does not."""
+    in_use = ((node or {}).get("status") or {}).get("volumesInUse") or ()
+    if node is None or volume is None or pvs.unique_name(volume) not in in_use:
+        return ""
+    tainted = any(taint["key"] == OUT_OF_SERVICE for taint in node["spec"].get("taints") or ())
+    return "out-of-service" if tainted else "timeout"
+
+
 def attached(present: Mapping[str, Object], known: Mapping[str, Object], going: Collection[str]) -> list[Object]:
     """node.status.volumesAttached: what is attached and not about to go."""
     names = sorted(

@@ -15,9 +15,9 @@ from pynetes.client.controller import Controller, Lookup, Rule, Watch
 from pynetes.client.transport import Unreachable
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers._config import Config
-from pynetes.controllers.horizontalpodautoscaler import limits, sources
+from pynetes.controllers.horizontalpodautoscaler import limits, metrics, sources
 from pynetes.controllers.horizontalpodautoscaler.limits import Change, Limited, Memory
-from pynetes.controllers.horizontalpodautoscaler.proposals import Asked, Failed, Scene, ask
+from pynetes.controllers.horizontalpodautoscaler.proposals import UNKNOWN_SOURCE, Asked, Failed, Scene, ask
 from pynetes.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Tolerances
 from pynetes.machinery import labels, time
 from pynetes.machinery.errors import StatusError
@@ -29,7 +29,11 @@ PERIOD = timedelta(seconds=15)
 
 
 class _Stuck(Exception):
-    """This round ends here; what is wrong stands in the conditions."""
+    """This round ends here; what is wrong stands in the conditions. whose: of the spec, or internal."""
+
+    def __init__(self, text: str, whose: str = "internal") -> None:
+        super().__init__(text)
+        self.whose = whose
 
 
 class Round:
@@ -53,11 +57,12 @@ class Round:
 
     async def run(self) -> None:
         """Look and act."""
-        try:
-            resource, scale = await self._scale()
-            await self._act(resource, scale)
-        except _Stuck:
-            pass
+        with metrics.looking() as look:
+            try:
+                resource, scale = await self._scale()
+                look.action = metrics.action(await self._act(resource, scale))
+            except _Stuck as stuck:
+                look.error = stuck.whose
         await self.ctx.update_status(autoscalers.RESOURCE, self.hpa | {"status": self.status})
 
     async def _scale(self) -> tuple[Resource, Object]:
@@ -70,7 +75,8 @@ class Round:
             text = f"the HPA controller was unable to get the target's current scale: {error}"
             raise self.stuck("AbleToScale", "FailedGetScale", text, str(error)) from error
 
-    async def _act(self, resource: Resource, scale: Object) -> None:
+    async def _act(self, resource: Resource, scale: Object) -> int:
+        """By how many replicas it grew."""
         text = "the HPA controller was able to get the target's current scale"
         self.condition("AbleToScale", "True", "SucceededGetScale", text)
         current = (scale.get("spec") or {}).get("replicas") or 0
@@ -83,6 +89,7 @@ class Round:
             self.memory.changed.append(Change(self.ctx.now(), wanted - current))
             self.status["lastScaleTime"] = time.rfc3339(self.ctx.now())
         self.status["desiredReplicas"] = wanted
+        return wanted - current
 
     async def _wanted(self, scale: Object, current: int) -> tuple[int, str]:
         low, high = self.spec.get("minReplicas", 1), self.spec["maxReplicas"]
@@ -109,7 +116,9 @@ class Round:
         selector = (scale.get("status") or {}).get("selector") or ""
         if not selector:
             text = "the HPA target's scale is missing a selector"
-            raise self.stuck("ScalingActive", "InvalidSelector", text, "selector is required")
+            stuck = self.stuck("ScalingActive", "InvalidSelector", text, "selector is required")
+            stuck.whose = "spec"
+            raise stuck
         namespace, matches = self.hpa["metadata"]["namespace"], labels.parse(selector).matches
         selected = [
             pod for pod in self.ctx.listed(pods.RESOURCE, namespace=namespace) if matches(pod["metadata"].get("labels"))
@@ -118,7 +127,7 @@ class Round:
         scene = Scene(
             self.ctx.client, namespace, selector, selected, current, observed, _tolerances(self.spec), self.ctx.now()
         )
-        found = [await ask(scene, metric) for metric in self.spec.get("metrics") or ()]
+        found = [await _timed(scene, metric) for metric in self.spec.get("metrics") or ()]
         good = [each for each in found if isinstance(each, Asked)]
         # In the order of spec.metrics, which is how they are read: one that failed keeps its place.
         self.status["currentMetrics"] = [each.status if isinstance(each, Asked) else {"type": ""} for each in found]
@@ -154,6 +163,16 @@ class Round:
         text = f"the HPA controller was able to update the target scale to {wanted}"
         self.condition("AbleToScale", "True", "SucceededRescale", text)
         self.ctx.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {wanted}; reason: {reason}")
+
+
+async def _timed(scene: Scene, metric: Object) -> Asked | Failed:
+    with metrics.computing(metric["type"]) as look:
+        answer = await ask(scene, metric)
+        if isinstance(answer, Failed):
+            look.error = "spec" if answer.reason == UNKNOWN_SOURCE else "internal"
+        else:
+            look.action = metrics.action(answer.replicas - scene.current)
+    return answer
 
 
 def _tolerances(spec: Object) -> Tolerances:

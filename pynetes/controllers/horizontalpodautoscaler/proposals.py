@@ -10,6 +10,9 @@ from pynetes.controllers.horizontalpodautoscaler.replicas import CannotTell, Tol
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import NANO, Quantity, parse
 
+#: The reason of a metric that is of no type we know.
+UNKNOWN_SOURCE = "InvalidMetricSourceType"
+
 
 class Scene(NamedTuple):
     """What all metrics are judged by."""
@@ -45,7 +48,7 @@ async def ask(scene: Scene, metric: Object) -> Asked | Failed:
     kind = metric["type"]
     source = _SOURCES.get(kind)
     if source is None:
-        return Failed("InvalidMetricSourceType", f'unknown metric source type "{kind}"')
+        return Failed(UNKNOWN_SOURCE, f'unknown metric source type "{kind}"')
     reason, member, function = source
     try:
         return await function(scene, metric[member])

@@ -14,7 +14,7 @@ from pynetes.client.controller import Context, Controller, Rule, Watch
 from pynetes.controllers import _conditions as conditions
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
-from pynetes.controllers.job import indexes, outcome, podset, tracking
+from pynetes.controllers.job import indexes, metrics, outcome, podset, tracking
 from pynetes.controllers.job.outcome import Outcome
 from pynetes.controllers.job.tracking import Tally
 from pynetes.machinery import labels, time
@@ -32,10 +32,16 @@ def selector(job: Object) -> Selector:
 
 
 async def reconcile(ctx: Context, key: Key) -> timedelta | None:
+    with metrics.syncing() as sync:
+        return await _look(ctx, key, sync)
+
+
+async def _look(ctx: Context, key: Key, sync: metrics.Sync) -> timedelta | None:
     job = await ctx.cached(jobs.RESOURCE, key)
     await _release(ctx, _left_behind(ctx, key, job))
     if job is None or job["spec"].get("managedBy") not in (None, "kubernetes.io/job-controller"):
         return None
+    sync.mode = metrics.mode_of(job)
     known = ctx.satisfied(key)
     mine = await owned.claim(ctx, jobs.RESOURCE, job, pods.RESOURCE, selector(job))
     if is_deleting(job) or outcome.is_finished(job):
@@ -52,12 +58,16 @@ async def reconcile(ctx: Context, key: Key) -> timedelta | None:
         deleted = await _delete(ctx, key, job, active)
     elif known and not is_deleting(job):
         created, deleted, again = await _fill(ctx, key, job, mine, tally)
+    sync.action = "pods_created" if created else "pods_deleted" if deleted else sync.action
     before = job
     running = len(active) + created - deleted
     terminating = sum(podinfo.is_terminating(pod) for pod in mine) + deleted
     job = job | {"status": _status(job, mine, tally, over, running, terminating, now)}
     _tell(ctx, before, job)
     written = await ctx.update_status(jobs.RESOURCE, job)
+    metrics.written(before, written)
+    for action in tally.handled:
+        metrics.BY_POLICY.inc(action)
     await _release(ctx, tally.release)
     waits = [wait for wait in (again, outcome.deadline_in(written, now)) if wait is not None and wait > timedelta()]
     return None if outcome.is_finished(written) else min(waits, default=None)
@@ -152,6 +162,8 @@ async def _create(ctx: Context, key: Key, job: Object, mine: Sequence[Object], n
         await owned.create_pod(ctx, pods.RESOURCE, job, podset.build(job, index, failures))
 
     done, error = await owned.slow_start(len(numbers), make)
+    # The rest of what was wanted was not tried any more.
+    metrics.created(job, succeeded=done, failed=error is not None, again=podset.replaced(job, mine))
     if error is not None and not done and not owned.namespace_is_terminating(error):
         raise error
     return done

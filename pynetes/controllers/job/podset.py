@@ -62,6 +62,16 @@ def back_off(job: Object, pods: Sequence[Object], now: datetime) -> timedelta:
     return max(timedelta(), max(recent) + delay - now)
 
 
+def replaced(job: Object, pods: Sequence[Object]) -> str:
+    """Which earlier pods a Job with a replacement policy may be replacing: "" none, else as the metric says it."""
+    policy = job["spec"].get("podReplacementPolicy")
+    failed = bool((job.get("status") or {}).get("failed")) or any(podinfo.phase(pod) == "Failed" for pod in pods)
+    if policy == "Failed":
+        return "failed" if failed else ""
+    ending = failed or any(map(podinfo.is_terminating, pods))
+    return "terminating_or_failed" if policy and ending else ""
+
+
 def build(job: Object, index: int | None, failures: int) -> Object:
     """A pod of the Job; with an index, its name, hostname and environment carry it."""
     pod = owned.pod_from_template(job["spec"]["template"], jobs.RESOURCE, job)

@@ -30,6 +30,8 @@ class Tally:
     release: list[Object] = field(default_factory=list)
     #: What the failure policy said first: the Job has failed.
     fail_job: str = ""
+    #: What the failure policy did with pods that were not in the status yet, one action each.
+    handled: list[str] = field(default_factory=list)
 
     @property
     def all_succeeded(self) -> int:
@@ -114,6 +116,8 @@ def _note(job: Object, pod: Object, uid: str, result: Tally, *, ending: bool) ->
 def _note_failure(job: Object, pod: Object, uid: str, index: int | None, result: Tally) -> None:
     verdict = policy.judge(job, pod)
     result.release.append(pod)
+    if verdict.action:
+        result.handled.append(verdict.action)
     if verdict.action == "Ignore":
         return
     if verdict.action == "FailJob" and not result.fail_job:

@@ -14,6 +14,7 @@ from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import storageclasses
 from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
 from pynetes.controllers.persistentvolumebinder import claim as of_claim
+from pynetes.controllers.persistentvolumebinder import metrics
 from pynetes.controllers.persistentvolumebinder import volume as of_volume
 from pynetes.machinery.meta import Key, Object, key_of
 
@@ -78,6 +79,7 @@ CONTROLLER = Controller(
     name="persistentvolume-binder-controller",
     service_account="persistent-volume-binder",
     reconcile=reconcile,
+    shows=metrics.SHOWS,
     watches=(
         Watch(claims.RESOURCE, keys=on_claim, indexes={"volume": by_volume, "waiting": waiting}),
         Watch(volumes.RESOURCE, keys=on_volume),

@@ -5,7 +5,8 @@ from pynetes.apis.core import persistentvolumeclaims as claims
 from pynetes.apis.core import persistentvolumes as volumes
 from pynetes.apis.storage import storageclasses
 from pynetes.client.controller import Context
-from pynetes.controllers.persistentvolumebinder import bind
+from pynetes.controllers.persistentvolumebinder import bind, metrics
+from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object, is_deleting
 
 _DEFAULT_MARKS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
@@ -62,9 +63,14 @@ async def _with_default_class(ctx: Context, claim: Object) -> Object:
     if not marked:
         return claim
     newest = max(marked, key=lambda one: one["metadata"].get("creationTimestamp") or "")
-    return await ctx.update(
-        claims.RESOURCE, claim | {"spec": claim["spec"] | {"storageClassName": newest["metadata"]["name"]}}
-    )
+    metrics.RETROACTIVE.inc()
+    try:
+        return await ctx.update(
+            claims.RESOURCE, claim | {"spec": claim["spec"] | {"storageClassName": newest["metadata"]["name"]}}
+        )
+    except StatusError:
+        metrics.RETROACTIVE_ERRORS.inc()
+        raise
 
 
 async def _ask(ctx: Context, claim: Object, provisioner: str) -> Object:

@@ -3,11 +3,13 @@
 identity.py says what a pod is called and looks like, order.py what to do next, claims.py looks after the volumes.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from pynetes.apis.apps import controllerrevisions, statefulsets
 from pynetes.apis.core import persistentvolumeclaims, pods
-from pynetes.client.controller import Context, Controller, Rule, Watch
+from pynetes.client.controller import Context, Controller, Lookup, Rule, Watch
+from pynetes.component.metrics import REGISTRY
 from pynetes.controllers import _history as history
 from pynetes.controllers import _owned as owned
 from pynetes.controllers import _pods as podinfo
@@ -16,6 +18,18 @@ from pynetes.machinery import labels
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.labels import Selector
 from pynetes.machinery.meta import Key, Object, is_deleting, uid_of
+
+_LABELS = "statefulset_namespace", "statefulset_name", "pod_management_policy"
+_MOST = REGISTRY.gauge(
+    "statefulset_controller_statefulset_max_unavailable",
+    "Maximum number of unavailable pods allowed during StatefulSet rolling updates",
+    *_LABELS,
+)
+_DOWN = REGISTRY.gauge(
+    "statefulset_controller_statefulset_unavailable_replicas",
+    "Current number of unavailable pods in StatefulSet",
+    *_LABELS,
+)
 
 
 def selector(stateful: Object) -> Selector:
@@ -102,9 +116,27 @@ async def _delete(ctx: Context, stateful: Object, pod: Object) -> None:
     ctx.event(stateful, "Normal", "SuccessfulDelete", f"delete {what} successful")
 
 
+def rolling(lookup: Lookup) -> Iterator[tuple[Object, tuple[str, ...]]]:
+    """The sets that are updated by rolling, and what the metrics call each."""
+    for stateful in lookup.listed(statefulsets.RESOURCE):
+        if (stateful["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
+            policy = stateful["spec"].get("podManagementPolicy") or "OrderedReady"
+            yield stateful, (stateful["metadata"]["namespace"], stateful["metadata"]["name"], policy)
+
+
+def down(stateful: Object) -> int:
+    """How many of its pods are not available."""
+    available = (stateful.get("status") or {}).get("availableReplicas") or 0
+    return max(0, len(identity.ordinals(stateful)) - available)
+
+
 CONTROLLER = Controller(
     name="statefulset-controller",
     reconcile=reconcile,
+    shows=(
+        (_MOST, lambda lookup: ((names, order.most_unavailable(each)) for each, names in rolling(lookup))),
+        (_DOWN, lambda lookup: ((names, down(each)) for each, names in rolling(lookup))),
+    ),
     watches=(
         Watch(statefulsets.RESOURCE),
         Watch(pods.RESOURCE, owner=statefulsets.RESOURCE),

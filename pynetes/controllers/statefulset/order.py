@@ -109,9 +109,15 @@ def _shrink(view: View, step: Step, found: dict[int | None, Object], wanted: ran
     return bool(step.delete)
 
 
+def most_unavailable(stateful: Object) -> int:
+    """How many pods may be down while they are updated."""
+    rolling = (stateful["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    return max(1, intstr.scaled(rolling.get("maxUnavailable", 1), len(identity.ordinals(stateful)), round_up=True))
+
+
 def _update(view: View, step: Step, found: dict[int | None, Object], wanted: range) -> None:
     """Highest ordinal first, at most maxUnavailable at a time, down to the partition."""
-    most = max(1, intstr.scaled(view.rolling.get("maxUnavailable", 1), len(wanted), round_up=True))
+    most = most_unavailable(view.stateful)
     down = sum(not (pod := found.get(ordinal)) or not view.is_available(pod) for ordinal in wanted)
     for ordinal in reversed(wanted):
         if ordinal < identity.start(view.stateful) + view.partition or down >= most:
