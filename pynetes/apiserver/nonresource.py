@@ -14,7 +14,7 @@ from pynetes.apiserver.http import Handler, Request, Response, json_response, te
 from pynetes.apiserver.openapi import OpenAPI
 from pynetes.apiserver.served import Served
 from pynetes.component import metrics, processmetrics  # noqa: F401 (the second declares its metrics)
-from pynetes.component.health import Checks
+from pynetes.component.health import SLIS, Checks
 
 HEALTH = ("healthz", "livez", "readyz")
 DEBUGGING = ("debug", "flagz", "statusz")
@@ -46,7 +46,7 @@ def build(
 
     exact: dict[str, Callable[[Request], Response]] = {
         "/version": lambda request: json_response(version()),
-        "/metrics/slis": lambda request: Response(200, b"", METRICS_TYPE),
+        "/metrics/slis": lambda request: Response(200, SLIS.text().encode(), METRICS_TYPE),
         "/.well-known/openid-configuration": issuer,
         "/openid/v1/jwks": keys,
         "/": lambda request: json_response({"paths": paths(served)}),

@@ -6,6 +6,8 @@ The answers are upstream's: "ok", or with ?verbose (and on failure) one [+]name 
 from collections.abc import Awaitable, Callable, Collection
 from typing import NamedTuple
 
+from pynetes.component.metrics import Registry
+
 Check = Callable[[], str | None]
 
 
@@ -16,6 +18,12 @@ class Result(NamedTuple):
     text: str
 
 
+#: What /metrics/slis shows, apart from the component's other metrics as upstream has it.
+SLIS = Registry()
+_LAST = SLIS.gauge("kubernetes_healthcheck", "This metric records the result of a single healthcheck.", "type", "name")
+_ALL = SLIS.counter(
+    "kubernetes_healthchecks_total", "This metric records the results of all healthcheck.", "type", "name", "status"
+)
 ALIVE, READY = frozenset({"healthz", "livez"}), frozenset({"readyz"})
 
 
@@ -48,7 +56,11 @@ class Checks:
             if only not in checks:
                 return Result(404, "404 page not found\n")
             checks = {only: checks[only]}
-        failures = {name: wrong for name, check in checks.items() if name not in exclude and (wrong := check())}
+        found = {name: check() for name, check in checks.items() if name not in exclude}
+        for name, wrong in found.items():
+            _LAST.set(0 if wrong else 1, endpoint, name)
+            _ALL.inc(endpoint, name, "error" if wrong else "success")
+        failures = {name: wrong for name, wrong in found.items() if wrong}
         if not failures and not verbose:
             return Result(200, "ok")
         lines = [f"[-]{n} failed: reason withheld" if n in failures else _fine(n, n in exclude) for n in checks]

@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from pynetes.component import metrics, processmetrics, spans, tracing  # noqa: F401 (the second declares its metrics)
-from pynetes.component.health import Checks
+from pynetes.component.health import SLIS, Checks
 
 #: Interactions a slow reader of the stream may lag behind before the oldest are left out.
 STREAM_BUFFER = 4000
@@ -47,9 +47,13 @@ def application(
     async def expose(_request: web.Request) -> web.Response:
         return web.Response(body=registry.text(*more).encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
+    async def slis(_request: web.Request) -> web.Response:
+        return web.Response(body=SLIS.text().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
     for endpoint in ("healthz", "livez", "readyz"):
         health(endpoint)
     app.router.add_get("/metrics", expose)
+    app.router.add_get("/metrics/slis", slis)
     return app
 
 

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 from pynetes.component import logs
-from pynetes.kubelet import podspec
+from pynetes.kubelet import metrics, podspec
 from pynetes.kubelet.cm import cpus, topology
 from pynetes.kubelet.cm.topology import Nodes
 from pynetes.kubelet.context import Context
@@ -27,16 +28,41 @@ class Refused(Exception):
 
 async def allocate(ctx: Context, pod: Object, policy: str) -> None:
     """Give a pod its processors and devices. Raises Refused, and then it has nothing."""
+    pins = ctx.cpus.static and any(cpus.wanted(pod, one) for one in _containers(pod))
+    if pins:
+        metrics.PINNING.inc()
     try:
-        near = places(ctx, pod, policy)
+        near = _near(ctx, pod, policy)
         if ctx.cpus.allocate(pod, near):
             await confine(ctx)
         await ctx.devices.allocate(pod, near)
     except topology.Unaligned as failure:
+        if pins:
+            metrics.PINNING_ERRORS.inc()
         raise Refused("TopologyAffinityError", str(failure)) from failure
     except (Inadmissible, cpus.Unavailable) as failure:
         ctx.cpus.release(pod["metadata"]["uid"])
+        if pins and isinstance(failure, cpus.Unavailable):
+            metrics.PINNING_ERRORS.inc()
         raise Refused("UnexpectedAdmissionError", str(failure)) from failure
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*podspec.inits(pod), *podspec.regulars(pod)]
+
+
+def _near(ctx: Context, pod: Object, policy: str) -> Mapping[str, Nodes]:
+    if policy == topology.NONE:
+        return {}
+    metrics.ALIGNING.inc()
+    began = perf_counter()
+    try:
+        return places(ctx, pod, policy)
+    except topology.Unaligned:
+        metrics.ALIGNING_ERRORS.inc()
+        raise
+    finally:
+        metrics.ALIGNING_MS.observe(1000 * (perf_counter() - began))
 
 
 def places(ctx: Context, pod: Object, policy: str) -> Mapping[str, Nodes]:
@@ -45,7 +71,7 @@ def places(ctx: Context, pod: Object, policy: str) -> Mapping[str, Nodes]:
         return {}
     found = {}
     nodes = {one.node for one in ctx.cpus.cpus}
-    for container in [*podspec.inits(pod), *podspec.regulars(pod)]:
+    for container in _containers(pod):
         given = []
         if ctx.cpus.static and (count := cpus.wanted(pod, container)):
             free = ctx.cpus.shared() - ctx.cpus.reserved

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from pynetes.component.metrics import REGISTRY, Registry
+from pynetes.component.metrics import REGISTRY, Registry, exponential
 from pynetes.kubelet.cm.cgroups import MOUNT
 from pynetes.kubelet.cri.state import PodRuntime, State
 from pynetes.machinery import time as times
@@ -112,6 +112,27 @@ CGROUP_SECONDS = REGISTRY.histogram(
     "Duration in seconds for cgroup manager operations. Broken down by method.",
     "operation_type",
 )
+PINNING = REGISTRY.counter(
+    "kubelet_cpu_manager_pinning_requests_total",
+    "The number of cpu core allocations which required pinning.",
+)
+PINNING_ERRORS = REGISTRY.counter(
+    "kubelet_cpu_manager_pinning_errors_total",
+    "The number of cpu core allocations which required pinning failed.",
+)
+ALIGNING = REGISTRY.counter(
+    "kubelet_topology_manager_admission_requests_total",
+    "The number of admission requests where resources have to be aligned.",
+)
+ALIGNING_ERRORS = REGISTRY.counter(
+    "kubelet_topology_manager_admission_errors_total",
+    "The number of admission request failures where resources could not be aligned.",
+)
+ALIGNING_MS = REGISTRY.histogram(
+    "kubelet_topology_manager_admission_duration_ms",
+    "Duration in milliseconds to serve a pod admission request.",
+    buckets=exponential(0.05, 2, 15),
+)
 HTTP_REQUESTS = REGISTRY.counter(
     "kubelet_http_requests_total",
     "Number of the http requests received since the server started",
@@ -161,6 +182,12 @@ class Stateful:
         self.registry = made = Registry()
         made.gauge("kubelet_node_name", "The node's name. The count is always 1.", "node", read=self._name)
         made.gauge("kubelet_cgroup_version", "cgroup version on the hosts.", read=_cgroups)
+        text = "The size of the shared CPU pool for non-guaranteed QoS pods, in millicores."
+        made.gauge("kubelet_cpu_manager_shared_pool_size_millicores", text, read=self._shared_cpus)
+        text = "The total number of CPUs exclusively allocated to containers running on this node"
+        made.gauge("kubelet_cpu_manager_exclusive_cpu_allocation_count", text, read=self._own_cpus)
+        text = "Number of CPUs allocated per NUMA node"
+        made.gauge("kubelet_cpu_manager_allocation_per_numa", text, "numa_node", read=self._numa_cpus)
         made.gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", read=self._pods)
         text = "Number of containers currently running"
         made.gauge("kubelet_running_containers", text, "container_state", read=self._containers)
@@ -180,6 +207,24 @@ class Stateful:
 
     def _name(self) -> Samples:
         yield (self._kubelet.name,), 1
+
+    def _shared_cpus(self) -> Samples:
+        cpus = self._kubelet.ctx.cpus
+        # Without a policy that gives any away there is no pool, as upstream.
+        yield (), 1000 * len(cpus.shared() - cpus.reserved) if cpus.static else 0
+
+    def _given_cpus(self) -> set[int]:
+        given: set[int] = set()
+        return given.union(*self._kubelet.ctx.cpus.given.values())
+
+    def _own_cpus(self) -> Samples:
+        yield (), len(self._given_cpus())
+
+    def _numa_cpus(self) -> Samples:
+        cpus, given = self._kubelet.ctx.cpus, self._given_cpus()
+        if cpus.static:
+            for node in sorted({one.node for one in cpus.cpus}):
+                yield (str(node),), sum(one.node == node and one.number in given for one in cpus.cpus)
 
     def _known(self) -> list[PodRuntime]:
         return list(self._kubelet.ctx.pleg.pods.values())

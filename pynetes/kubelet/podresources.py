@@ -5,11 +5,29 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pynetes.component.metrics import REGISTRY
 from pynetes.kubelet import podspec
 from pynetes.kubelet.devices.pool import Device, Pool
 from pynetes.machinery.meta import Object
 from pynetes.rpc import server
 from pynetes.rpc.podresources import api_pb2 as pb
+
+_VERSION = "v1"
+_ENDPOINT = {
+    name: REGISTRY.counter(f"kubelet_pod_resources_endpoint_{name}", text, "server_api_version")
+    for name, text in (
+        ("requests_total", "Cumulative number of requests to the PodResource endpoint."),
+        ("requests_list", "Number of requests to the PodResource List endpoint."),
+        ("requests_get_allocatable", "Number of requests to the PodResource GetAllocatableResources endpoint."),
+        ("requests_get", "Number of requests to the PodResource Get endpoint."),
+        ("errors_get", "Number of requests to the PodResource Get endpoint which returned error."),
+    )
+}
+
+
+def _called(method: str) -> None:
+    _ENDPOINT["requests_total"].inc(_VERSION)
+    _ENDPOINT[f"requests_{method}"].inc(_VERSION)
 
 
 class Processors(Protocol):
@@ -36,20 +54,24 @@ class PodResources:
 
     async def list(self, request: pb.ListPodResourcesRequest) -> pb.ListPodResourcesResponse:
         """Every pod that runs here."""
+        _called("list")
         return pb.ListPodResourcesResponse(pod_resources=[self._pod(pod) for pod in self._pods()])
 
     async def get(self, request: pb.GetPodResourcesRequest) -> pb.GetPodResourcesResponse:
         """One pod."""
+        _called("get")
         for pod in self._pods():
             metadata = pod["metadata"]
             if (metadata["name"], metadata.get("namespace", "")) == (request.pod_name, request.pod_namespace):
                 return pb.GetPodResourcesResponse(pod_resources=self._pod(pod))
+        _ENDPOINT["errors_get"].inc(_VERSION)
         raise server.Failure("NOT_FOUND", f"pod {request.pod_namespace}/{request.pod_name} is not on this node")
 
     async def get_allocatable_resources(
         self, request: pb.AllocatableResourcesRequest
     ) -> pb.AllocatableResourcesResponse:
         """What there is to give away."""
+        _called("get_allocatable")
         devices = [
             _devices(resource, [one for one in known.values() if one.healthy])
             for resource, known in sorted(self._pool.devices.items())

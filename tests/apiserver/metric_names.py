@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.stable_metrics import STABLE
+
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _BLOCK = re.compile(r"```text\n(.*?)```", re.S)
 
@@ -25,3 +27,19 @@ def absent() -> set[str]:
 def served(exposition: str) -> set[str]:
     """The families of a page of metrics."""
     return {line.split()[2] for line in exposition.splitlines() if line.startswith("# TYPE ")}
+
+
+def broken(component: str, exposition: str) -> list[str]:
+    """What of a page is not of the type, or does not have the labels, that upstream promises."""
+    types = {words[2]: words[3] for line in exposition.splitlines() if (words := line.split())[:2] == ["#", "TYPE"]}
+    found = []
+    for name, wanted in STABLE.items():
+        if wanted.page != component or name not in types:
+            continue
+        if types[name] != wanted.type:
+            found.append(f"{name} is a {types[name]}")
+        for labels in set(re.findall(rf"^{name}(?:_bucket|_count|_sum)?(?:{{(.*)}})? ", exposition, re.M)):
+            names = frozenset(re.findall(r'(\w+)="', labels)) - {"le"}
+            if names != wanted.labels:
+                found.append(f"{name} has {sorted(names)}")
+    return sorted(set(found))

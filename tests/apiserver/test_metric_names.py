@@ -1,14 +1,15 @@
 """The API server shows every metric that docs/metrics.md promises."""
 
 from tests.apiserver.harness import api
-from tests.apiserver.metric_names import absent, promised, served
+from tests.apiserver.metric_names import absent, broken, promised, served
 
 
 async def test_every_promised_name_is_served() -> None:
     """By a server that has just begun: a family is there before its first sample."""
     async with api() as asked:
-        found = served((await asked.get("/metrics")).raw.decode())
-    assert sorted(promised("API server") - found) == []
+        page = (await asked.get("/metrics")).raw.decode()
+    assert sorted(promised("API server") - served(page)) == []
+    assert broken("API server", page) == []
 
 
 def test_no_name_is_promised_and_denied() -> None:

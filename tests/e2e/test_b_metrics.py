@@ -12,7 +12,7 @@ import yaml
 
 from pynetes.machinery.quantity import parse
 from pynetes.machinery.schema.rules import duration
-from tests.apiserver.metric_names import promised, served
+from tests.apiserver.metric_names import broken, promised, served
 from tests.e2e.busy import Busy, unix, until
 
 pytestmark = pytest.mark.e2e
@@ -90,6 +90,7 @@ def test_every_promised_metric_is_shown(busy: Busy, component: str) -> None:
                 _fetch(url, _context())
         text = _fetch(url, _context(cluster.kubeconfig))
     assert sorted(promised(component) - served(text)) == []
+    assert broken(component, text) == []
 
 
 def _context(kubeconfig: Path | None = None) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 """ValidatingAdmissionPolicy: requests that CEL expressions refuse, warn about, or note for the audit."""
 
 from collections.abc import Iterator
+from time import perf_counter
 from typing import NamedTuple
 
 import orjson
@@ -11,12 +12,27 @@ from pynetes.apiserver.admission.attributes import Attributes, Policy
 from pynetes.apiserver.admission.expressions import Failed, Scene
 from pynetes.apiserver.admission.policies import Application, applications
 from pynetes.apiserver.objects import Context
+from pynetes.component.metrics import REGISTRY
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
 CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
-
-
+_LABELS = "policy", "policy_binding", "error_type", "enforcement_action"
+_CHECKS = REGISTRY.counter(
+    "apiserver_validating_admission_policy_check_total",
+    "Validation admission policy check total, labeled by policy and further identified by binding and enforcement "
+    "action taken.",
+    *_LABELS,
+)
+_CHECK_SECONDS = REGISTRY.histogram(
+    "apiserver_validating_admission_policy_check_duration_seconds",
+    "Validation admission latency for individual validation expressions in seconds, labeled by policy and further "
+    "including binding and enforcement action taken.",
+    *_LABELS,
+    buckets=(0.0000005, 0.001, 0.01, 0.1, 1.0),
+)
+#: What metrics call a validation that held.
+ALLOWED = ("allow",)
 FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 #: Bytes of a message that an expression makes, and of an annotation's value.
 LONGEST, LONGEST_NOTE = 5 * 1024, 10 * 1024
@@ -100,6 +116,20 @@ def _error(attributes: Attributes, denial: Denial) -> StatusError:
     return error
 
 
+def _enforced(application: Application) -> tuple[str, ...]:
+    """What the binding says is done, as metrics call it."""
+    actions = application.binding["spec"].get("validationActions") or ()
+    return tuple(action.lower() for action in actions)
+
+
+def _count(application: Application, began: float, actions: tuple[str, ...], error: str = "no_error") -> None:
+    """One validation was checked, and this is done about it."""
+    seconds, binding = perf_counter() - began, application.binding["metadata"]["name"]
+    for action in actions:
+        _CHECKS.inc(application.name, binding, error, action)
+        _CHECK_SECONDS.observe(seconds, application.name, binding, error, action)
+
+
 def _denials(application: Application) -> Iterator[Denial]:
     spec = application.policy["spec"]
     strict = spec.get("failurePolicy") != "Ignore"
@@ -108,13 +138,18 @@ def _denials(application: Application) -> Iterator[Denial]:
             yield Denial(application, application.error, "Invalid", None if application.misconfigured else 0)
         return
     for index, validation in enumerate(spec.get("validations") or ()):
+        began = perf_counter()
         try:
             if application.scene.evaluate(validation["expression"]) is True:
+                _count(application, began, ALLOWED)
                 continue
         except Failed as error:
+            wrong = "compile_error" if str(error).startswith("compilation error") else "invalid_error"
+            _count(application, began, _enforced(application) if strict else ALLOWED, wrong)
             if strict:
                 yield Denial(application, str(error), "Invalid", index)
             continue
+        _count(application, began, _enforced(application))
         message = _message(application.scene, validation)
         yield Denial(application, message, validation.get("reason") or "Invalid", index)
 

@@ -158,6 +158,11 @@ def _compiled(source: str, variables: tuple[str, ...]) -> Program:
     return compiled(_environment(variables), source)
 
 
+def compilations() -> int:
+    """How many programs were compiled so far, for whoever wants to know whether the next is new."""
+    return _compiled.cache_info().misses
+
+
 def program(source: str, variables: Sequence[str]) -> Program:
     """The program, with variables of any type; kept. Raises CompileError."""
     return _compiled(source, tuple(variables))
