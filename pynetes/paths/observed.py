@@ -137,20 +137,40 @@ async def stream(socket: Path, path: str = "/stream") -> AsyncIterator[Object]:
         writer.close()
 
 
+#: What a scheduler asks for, and how many seconds the clocks' readings of two processes of a machine may lie apart.
+BINDING, SLACK = "create binding", 0.05
+
+
 def story(found: Sequence[Interaction], name: str) -> list[Interaction]:
     """What one object set in motion: interactions about it, and those whose cause is a revision of its story.
 
     name is "pods default/web" or a part of it. A write's revision leads to the reconciles it woke (their cause), whose
-    writes have revisions of their own, and so on."""
+    writes have revisions of their own, and so on. The answer to a binding has none: the store's own write tells it."""
     revisions: set[int] = set()
     told: list[Interaction] = []
     for item in found:
         about = bool(item.object) and _names(item.object, name)
         if about or (item.cause and item.cause in revisions):
             told.append(item)
-            if item.revision:
-                revisions.add(item.revision)
+            revision = item.revision or (_bound(found, item) if item.action == BINDING else 0)
+            if revision:
+                revisions.add(revision)
     return told
+
+
+def _bound(found: Sequence[Interaction], binding: Interaction) -> int:
+    """The revision that a binding made: of the pod's update in the store while it was answered; 0 if not remembered."""
+    began = binding.at - binding.seconds - SLACK
+    writes = (
+        item.revision
+        for item in found
+        if item.target == "etcd"
+        and item.action == "update"
+        and item.revision > binding.cause
+        and began <= item.at <= binding.at + SLACK
+        and _names(item.object, binding.object)
+    )
+    return min(writes, default=0)
 
 
 def _names(shown: str, wanted: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.dashboard.browser.conftest import Visitor, chromium
+from tests.e2e import otlp
 from tests.e2e.busy import OBJECTS, Busy, until
 from tests.e2e.traces import NAME, Traces, traces
 
@@ -90,6 +91,10 @@ def before() -> Traces:
 def cluster(before: Traces) -> Iterator[Cluster]:
     """A cluster of one node."""
     try:
+        # What a test asks to be traced is told to a receiver of its own.
+        state = Path(f"/var/lib/pynetes/{NAME}")
+        state.mkdir(parents=True)
+        (state / "tracing.yaml").write_text(otlp.CONFIG)
         pynetes("up", "--cluster", NAME)
         yield Cluster(kubeconfig=Path(f"/var/lib/pynetes/{NAME}/admin.conf"), kubectl=kubectl_binary())
     finally:

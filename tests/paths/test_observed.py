@@ -76,6 +76,22 @@ def test_a_story_follows_revisions_from_write_to_reconcile() -> None:
     assert [item.revision for item in observed.story(found, "deployment/web")] == [10, 11, 12]
 
 
+def test_a_story_goes_on_after_the_binding() -> None:
+    """Its answer has no revision: the store's update of the pod in that moment does, and leads to the node."""
+    found = [
+        interaction(7, 3.0, action="create", object="pods default/web-1-a", revision=12),
+        interaction(4, 4.0, target="etcd", action="update", object="pods default/other", revision=13),
+        interaction(4, 4.0, target="etcd", action="update", object="pods default/web-1-a", revision=14),
+        interaction(9, 4.01, action="create binding", object="pods default/web-1-a", cause=12, seconds=0.02),
+        interaction(14, 5.0, action="StartContainer", object="c", cause=14),
+        interaction(14, 5.0, action="StartContainer", object="d", cause=13),
+        interaction(4, 9.0, target="etcd", action="update", object="pods default/web-1-a", revision=15),
+        interaction(14, 9.5, action="StopContainer", object="c", cause=15),
+    ]
+    shop = [interaction(1, 2.0, action="create", object="replicasets default/web-1", revision=12), *found[1:7]]
+    assert [item.action for item in observed.story(shop, "web-1")] == ["create", "create binding", "StartContainer"]
+
+
 def test_objects_are_meant_by_several_names() -> None:
     """web, default/web, pod/web, pods/web and the full form."""
     item = interaction(14, 1.0, object="pods default/web")
