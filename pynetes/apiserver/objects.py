@@ -44,8 +44,10 @@ class Objects(Protocol):
     def changed(self, resource: Resource) -> int:
         """A number that moves whenever an object of this resource does; for derived indexes."""
 
-    def keep(self, resource: Resource, index: Index) -> None:
-        """Reset the index now, and tell it every change from now on, before any reader sees the change."""
+    def keep(self, resource: Resource, index: Index, *, having: str = "") -> None:
+        """Reset the index now, and tell it every change from now on, before any reader sees the change.
+
+        having names an indexed field: only objects in which it is set are told of. What is not need not be parsed."""
 
     async def fresh(self, resource: Resource) -> Revision:
         """Wait until the cache shows every write acknowledged before this call; its revision then."""

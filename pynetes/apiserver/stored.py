@@ -51,9 +51,9 @@ class Stored:
         """Wait for every acknowledged write."""
         return await self._cacher.fresh()
 
-    def keep(self, resource: Resource, index: Index) -> None:
+    def keep(self, resource: Resource, index: Index, *, having: str = "") -> None:
         """Reset the index now and tell it every change."""
-        self._cacher.of(resource).follow(_Told(index))
+        self._cacher.of(resource).follow(_Told(index, having))
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Complete metadata as the server does and store."""
@@ -147,14 +147,20 @@ async def ensure(objects: Stored, resource: Resource, obj: Object) -> bool:
 class _Told:
     """Tells an index of the policies what the cache's events say."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, having: str) -> None:
         self._index = index
+        self._having = having
 
     def reset(self, entries: Iterable[Entry]) -> None:
         """All of it."""
-        self._index.reset([entry.obj for entry in entries])
+        self._index.reset([entry.obj for entry in entries if self._wanted(entry)])
 
     def changed(self, event: CacheEvent) -> None:
         """One change."""
-        old = event.old_entry.obj if event.old_entry is not None else None
-        self._index.changed(None if event.type == "DELETED" else event.entry.obj, old)
+        new = event.entry if event.type != "DELETED" and self._wanted(event.entry) else None
+        old = event.old_entry if event.old_entry is not None and self._wanted(event.old_entry) else None
+        if new is not None or old is not None:
+            self._index.changed(new.obj if new else None, old.obj if old else None)
+
+    def _wanted(self, entry: Entry) -> bool:
+        return not self._having or bool(entry.fields.get(self._having))

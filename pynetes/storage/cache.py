@@ -8,7 +8,7 @@ reports.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pynetes.component.clock import Clock
@@ -53,9 +53,9 @@ class Cacher:
         #: Values of keys that are being written, with the objects that they encode.
         self._writing: dict[str, tuple[bytes, Object]] = {}
         self._waiting: dict[asyncio.Future[None], Revision] = {}
-        #: Whether a question is out, or somebody has been told to ask it; and who waits for the next one.
-        self._asking = False
-        self._gathered: list[asyncio.Future[Revision | None]] = []
+        #: Who wants to know the store's revision: told all at once by the next question, which `_wanted` sets off.
+        self._readers: list[Callable[[Revision | Exception], None]] = []
+        self._wanted = asyncio.Event()
         for resource in resources:
             self._register(resource)
 
@@ -101,8 +101,14 @@ class Cacher:
             cache.reset()
 
     async def run(self) -> None:
-        """Keep the cache current until cancelled: list, watch, and list again if the store has compacted our place."""
+        """Keep the cache current until cancelled."""
         self._started = True
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ask())
+            group.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        """List, watch, and list again if the store has compacted our place."""
         while True:
             try:
                 async with self._listing:
@@ -138,6 +144,14 @@ class Cacher:
             except TimeoutError:
                 raise _too_large(wanted, self.revision) from None
         return self.revision
+
+    def soon(self, then: Callable[[bool], None]) -> None:
+        """`fresh` without a task: calls back with True when it is, with False if one must wait for it or it failed."""
+
+        def told(answer: Revision | Exception) -> None:
+            then(not isinstance(answer, Exception) and self.revision >= answer)
+
+        self._join(told)
 
     async def answers(self) -> bool:
         """Whether the store does, soon enough for who asks after our health."""
@@ -266,55 +280,37 @@ class Cacher:
             del self._waiting[future]
 
     async def _current(self) -> Revision:
-        """The store's revision, asked after this call began.
+        """The store's revision, asked after this call began."""
+        future: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
 
-        Who comes while a question is out waits for the next one, which one of those waiting asks for all of them."""
-        if self._asking:
-            future: asyncio.Future[Revision | None] = asyncio.get_running_loop().create_future()
-            self._gathered.append(future)
-            try:
-                answer = await future
-            except asyncio.CancelledError:
-                # Told to ask, and cancelled before it could.
-                if future.done() and not future.cancelled() and not future.exception() and future.result() is None:
-                    self._hand_on()
-                raise
-            if answer is not None:
-                return answer
-        return await self._ask()
-
-    async def _ask(self) -> Revision:
-        self._asking = True
-        sharing, self._gathered = self._gathered, []
-        try:
-            revision = await self._backend.current_revision()
-            _answer(sharing, revision)
-            return revision
-        except Exception as error:
-            for future in sharing:
-                if not future.done():
-                    future.set_exception(error)
-            raise
-        except BaseException:
-            self._gathered = sharing + self._gathered
-            raise
-        finally:
-            self._hand_on()
-
-    def _hand_on(self) -> None:
-        """Let the first of those waiting ask, if any."""
-        while self._gathered:
-            future = self._gathered.pop(0)
-            if not future.done():
-                future.set_result(None)
+        def told(answer: Revision | Exception) -> None:
+            if future.done():
                 return
-        self._asking = False
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
+        self._join(told)
+        return await future
 
-def _answer(sharing: Sequence["asyncio.Future[Revision | None]"], revision: Revision) -> None:
-    for future in sharing:
-        if not future.done():
-            future.set_result(revision)
+    def _join(self, told: Callable[[Revision | Exception], None]) -> None:
+        """Who comes while a question is out waits for the next one, which is asked for all of them."""
+        self._readers.append(told)
+        self._wanted.set()
+
+    async def _ask(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            readers, self._readers = self._readers, []
+            answer: Revision | Exception
+            try:
+                answer = await self._backend.current_revision()
+            except Exception as error:
+                answer = error
+            for told in readers:
+                told(answer)
 
 
 def _too_large(wanted: Revision, current: Revision) -> errors.StatusError:

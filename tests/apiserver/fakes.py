@@ -78,7 +78,7 @@ class FakeObjects:
     def changed(self, resource: Resource) -> int:
         return self._changes.get(resource.qualified, 0)
 
-    def keep(self, resource: Resource, index: Index) -> None:
+    def keep(self, resource: Resource, index: Index, *, having: str = "") -> None:
         index.reset(self.list(resource))
         self._indexes.setdefault(resource.qualified, []).append(index)
 

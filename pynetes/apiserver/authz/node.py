@@ -157,7 +157,7 @@ class NodeAuthorizer:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._graph = Graph()
-        objects.keep(pods.RESOURCE, self._graph)
+        objects.keep(pods.RESOURCE, self._graph, having="spec.nodeName")
 
     async def authorize(self, attributes: Attributes) -> Decision:
         """No opinion on anybody but kubelets; for those, allow or say what is missing."""
