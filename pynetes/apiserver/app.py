@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -114,6 +114,12 @@ class APIServer(Server):
         )
         verbs = dispatch.build(api, others, connect.build(context, api.chain, config))
         super().__init__(chain.build((*filters, *last), self.aggregator.over(verbs)), clock=clock)
+        # The aggregator and the verbs have a say too.
+        self.links = len(filters) + len(last) + 2
+
+    def soon(self, then: Callable[[bool], None]) -> None:
+        """Once the cache shows every write acknowledged before this call."""
+        self.cacher.soon(then)
 
     async def run(self, *, tls: TLS | None = None, ready: "asyncio.Event | None" = None) -> None:
         """Serve until cancelled; sets `ready` once everything answers."""

@@ -8,14 +8,15 @@ with back-pressure, sockets that change hands on Upgrade, and a GET that costs l
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Callable, Iterable
+from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
 
-from pynetes.apiserver.http import Handler, Headers, Pieces, Request, Response, Upgrade
+from pynetes.apiserver.http import Handler, Headers, Pieces, Request, Response, Upgrade, head_of
+from pynetes.apiserver.repeat import LONGEST, Repeat, Repeats, identifier
 from pynetes.component.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ SLICE = 192 << 10
 #: write() buffers up to this much before the stream waits for the client.
 HIGH_WATER = 1 << 20
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 _HEADERS_TOO_LARGE = _BAD_REQUEST.replace(b"400 Bad Request", b"431 Request Header Fields Too Large")
 
@@ -45,9 +45,16 @@ class Host(Protocol):
     clock: Clock
     draining: bool
     #: What comes in, for as long as it takes a parser to read it: all connections of one event loop share it.
-    inbox: bytearray
+    #: A view, because TLS fills it in steps, each a slice of it.
+    inbox: memoryview
     #: Answers; never raises but for cancellation.
     handle: Handler
+    #: How reads that came before are answered; and how many links of the chain must agree to that.
+    repeats: Repeats
+    links: int
+
+    def soon(self, then: Callable[[bool], None]) -> None:
+        """Call back when reads may be answered from the cache; with False if they must wait for it by themselves."""
 
     def joined(self, connection: "Connection") -> "asyncio.Task[None] | None":
         """Own the connection and run its `serve`."""
@@ -77,6 +84,11 @@ class Connection(asyncio.BufferedProtocol):
         self._streaming = False
         self._writing = False
         self._reading = True
+        #: Within a request: some of it has come, and not all.
+        self._begun = False
+        #: A read that is being answered as it was before, since when; and what came after it.
+        self._again: tuple[Repeat, bytes, float] | None = None
+        self._later: list[bytes] = []
         self._tail: list[bytes] | None = None
         self._touched = host.clock.monotonic()
         #: None until the server has taken the connection on.
@@ -101,18 +113,43 @@ class Connection(asyncio.BufferedProtocol):
         self._task = task
         self._timer = self._loop.call_later(ARRIVAL, self._check)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         # Without a buffer of ours TLS would make one of 256 KiB for every read, and give it back.
         return self._host.inbox
 
     def buffer_updated(self, nbytes: int) -> None:
         self._touched = self._host.clock.monotonic()
-        data = memoryview(self._host.inbox)[:nbytes]
+        self._received(self._host.inbox[:nbytes])
+
+    def _received(self, data: memoryview) -> None:
+        if self._again is not None:
+            # One after the other: what was asked first is answered first.
+            self._later.append(bytes(data))
+            if len(self._later) > PIPELINED:
+                self._pause()
+            return
         if self._tail is not None:
             self._tail.append(bytes(data))
             return
         if self._broken:
             return
+        raw = self._whole(data)
+        if raw and (repeat := self._host.repeats.get(self._certificate, raw)) is not None:
+            self._again = repeat, raw, perf_counter()
+            self._host.soon(self._answer_again)
+            return
+        self._parse(data)
+        if raw and len(self._queue) == 1 and not self._begun and self._host.repeats.seen(raw):
+            self._queue[0][0].raw = raw
+
+    def _whole(self, data: memoryview) -> bytes:
+        """What may be one whole GET, with nothing before it that waits for an answer; else nothing."""
+        if len(data) > LONGEST or self._begun or self._queue or self._busy or self._writable or self._host.draining:
+            return b""
+        raw = bytes(data)
+        return raw if raw.startswith(b"GET /") and raw.find(b"\r\n\r\n") == len(raw) - 4 else b""
+
+    def _parse(self, data: memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -146,9 +183,20 @@ class Connection(asyncio.BufferedProtocol):
                 self._writable.set_result(None)
             self._writable = None
 
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._reading and not self._closed:
+            self._reading = True
+            self._transport.resume_reading()
+
     # The parser's side
 
     def on_message_begin(self) -> None:
+        self._begun = True
         self._reset()
 
     def on_url(self, url: bytes) -> None:
@@ -173,6 +221,7 @@ class Connection(asyncio.BufferedProtocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._begun = False
         if not self._oversized:
             self._enqueue(keep=self._parser.should_keep_alive())
 
@@ -213,9 +262,8 @@ class Connection(asyncio.BufferedProtocol):
             oversized=self._oversized,
         )
         self._queue.append((request, keep and self._parser.get_http_version() != "1.0"))
-        if len(self._queue) > PIPELINED and self._reading:
-            self._reading = False
-            self._transport.pause_reading()
+        if len(self._queue) > PIPELINED:
+            self._pause()
         self._notify()
 
     def _fail(self, answer: bytes) -> None:
@@ -233,9 +281,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while await self._next():
                 request, keep = self._queue.popleft()
-                if not self._reading and len(self._queue) <= PIPELINED // 2:
-                    self._reading = True
-                    self._transport.resume_reading()
+                if len(self._queue) <= PIPELINED // 2:
+                    self._resume()
                 self._busy = True
                 self._writing = request.method not in ("GET", "HEAD")
                 response = await self._host.handle(request)
@@ -244,6 +291,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._touched = self._host.clock.monotonic()
                 if not keep:
                     break
+                if request.repeat is not None and request.repeat.links == self._host.links:
+                    self._host.repeats.keep(self._certificate, request.raw, request.repeat)
             if self._broken and not self._closed:
                 self._transport.write(self._broken)
         except Exception:
@@ -258,11 +307,34 @@ class Connection(asyncio.BufferedProtocol):
     async def _next(self) -> bool:
         """Wait for a request; False when there will be none."""
         while not self._queue:
-            if self._closed or self._broken or self._host.draining:
+            if self._closed or self._broken or (self._host.draining and self._again is None):
                 return False
             self._wake = self._loop.create_future()
             await self._wake
         return not self._closed
+
+    def _answer_again(self, fresh: bool) -> None:
+        """Answer the read that came before, or take the long way."""
+        assert self._again is not None
+        repeat, raw, began = self._again
+        self._again = None
+        if self._closed:
+            return
+        body = repeat.body() if fresh and not self._host.draining else None
+        if body is not None:
+            self._transport.write(
+                b"%bAudit-Id: %b\r\nDate: %b\r\nContent-Length: %d\r\n\r\n%b"
+                % (repeat.head, identifier().encode(), self._host.date(), len(body), body)
+            )
+            repeat.count(perf_counter() - began, len(body))
+        else:
+            if fresh:
+                self._host.repeats.drop(self._certificate, raw)
+            self._parse(memoryview(raw))
+        later, self._later = self._later, []
+        self._resume()
+        for data in later:
+            self._received(memoryview(data))
 
     def drain(self) -> None:
         """The server shuts down: an idle connection and a watch end, a busy one after its answer."""
@@ -361,14 +433,8 @@ class Connection(asyncio.BufferedProtocol):
             writer.close()
 
     def _head_of(self, response: Response, keep: bool, length: bytes) -> bytes:
-        status = response.status
-        extra = "".join([f"{name}: {value}\r\n" for name, value in response.headers]).encode("utf-8")
-        kind = b"Content-Type: %b\r\n" % response.content_type.encode() if response.content_type else b""
-        return b"HTTP/1.1 %d %b\r\n%b%bDate: %b\r\n%b%b\r\n" % (
-            status,
-            _REASONS.get(status, "Unknown").encode(),
-            extra,
-            kind,
+        return b"%bDate: %b\r\n%b%b\r\n" % (
+            head_of(response.status, response.headers, response.content_type),
             self._host.date(),
             length,
             b"" if keep else b"Connection: close\r\n",
@@ -380,7 +446,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._busy:
             limit = STUCK if self._writable is not None else float("inf")
         else:
-            limit = IDLE if self._parser is not None and not self._head else ARRIVAL
+            limit = ARRIVAL if self._begun or not self._url else IDLE
         if quiet >= limit:
             self._transport.abort()
             return

@@ -7,12 +7,14 @@ produces chunks for as long as the client stays (a watch). An Upgrade hands the 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import orjson
 
 from pynetes.apiserver.authn.user import User
+from pynetes.apiserver.repeat import Repeat
 from pynetes.apiserver.requestinfo import RequestInfo
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
@@ -89,6 +91,12 @@ class Request:
     flow: tuple[tuple[str, str], ...] = ()
     #: Annotations of the audit event; None where none is written.
     annotations: dict[str, str] | None = None
+    #: The bytes of a GET that came in one piece: such a read may come again.
+    raw: bytes = b""
+    #: Whether whoever showed these credentials is still the same user; None where that cannot be asked.
+    proof: Callable[[], bool] | None = None
+    #: How to answer it again, being signed on the way back.
+    repeat: Repeat | None = None
     _query: Mapping[str, list[str]] | None = None
 
     @property
@@ -161,6 +169,16 @@ class Upgrade(Response):
     status: int = 101
     content_type: str = ""
     take: Takeover | None = None
+
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+def head_of(status: int, headers: Iterable[tuple[str, str]], content_type: str) -> bytes:
+    """The status line, these headers and the content's type."""
+    extra = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("utf-8")
+    kind = b"Content-Type: %b\r\n" % content_type.encode() if content_type else b""
+    return b"HTTP/1.1 %d %b\r\n%b%b" % (status, _REASONS.get(status, "Unknown").encode(), extra, kind)
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]

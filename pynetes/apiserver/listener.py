@@ -36,7 +36,7 @@ _FAILED = REGISTRY.counter(
 class Listener:
     """Listens at every address that a name has; `::` means both families."""
 
-    def __init__(self, connect: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
+    def __init__(self, connect: Callable[[], asyncio.BaseProtocol], context: ssl.SSLContext | None) -> None:
         """connect makes the protocol of a connection whose handshake is over; without a context there is none."""
         self._connect, self._context = connect, context
         #: Unfinished handshakes of one address at once; 0: no limit.

@@ -1,7 +1,8 @@
 """Objects as answers: stored bytes as they are wherever possible, else converted, as a Table, or as metadata only."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -29,6 +30,17 @@ def one(api: Api, request: Request, scope: Scope, accepted: Accepted, entry: Ent
     response = obj(api, request, scope, accepted, entry.copy(), status)
     response.revision = entry.revision
     return response
+
+
+def shower(api: Api, request: Request, scope: Scope, accepted: Accepted) -> Callable[[Entry], bytes] | None:
+    """How `one` makes the body where it needs no more than the entry, as bytes that are kept; None elsewhere."""
+    if not scope.native or accepted.as_:
+        return None
+    if accepted.plain and not is_pretty(request):
+        return attrgetter("body")
+    if accepted.media == PROTOBUF:
+        return lambda entry: _enveloped(scope, message(api, scope, entry))
+    return None
 
 
 def obj(api: Api, request: Request, scope: Scope, accepted: Accepted, found: Object, status: int = 200) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from pynetes.apiserver.connection import Connection
 from pynetes.apiserver.http import Handler
 from pynetes.apiserver.listener import REFUSED, Listener
+from pynetes.apiserver.repeat import Repeats
 from pynetes.component import tls as tls_contexts
 from pynetes.component.clock import Clock, SystemClock
 
@@ -54,7 +56,9 @@ class Server:
     def __init__(self, handler: Handler, *, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
         self.draining = False
-        self.inbox = bytearray(INBOX)
+        self.inbox = memoryview(bytearray(INBOX))
+        self.repeats = Repeats()
+        self.links = 0
         self.handle = handler
         self.port = 0
         #: Connections of one address at once; 0: no limit.
@@ -112,6 +116,10 @@ class Server:
         self._connections.add(connection)
         self._clients[connection.remote] += 1
         return task
+
+    def soon(self, then: Callable[[bool], None]) -> None:
+        """A server without a cache has nothing that could be fresh."""
+        then(False)
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -127,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, Call] = {}
         self._next = 1
-        self._inbox = bytearray(INBOX)
+        self._inbox = memoryview(bytearray(INBOX))
         self._buffer = bytearray()
         self._block = b""
         self._window, self._initial, self._largest = http2.WINDOW, http2.WINDOW, http2.FRAME
@@ -211,14 +211,15 @@ class Connection(asyncio.BufferedProtocol):
         transport.write(http2.PREFACE + http2.settings(ours) + grow)
         self._timer = self._loop.call_later(TICK, self._tick)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # A view, because TLS fills it in steps, each a slice of it.
         # Without a buffer of ours TLS would make one of 256 KiB for every read, and give it back.
         return self._inbox
 
     def buffer_updated(self, nbytes: int) -> None:
         self._heard, self._pinged = self._loop.time(), False
         buffer = self._buffer
-        buffer += memoryview(self._inbox)[:nbytes]
+        buffer += self._inbox[:nbytes]
         at = 0
         try:
             while len(buffer) - at >= 9:

@@ -20,7 +20,7 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",)))
 
     async def handle(request: Request) -> Response:
-        return Response(200, b"hello")
+        return Response(200, b"hello" + request.body)
 
     pair, ca = layout.pair("apiserver"), str(layout.pair("ca").certificate)
     server = Server(handle)
@@ -76,6 +76,32 @@ async def test_weak_ciphers_are_refused(port: int, ciphers: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_several_records_in_one_packet(port: int) -> None:
+    """Head and body each in a TLS record of its own, and both there before the server looks."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client().wrap_bio(incoming, outgoing)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(1 << 16))
+    tls.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nConnection: close\r\n\r\n")
+    tls.write(b"wor")
+    tls.write(b"ld!")
+    writer.write(outgoing.read())
+    answer = b""
+    while b"world!" not in answer:
+        received = await reader.read(1 << 16)
+        assert received, answer
+        incoming.write(received)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            answer += tls.read(1 << 16)
+    writer.close()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 async def test_old_versions_are_refused(port: int, version: ssl.TLSVersion) -> None:
     """Below 1.2 there is no handshake."""

@@ -33,13 +33,14 @@ class Aggregator:
         """The handler that asks the right server."""
 
         async def handle(request: Request) -> Response:
-            services = self._remotes.services
-            if not services or not request.path.startswith("/apis/"):
-                return await own(request)
-            parts = request.path.split("/", 4)
-            if len(parts) < 4 or (about := GroupVersion(parts[2], parts[3])) not in services:
-                return await own(request)
-            return await self._hand_on(request, about, services[about])
+            parts = request.path.split("/", 4) if request.path.startswith("/apis/") else ()
+            about = GroupVersion(parts[2], parts[3]) if len(parts) > 3 else None
+            if about is None or about not in self._remotes.services:
+                response = await own(request)
+                if request.repeat is not None:
+                    request.repeat.sign(lambda: about not in self._remotes.services)
+                return response
+            return await self._hand_on(request, about, self._remotes.services[about])
 
         return handle
 

@@ -23,6 +23,7 @@ from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request
 from pynetes.apiserver.objects import Objects
 from pynetes.apiserver.reloading import Reloading
+from pynetes.apiserver.repeat import at_once
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
 from pynetes.pki.tokens import PublicKey
@@ -105,6 +106,9 @@ class Authentication:
         if verified is None:
             return None
         request.credential = verified.credential
+        if request.raw:
+            certificates, shown = self._certificates, request.peer_certificate
+            request.proof = lambda: certificates.verify(shown) is verified
         return verified.user
 
     async def _bearer(self, request: Request) -> User | None:
@@ -120,6 +124,8 @@ class Authentication:
         until = found.user.expires
         expiry = f", until {datetime.fromtimestamp(until, UTC):%Y-%m-%dT%H:%M:%SZ}" if until else ""
         request.credential = f"token of {found.user.name}, issuer {found.issuer}{expiry}"
+        if request.raw:
+            request.proof = lambda: at_once(self.token(token)) == found
         return found.user
 
 

@@ -88,7 +88,12 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             if resource.schema is not None and resource.namespaced and not namespace:
                 return not_found()
             raise not_allowed()
-        return await verb(api, request, scope)
+        response = await verb(api, request, scope)
+        if request.repeat is not None:
+            request.repeat.sign(
+                lambda: api.served.find(info.api_group, info.api_version, info.resource) is resource,
+            )
+        return response
 
     return dispatch
 

@@ -5,6 +5,7 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.compression import SMALLEST
 from pynetes.apiserver.endpoints.options import list_revision
 from pynetes.apiserver.http import Request, Response
+from pynetes.apiserver.repeat import Repeat
 from pynetes.machinery import errors
 from pynetes.storage.entry import Entry
 
@@ -20,6 +21,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     if scope.resource.conversion is not None:
         await api.prepare(scope, [entry.obj])
     response = rendering.one(api, request, scope, accepted, entry)
+    if request.raw and not request.warnings and not request.query_string:
+        show = rendering.shower(api, request, scope, accepted)
+        request.repeat = Repeat(api.cache(scope.resource), scope.key, show) if show is not None else None
     return await api.compressor.apply(request, response) if len(entry.item) > SMALLEST else response
 
 

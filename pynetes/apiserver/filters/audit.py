@@ -59,7 +59,10 @@ class Audit:
         """An event for whoever showed credentials that nobody accepts."""
         at = self._clock.now()
         try:
-            return await next(request)
+            response = await next(request)
+            if request.repeat is not None:
+                request.repeat.sign()
+            return response
         except StatusError as error:
             if error.code == 401 and request.user is None:
                 draft = self._draft(request, at)
@@ -72,7 +75,11 @@ class Audit:
         """Events for all stages that the policy wants."""
         draft = self._draft(request, self._clock.now())
         if draft is None:
-            return await next(request)
+            response = await next(request)
+            if request.repeat is not None:
+                # The policy is what it is for as long as the server runs.
+                request.repeat.sign(count=_unwritten)
+            return response
         self._write(draft, "RequestReceived")
         user, request.annotations = request.user, {}
         try:
@@ -106,6 +113,10 @@ class Audit:
         line = draft.at_stage(stage, self._clock.now())
         for sink in self._sinks:
             sink.write(line)
+
+
+def _unwritten(seconds: float, size: int) -> None:
+    _LEVELS.inc("None")
 
 
 def _failed(draft: Draft, request: Request, error: BaseException) -> str:

@@ -1,10 +1,12 @@
 """Asks the authorizers whether the user may do what the request line says; 403 otherwise."""
 
+from functools import partial
 from time import perf_counter
 
-from pynetes.apiserver.authz.attributes import Attributes, Authorizer, Verdict, forbidden
+from pynetes.apiserver.authz.attributes import Attributes, Authorizer, Decision, Verdict, forbidden
 from pynetes.apiserver.filters.observation import FILTER_SECONDS
 from pynetes.apiserver.http import Handler, Request, Response
+from pynetes.apiserver.repeat import at_once
 from pynetes.component.metrics import REGISTRY, exponential
 
 _ATTEMPTS = REGISTRY.counter(
@@ -46,7 +48,20 @@ class Authorize:
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
         request.rule = decision.reason
-        return await next(request)
+        response = await next(request)
+        if request.repeat is not None:
+            request.repeat.sign(partial(self._still, attributes, decision))
+        return response
+
+    def _still(self, attributes: Attributes, decision: Decision) -> bool:
+        began = perf_counter()
+        still = at_once(self._authorizer.authorize(attributes)) == decision
+        took = perf_counter() - began
+        attempts, seconds = _BY_RESULT["allowed" if still else "error"]
+        attempts.inc()
+        seconds.observe(took)
+        _FILTER.observe(took)
+        return still
 
 
 def attributes_of(request: Request) -> Attributes:

@@ -12,6 +12,7 @@ from pynetes.apiserver.flowcontrol.level import Level, Rejected
 from pynetes.apiserver.flowcontrol.schemas import Flow, Schemas
 from pynetes.apiserver.http import Handler, Request, Response
 from pynetes.apiserver.objects import Objects
+from pynetes.apiserver.repeat import Repeat
 from pynetes.apiserver.requestinfo import RequestInfo
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import errors
@@ -118,7 +119,8 @@ class Fairness:
 
     async def __call__(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
         """Go on, now or later, or 429."""
-        flow, level = self._find(request)
+        assert request.user is not None
+        flow, level = self._find(request.user, request.info)
         request.flow = flow.headers
         lasting = is_long_running(request)
         if lasting and (level is None or request.info.verb != "watch"):
@@ -136,13 +138,32 @@ class Fairness:
         _EXECUTING.add(1, *named)
         began = perf_counter()
         try:
-            return await next(request)
+            response = await next(request)
+            if request.repeat is not None:
+                self._sign(request.repeat, request, flow, level)
+            return response
         finally:
             _EXECUTION_SECONDS.observe(perf_counter() - began, *named, "regular")
             _EXECUTING.add(-1, *named)
             INFLIGHT.add(-1, kind)
             if level is not None:
                 level.leave()
+
+    def _sign(self, repeat: Repeat, request: Request, flow: Flow, level: Level | None) -> None:
+        assert request.user is not None
+        user, info = request.user, request.info
+        dispatched = _DISPATCHED.labels(flow.schema, flow.level)
+        executed = _EXECUTION_SECONDS.labels(flow.schema, flow.level, "regular")
+
+        def same() -> bool:
+            found = self._find(user, info)
+            return found[0] is flow and found[1] is level and (level is None or level.passes())
+
+        def count(seconds: float, size: int) -> None:
+            dispatched.inc()
+            executed.observe(seconds)
+
+        repeat.sign(same, count)
 
     async def _enter(self, request: Request, flow: Flow, level: Level) -> None:
         """Wait for a seat; raises 429."""
@@ -159,12 +180,10 @@ class Fairness:
             request.waited = perf_counter() - began
             _WAIT_SECONDS.observe(request.waited, flow.schema, flow.level, entered)
 
-    def _find(self, request: Request) -> tuple[Flow, Level | None]:
+    def _find(self, user: User, info: RequestInfo) -> tuple[Flow, Level | None]:
         """The flow and its level; no level for what is exempt."""
         if self._stale:
             self._read()
-        user, info = request.user, request.info
-        assert user is not None
         if MASTERS in user.groups:
             return self._exempt, None
         scope = (info.resource, info.subresource, info.namespace) if info.is_resource_request else (info.path,)

@@ -19,4 +19,8 @@ class Impersonate:
             if wanted is not None:
                 request.user = await self._impersonation.user(wanted, attributes_of(request))
                 impersonation.strip(request.headers)
-        return await next(request)
+            return await next(request)
+        response = await next(request)
+        if request.repeat is not None:
+            request.repeat.sign()
+        return response

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 from pynetes.apiserver.authn.user import MASTERS, SERVICE_ACCOUNT_PREFIX, User, node_name
@@ -116,6 +117,8 @@ async def observe(request: Request, next: Handler) -> Response:  # noqa: A002 (t
             size = len(response.body)
         if traced and revision and request.info.verb in _WRITES:
             TRACER.belongs(revision, traced.context)
+        elif request.repeat is not None and not TRACER.on:
+            request.repeat.sign(_untraced, _counting(request))
         return response
     except StatusError as failure:
         code, error = failure.code, failure.reason
@@ -167,8 +170,8 @@ def _sizes(labels: tuple[str, ...], scope: str) -> Spread:
     return _SIZES.labels(verb, *rest, scope, "apiserver")
 
 
-def _count(request: Request, code: int, error: str, seconds: float, size: int) -> None:
-    """The metrics of one request."""
+def _labels(request: Request) -> tuple[tuple[str, ...], str]:
+    """What a request is counted under, and its scope."""
     info = request.info
     verb = _VERBS.get(info.verb) or info.verb.upper()
     scope = (
@@ -181,6 +184,13 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
         if len(_SEEN) >= MOST_LABELS or max(map(len, labels)) > LONGEST:
             labels = _OTHER
         _SEEN.add(labels)
+    return labels, scope
+
+
+def _count(request: Request, code: int, error: str, seconds: float, size: int) -> None:
+    """The metrics of one request."""
+    info = request.info
+    labels, scope = _labels(request)
     _requests(labels, scope, code).inc()
     if info.verb != "watch":
         whole, served = _durations(labels, scope)
@@ -188,7 +198,7 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
         served.observe(seconds - request.waited)
     if size >= 0:
         _sizes(labels, scope).observe(size)
-    verb, dry, group, version, resource, subresource = labels
+    verb, _, group, version, resource, subresource = labels
     what = (group, version, resource, subresource, scope, "apiserver")
     if request.body:
         _BODIES.observe(len(request.body), group, resource, info.verb)
@@ -203,30 +213,59 @@ def _count(request: Request, code: int, error: str, seconds: float, size: int) -
         _DEPRECATED.set(1, info.api_group, info.api_version, info.resource, info.subresource, "")
 
 
+def _untraced() -> bool:
+    return not TRACER.on
+
+
+def _counting(request: Request) -> Callable[[float, int], None]:
+    """`_note` for the same read again, with everything found that is found from the request."""
+    assert request.user is not None
+    labels, scope = _labels(request)
+    requests, sizes = _requests(labels, scope, 200), _sizes(labels, scope)
+    whole, served = _durations(labels, scope)
+    interaction, identity = _interaction(request, request.user), _identified(request, request.user)
+
+    def count(seconds: float, size: int) -> None:
+        requests.inc()
+        whole.observe(seconds)
+        served.observe(seconds)
+        sizes.observe(size)
+        RECORDER.record(interaction._replace(at=now(), seconds=seconds), identity)
+
+    return count
+
+
 def _note(request: Request, code: int, error: str, seconds: float, revision: int, size: int) -> None:
     info = request.info
     _count(request, code, error, seconds, size)
     user = request.user
     if user is None or request.path.startswith(("/healthz", "/livez", "/readyz")):
         return
+    error, revision = "" if error in _ORDINARY else error, revision if info.verb in _WRITES else 0
+    RECORDER.record(_interaction(request, user, seconds, error, revision), _identified(request, user))
+
+
+def _interaction(request: Request, user: User, seconds: float = 0.0, error: str = "", revision: int = 0) -> Interaction:
+    info = request.info
     path, source = path_of(request, user)
     shown = f"{info.resource} {info.namespace}/{info.name}" if info.namespace else f"{info.resource} {info.name}"
-    RECORDER.record(
-        Interaction(
-            path=path,
-            at=now(),
-            source=source,
-            target="kube-apiserver",
-            action=info.verb if info.is_resource_request else f"{info.verb} {info.path[:SHOWN]}",
-            object=shown[:SHOWN] if info.is_resource_request else "",
-            seconds=seconds,
-            error="" if error in _ORDINARY else error,
-            revision=revision if info.verb in _WRITES else 0,
-        ),
-        _identity(user.name, request.credential, _rule(request, user), request.peer_certificate or b"")
-        if request.credential
-        else None,
+    return Interaction(
+        path=path,
+        at=now(),
+        source=source,
+        target="kube-apiserver",
+        action=info.verb if info.is_resource_request else f"{info.verb} {info.path[:SHOWN]}",
+        object=shown[:SHOWN] if info.is_resource_request else "",
+        seconds=seconds,
+        error=error,
+        revision=revision,
     )
+
+
+def _identified(request: Request, user: User) -> Identity | None:
+    if not request.credential:
+        return None
+    return _identity(user.name, request.credential, _rule(request, user), request.peer_certificate or b"")
 
 
 def _rule(request: Request, user: User) -> str:

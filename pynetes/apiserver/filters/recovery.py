@@ -1,10 +1,10 @@
 """The outermost filter: what a request asks for, its audit ID, and every exception turned into a Status."""
 
 import logging
-import random
 
 from pynetes.apiserver import encoding, requestinfo
-from pynetes.apiserver.http import JSON, Handler, Request, Response, error_response
+from pynetes.apiserver.http import JSON, Handler, Request, Response, error_response, head_of
+from pynetes.apiserver.repeat import identifier
 from pynetes.component import logs
 from pynetes.machinery import errors
 from pynetes.machinery.errors import StatusError
@@ -17,7 +17,7 @@ _CACHE = ("Cache-Control", "no-cache, private")
 async def recover(request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
     """Answer, whatever happens below."""
     request.info = requestinfo.parse(request.method, request.path, request.query_string)
-    request.audit_id = request.headers.get("audit-id") or _identifier()
+    request.audit_id = request.headers.get("audit-id") or identifier()
     try:
         response = await next(request)
     except StatusError as error:
@@ -31,7 +31,11 @@ async def recover(request: Request, next: Handler) -> Response:  # noqa: A002 (t
         log.exception(logs.fact("a request failed", method=request.method, path=request.path))
         response = failed(request, errors.internal(f"{type(error).__name__}: {error}"))
     cache = () if any(name == "Cache-Control" for name, _ in response.headers) else (_CACHE,)
-    response.headers = (("Audit-Id", request.audit_id), *cache, *request.flow, *response.headers)
+    told = (*cache, *request.flow, *response.headers)
+    response.headers = (("Audit-Id", request.audit_id), *told)
+    if request.repeat is not None and "audit-id" not in request.headers and not request.warnings:
+        request.repeat.sign()
+        request.repeat.head = head_of(response.status, told, response.content_type)
     if request.warnings:
         response.headers = (*response.headers, *(("Warning", _warning(text)) for text in _unique(request.warnings)))
     return response
@@ -63,8 +67,3 @@ def _warning(text: str) -> str:
     clean = "".join(char if char.isprintable() else " " for char in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'
-
-
-def _identifier() -> str:
-    text = f"{random.getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"

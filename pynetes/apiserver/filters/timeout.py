@@ -22,7 +22,10 @@ class Timeout:
         if is_long_running(request) or (request.info.verb == "get" and not request.query_string):
             # A plain GET waits for nothing but the store's revision, which has limits of its own, and is too short to
             # be worth a timer.
-            return await next(request)
+            response = await next(request)
+            if request.repeat is not None:
+                request.repeat.sign()
+            return response
         seconds = self._seconds
         if request.query_string and (text := request.param("timeout")):
             seconds = min(seconds, duration(text) or seconds)

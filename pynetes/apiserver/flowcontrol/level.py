@@ -74,6 +74,14 @@ class Level:
         finally:
             timer.cancel()
 
+    def passes(self) -> bool:
+        """Whether a request that needs no seat for any time may be answered in this turn of the loop; it counts."""
+        if self.waiting or self._begun >= self._per_turn or not self._has_seat():
+            return False
+        self._begin()
+        self.executing -= 1
+        return True
+
     def leave(self) -> None:
         """The request is done."""
         self.executing -= 1

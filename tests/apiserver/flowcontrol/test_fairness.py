@@ -220,7 +220,7 @@ async def test_a_change_of_the_levels_counts_at_once() -> None:
     """An administrator who throttles a client need not restart anything."""
     objects = await filled()
     fairness = Fairness(objects, seats=100, patience=0.01)
-    assert fairness._find(asked(NOISY))[1] is not None
+    assert fairness._find(asked(NOISY).user, asked(NOISY).info)[1] is not None
     exempting: Object = {
         "metadata": {"name": "let-in"},
         "spec": {
@@ -245,8 +245,8 @@ async def test_a_change_of_the_levels_counts_at_once() -> None:
         },
     }
     await objects.create(flowschemas.RESOURCE, exempting)
-    assert fairness._find(asked(NOISY))[1] is None
-    assert fairness._find(asked(QUIET)) is not None
+    assert fairness._find(asked(NOISY).user, asked(NOISY).info)[1] is None
+    assert fairness._find(asked(QUIET).user, asked(QUIET).info) is not None
     assert _names(objects.list(prioritylevelconfigurations.RESOURCE)) >= {"exempt", "catch-all", "workload-low"}
 
 
