@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pynetes
 from pynetes.component.metrics import REGISTRY, ReadCounter, labels_text, number_text
@@ -34,6 +35,19 @@ def _cpu() -> float:
 
 def _statm(field: int) -> float:
     return float(int(Path("/proc/self/statm").read_text().split()[field]) * _PAGE)
+
+
+class Own(NamedTuple):
+    """Of this process: seconds of CPU, bytes of memory, and since when it runs in Unix time."""
+
+    cpu: float
+    memory: int
+    started: float
+
+
+def own() -> Own:
+    """What it uses now."""
+    return Own(_cpu(), int(_statm(1)), _STARTED)
 
 
 def _ip(counter: str) -> float:

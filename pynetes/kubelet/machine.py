@@ -56,6 +56,12 @@ def memory_sizes() -> tuple[int, int]:
     return sizes.get("MemAvailable", 0), sizes.get("MemTotal", 0)
 
 
+def swap_sizes() -> tuple[int, int]:
+    """Bytes of swap that there are, and those that are free."""
+    sizes = _meminfo()
+    return sizes.get("SwapTotal", 0), sizes.get("SwapFree", 0)
+
+
 def process_slots() -> tuple[int, int]:
     """Process IDs in use and their maximum. Each thread has one; the kernel counts them all in the load's figures."""
     running = int((_text("/proc/loadavg").split() or ["", "", "", "0/0"])[3].partition("/")[2])

@@ -32,6 +32,11 @@ class Cgroups:
         self._mount = mount
         self.unified = (mount / "cgroup.controllers").exists()
 
+    @property
+    def root(self) -> str:
+        """The group that all pods are in."""
+        return str(self._root)
+
     def parent(self, pod: Object) -> str:
         """The cgroup_parent of a pod's sandbox."""
         quality = pod.get("status", {}).get("qosClass") or qos.of_pod(pod)

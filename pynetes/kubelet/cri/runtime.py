@@ -213,11 +213,15 @@ class Runtime:
         request = pb.PullImageRequest(image=pb.ImageSpec(image=name), auth=auth, sandbox_config=sandbox)
         return str((await self._call(self._images.PullImage, request, timeout=PULL_TIMEOUT)).image_ref)
 
+    async def image_filesystem(self) -> pb.FilesystemUsage | None:
+        """Where images are kept and what they take; None where the runtime does not say."""
+        response = await self._call(self._images.ImageFsInfo, pb.ImageFsInfoRequest())
+        return next((one for one in response.image_filesystems if one.fs_id.mountpoint), None)
+
     async def image_folder(self) -> Path | None:
         """Where images are kept; None where the runtime does not say."""
-        response = await self._call(self._images.ImageFsInfo, pb.ImageFsInfoRequest())
-        folders = [Path(one.fs_id.mountpoint) for one in response.image_filesystems if one.fs_id.mountpoint]
-        return folders[0] if folders else None
+        found = await self.image_filesystem()
+        return Path(found.fs_id.mountpoint) if found else None
 
     async def remove_image(self, name: str) -> None:
         """Remove an image; an absent one is no error."""

@@ -1,22 +1,26 @@
 """/stats/summary and the metrics of containers: /metrics/resource, /metrics/cadvisor, /metrics/probes."""
 
-import shutil
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
 
-from pynetes.component import metrics
+from pynetes.component import metrics, processmetrics
+from pynetes.kubelet import machine
 from pynetes.kubelet.cm import usage
-from pynetes.kubelet.cm.measure import Measured, Meter, Network
+from pynetes.kubelet.cm.measure import Measured, Meter, network_of
 from pynetes.kubelet.cri.runtime import RuntimeFailure
+from pynetes.kubelet.cri.state import PodRuntime
+from pynetes.kubelet.eviction.observe import Size, size
+from pynetes.kubelet.logs import directory
 from pynetes.kubelet.probes.prober import PROBES
-from pynetes.kubelet.server import cadvisor, resource
+from pynetes.kubelet.server import cadvisor, resource, stats
 from pynetes.kubelet.server.cadvisor import Group
-from pynetes.machinery import time
 from pynetes.machinery.meta import Object
 from pynetes.rpc.cri import runtime_v1_pb2 as pb
 
@@ -26,15 +30,17 @@ if TYPE_CHECKING:
 
 def add(application: web.Application, kubelet: "Kubelet") -> None:
     """Add the routes."""
-    meter = Meter()
+    meter, rates = Meter(), stats.Rates()
 
     async def summary(request: web.Request) -> web.Response:
         brief = request.query.get("only_cpu_and_memory", "") in ("true", "1")
         groups = list(cadvisor.groups(kubelet, meter, brief=brief))
-        layers = {} if brief else await _layers(kubelet)
-        body = summarize(kubelet.name, kubelet.clock.now(), groups, layers, usage.node())
+        files = stats.Files()
         if not brief:
-            body["node"]["fs"] = _disk(Path(kubelet.config.root_dir), kubelet.clock.now())
+            groups += _system(kubelet, meter)
+            files = await _files(kubelet)
+        node = _machine(kubelet, brief=brief)
+        body = stats.summarize(node, kubelet.clock.now(), groups, files, rates)
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
     async def of_resources(_request: web.Request) -> web.Response:
@@ -64,86 +70,65 @@ async def _layers(kubelet: "Kubelet") -> Mapping[str, pb.ContainerStats]:
         return {}
 
 
-def summarize(
-    node: str, at: datetime, groups: Iterable[Group], layers: Mapping[str, pb.ContainerStats], whole: usage.Usage
-) -> Object:
-    """The Summary object."""
-    now = time.rfc3339(at)
-    pods: dict[str, Object] = {}
-    for group in groups:
-        if not group.pod:
-            continue
-        reference = {"name": group.pod, "namespace": group.namespace, "uid": group.uid}
-        pod = pods.setdefault(group.uid, {"podRef": reference, "startTime": now, "containers": []})
-        if group.container:
-            pod["containers"].append(_container(group, layers.get(group.id), now))
-            continue
-        pod |= {"startTime": _moment(group.started) or now, **_used(group.measured, now)}
-        pod["process_stats"] = {"process_count": group.measured.processes}
-        if group.network:
-            pod["network"] = _network(group.network, now)
-    for pod in pods.values():
-        used = [each["rootfs"]["usedBytes"] for each in pod["containers"] if "rootfs" in each]
-        if used:
-            pod["ephemeral-storage"] = {"time": now, "usedBytes": sum(used)}
-    return {
-        "node": {
-            "nodeName": node,
-            "startTime": now,
-            "cpu": {"time": now, "usageCoreNanoSeconds": int(whole.cpu_seconds * 1e9)},
-            "memory": {
-                "time": now,
-                "workingSetBytes": whole.memory,
-                "usageBytes": whole.memory,
-                "availableBytes": whole.memory_free,
-            },
-        },
-        "pods": list(pods.values()),
-    }
-
-
-def _container(group: Group, layer: pb.ContainerStats | None, now: str) -> Object:
-    found = {"name": group.container, "startTime": _moment(group.started) or now, **_used(group.measured, now)}
-    if layer is not None:
-        found["cpu"]["usageNanoCores"] = layer.cpu.usage_nano_cores.value
-        used, inodes = layer.writable_layer.used_bytes.value, layer.writable_layer.inodes_used.value
-        found["rootfs"] = {"time": now, "usedBytes": used, "inodesUsed": inodes}
+async def _files(kubelet: "Kubelet") -> stats.Files:
+    """All file systems; without images' where the runtime does not answer."""
+    found = stats.Files(node=os.statvfs(kubelet.config.root_dir), layers=await _layers(kubelet))
+    with contextlib.suppress(RuntimeFailure, OSError):
+        images = await kubelet.ctx.runtime.image_filesystem()
+        if images is not None:
+            found.images = os.statvfs(images.fs_id.mountpoint)
+            found.stored = Size(images.used_bytes.value, images.inodes_used.value)
+    pods = [(worker.pod, kubelet.ctx.pleg.get(worker.uid)) for worker in kubelet.workers.values()]
+    # Folders are gone through file by file.
+    found.logs, found.volumes = await asyncio.to_thread(_sizes, kubelet, pods)
     return found
 
 
-def _used(measured: Measured, now: str) -> Object:
-    memory = {
-        "time": now,
-        "usageBytes": measured.memory,
-        "workingSetBytes": measured.working_set,
-        "rssBytes": measured.rss,
-        "pageFaults": measured.faults,
-        "majorPageFaults": measured.major_faults,
-    }
-    if measured.limit:
-        memory["availableBytes"] = max(measured.limit - measured.working_set, 0)
-    return {"cpu": {"time": now, "usageCoreNanoSeconds": int(measured.cpu * 1e9)}, "memory": memory}
+def _sizes(
+    kubelet: "Kubelet", pods: list[tuple[Object, PodRuntime]]
+) -> tuple[dict[str, Size], dict[str, list[stats.Volume]]]:
+    """What containers' logs take, by their IDs, and pods' volumes, by their UIDs."""
+    sizes: dict[str, Size] = {}
+    volumes: dict[str, list[stats.Volume]] = {}
+    for pod, runtime in pods:
+        metadata = pod["metadata"]
+        folder = directory(kubelet.ctx.log_root, metadata["namespace"], metadata["name"], metadata["uid"])
+        sizes |= {one.id: size([folder / one.name]) for one in runtime.running}
+        volumes[metadata["uid"]] = list(_volumes(kubelet, pod))
+    return sizes, volumes
 
 
-def _network(interfaces: Iterable[Network], now: str) -> Object:
-    each = [
-        {
-            "name": one.name,
-            "rxBytes": one.received[0],
-            "rxErrors": one.received[2],
-            "txBytes": one.sent[0],
-            "txErrors": one.sent[2],
-        }
-        for one in interfaces
-    ]
-    return {"time": now, **each[0], "interfaces": each}
+def _volumes(kubelet: "Kubelet", pod: Object) -> Iterator[stats.Volume]:
+    """Those that have a file system; a path of the machine's is nobody's in particular, as upstream has it."""
+    uid, own = pod["metadata"]["uid"], Path(kubelet.config.root_dir).stat().st_dev
+    for name, one in kubelet.ctx.volumes.specs(uid).items():
+        if one.block or one.kind == "hostPath":
+            continue
+        try:
+            path = kubelet.ctx.volumes.path(pod, one)
+            told = kubelet.storage.stats.known.get((uid, one.spec_name))
+            disk = told if told and told.f_blocks else os.statvfs(path)
+            # Beside everything else of the node's, only its files say what it takes.
+            used = size([path]) if path.stat().st_dev == own else None
+        except OSError:
+            continue  # unmounted meanwhile
+        yield stats.Volume(name, disk, (one.claim.namespace, one.claim.name) if one.claim else None, used)
 
 
-def _moment(seconds: float) -> str:
-    return time.rfc3339(datetime.fromtimestamp(seconds, UTC)) if seconds else ""
+def _machine(kubelet: "Kubelet", *, brief: bool) -> stats.Node:
+    if brief:
+        return stats.Node(kubelet.name, stats.booted(), usage.node(), swap=machine.swap_sizes())
+    network = tuple(network_of(os.getpid()))
+    return stats.Node(
+        kubelet.name, stats.booted(), usage.node(), network, machine.process_slots(), machine.swap_sizes()
+    )
 
 
-def _disk(root: Path, at: datetime) -> Object:
-    found = shutil.disk_usage(root)
-    sizes = {"availableBytes": found.free, "capacityBytes": found.total, "usedBytes": found.used}
-    return {"time": time.rfc3339(at), **sizes}
+def _system(kubelet: "Kubelet", meter: Meter) -> Iterator[Group]:
+    """The kubelet itself, and all pods together."""
+    own = processmetrics.own()
+    measured = Measured(cpu=own.cpu, memory=own.memory, working_set=own.memory, rss=own.memory)
+    yield Group("kubelet", measured, container="kubelet", started=own.started)
+    path = kubelet.ctx.cgroups.root
+    if (pods := meter.measure(path)) is not None:
+        yield Group(path, pods, container="pods")
