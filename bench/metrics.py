@@ -233,8 +233,8 @@ def _collect(folder: Path, port: int, told: Connection) -> None:
         async with Scraper(lambda: context, lambda: "token", timeout=10) as scraper:
             for _ in range(2):
                 began = time.perf_counter()
-                cycle = await scraper.cycle(kubelets)
-                points.take(cycle)
+                cycle = await scraper.cycle(kubelets, points.add)
+                points.keep(cycle)
                 seconds, answered = time.perf_counter() - began, len(cycle)
         return seconds, answered
 

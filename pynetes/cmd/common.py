@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 from pynetes.cluster import config
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
+from pynetes.component import logs
 from pynetes.component.remedy import RemedyError
 
 T = TypeVar("T")
@@ -79,8 +80,9 @@ def run(work: Callable[[], Awaitable[int]]) -> int:
 
 
 def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as kubectl prints them: columns as wide as their widest cell, never wrapped or cut."""
-    listed = [list(row) for row in rows]
+    """Rows as kubectl prints them: columns as wide as their widest cell, never wrapped or cut, and nothing in them that
+    a terminal would obey."""
+    listed = [[logs.printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]))]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in listed)
     return "\n".join(line.rstrip() for line in lines)

@@ -19,6 +19,7 @@ from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.cluster.images import recipes
 from pynetes.cmd import common
+from pynetes.component import logs
 from pynetes.component.tracing import Interaction
 from pynetes.paths import check, checks, observed, registry
 from pynetes.paths.check import Outcome
@@ -89,7 +90,9 @@ async def _verify(cluster: Cluster, names: list[str], *, as_json: bool) -> int:
         print(orjson.dumps([_document(outcome) for outcome in outcomes], option=orjson.OPT_INDENT_2).decode())
     else:
         for outcome in outcomes:
-            print(f"{outcome.verdict:<5}{outcome.path.label:>4}  {outcome.path.title}: {outcome.evidence}")
+            # Evidence has words of the cluster's users in it.
+            evidence = logs.printable(outcome.evidence)
+            print(f"{outcome.verdict:<5}{outcome.path.label:>4}  {outcome.path.title}: {evidence}")
         counted = [sum(outcome.verdict == verdict for outcome in outcomes) for verdict in ("PASS", "FAIL", "-")]
         print(f"\n{counted[0]} passed, {counted[1]} failed, {counted[2]} not there yet")
     return 1 if any(outcome.passed is False for outcome in outcomes) else 0
@@ -158,4 +161,4 @@ def _line(item: Interaction, *, as_json: bool) -> str:
     problem = f" ERROR {item.error}" if item.error else ""
     took = f" {item.seconds * 1000:.1f} ms" if item.seconds else ""
     ends = f"{item.path or '-':>2}  {item.source} → {item.target}"
-    return f"{clock}  {ends}: {item.action}{about}{revision}{cause}{took}{problem}"
+    return logs.printable(f"{clock}  {ends}: {item.action}{about}{revision}{cause}{took}{problem}")

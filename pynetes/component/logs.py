@@ -39,6 +39,13 @@ def fact(sentence: str, **values: Any) -> str:
     return " ".join([sentence, *(f"{name}={_text(name, value)}" for name, value in values.items())])
 
 
+def printable(text: str) -> str:
+    """The text for a terminal or a log: what could move the cursor, colour or hide something is written as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def _text(name: str, value: Any) -> str:
     if any(part in name.lower() for part in _SECRET):
         return "<hidden>"
@@ -48,8 +55,8 @@ def _text(name: str, value: Any) -> str:
         value = f"{type(value).__name__}: {value}"
     text = str(value)
     if not text or any(character in text for character in ' "=\n\t'):
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", " ") + '"'
-    return text
+        return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", " ")) + '"'
+    return printable(text)
 
 
 class _Formatter(logging.Formatter):

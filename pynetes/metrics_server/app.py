@@ -101,7 +101,7 @@ async def run(config: Config, *, clock: Clock | None = None) -> None:
         wait = min(SECOND, config.metric_resolution)
         while True:
             began = time.perf_counter()
-            points.take(await scraper.cycle(kubelets()))
+            points.keep(await scraper.cycle(kubelets(), points.add))
             took = time.perf_counter() - began
             _TICK.observe(took)
             await clock.sleep(max(0.0, wait - took))

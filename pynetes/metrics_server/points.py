@@ -125,18 +125,22 @@ class Points:
         self.nodes: dict[str, Pair] = {}
         self.pods: dict[tuple[str, str], dict[str, Pair]] = {}
 
-    def take(self, cycle: Mapping[str, Scraped]) -> None:
-        """A cycle's scrapes by node; what is in none of them is forgotten."""
-        nodes: dict[str, Pair] = {}
-        pods: dict[tuple[str, str], dict[str, Pair]] = {}
-        for name, scraped in cycle.items():
-            if scraped.node is not None:
-                nodes[name] = _next(self.nodes.get(name), scraped.node)
-            for container, point in scraped.containers.items():
-                pod = (container.namespace, container.pod)
-                kept = self.pods.get(pod, {}).get(container.name)
-                pods.setdefault(pod, {})[container.name] = _next(kept, point)
-        self.nodes, self.pods = nodes, pods
+    def add(self, name: str, scraped: Scraped) -> None:
+        """What a node's kubelet said: known at once, whatever the others do."""
+        if scraped.node is not None:
+            self.nodes[name] = _next(self.nodes.get(name), scraped.node)
+        fresh: dict[tuple[str, str], dict[str, Pair]] = {}
+        for container, point in scraped.containers.items():
+            pod = (container.namespace, container.pod)
+            kept = self.pods.get(pod, {}).get(container.name)
+            fresh.setdefault(pod, {})[container.name] = _next(kept, point)
+        self.pods.update(fresh)
+
+    def keep(self, cycle: Mapping[str, Scraped]) -> None:
+        """A cycle is over: what is in none of its scrapes is forgotten."""
+        seen = {(each.namespace, each.pod) for scraped in cycle.values() for each in scraped.containers}
+        self.nodes = {name: pair for name, pair in self.nodes.items() if name in cycle and cycle[name].node is not None}
+        self.pods = {pod: pairs for pod, pairs in self.pods.items() if pod in seen}
 
     def of_node(self, name: str) -> Usage | None:
         """Usage of a node."""

@@ -32,6 +32,10 @@ _REQUESTS = REGISTRY.counter(
 _POINTS = REGISTRY.gauge("metrics_server_storage_points", "Number of metrics points stored.", "type")
 
 
+#: Told the node and what its kubelet said.
+Arrived = Callable[[str, points.Scraped], None]
+
+
 class Kubelet(NamedTuple):
     """Where a node's kubelet listens."""
 
@@ -72,10 +76,17 @@ class Scraper:
         if self._session is not None:
             await self._session.close()
 
-    async def cycle(self, kubelets: Sequence[Kubelet]) -> dict[str, points.Scraped]:
-        """What each kubelet that answered said."""
+    async def cycle(self, kubelets: Sequence[Kubelet], arrived: Arrived) -> dict[str, points.Scraped]:
+        """What each kubelet that answered said; arrived is told of each at once, while others may still hang."""
         self._close = len(kubelets) > KEPT
-        found = await tasks.gather_limited([partial(self._one, each) for each in kubelets], limit=AT_ONCE)
+
+        async def one(kubelet: Kubelet) -> points.Scraped | None:
+            said = await self._one(kubelet)
+            if said is not None:
+                arrived(kubelet.node, said)
+            return said
+
+        found = await tasks.gather_limited([partial(one, each) for each in kubelets], limit=AT_ONCE)
         cycle = {kubelet.node: one for kubelet, one in zip(kubelets, found, strict=True) if one is not None}
         _count(cycle)
         return cycle

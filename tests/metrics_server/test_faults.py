@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from pynetes.component import serving, tls
+from pynetes.metrics_server.points import Points, Scraped
 from pynetes.metrics_server.scrape import Kubelet, Scraper
 from pynetes.pki import issue
 from pynetes.pki.layout import CLUSTER_CA, Leaf, names
@@ -83,7 +84,40 @@ async def test_the_others_are_measured(kubelets: Kubelets) -> None:
         await kubelets.add("last", good),
     ]
     async with Scraper(lambda: kubelets.client, lambda: "token", timeout=1.0) as scraper:
-        cycle = await scraper.cycle(wanted)
+        cycle = await scraper.cycle(wanted, lambda _node, _said: None)
     measured = {name for name, one in cycle.items() if one.node is not None}
     assert measured == {"first", "last"}
     assert not cycle.get("garbage") or not cycle["garbage"].containers
+
+
+async def test_the_others_are_known_while_one_hangs(kubelets: Kubelets) -> None:
+    """What they said is served at once: the one that hangs answers only after the others are known."""
+    points, known = Points(), asyncio.Event()
+
+    async def hangs(_request: web.Request) -> web.Response:
+        await known.wait()
+        return web.Response(text=GOOD)
+
+    def arrived(node: str, said: Scraped) -> None:
+        points.add(node, said)
+        if {"first", "last"} <= points.nodes.keys():
+            known.set()
+
+    wanted = [await kubelets.add(name, hangs if name == "hangs" else good) for name in ("first", "hangs", "last")]
+    async with Scraper(lambda: kubelets.client, lambda: "token", timeout=60.0) as scraper:
+        points.keep(await scraper.cycle(wanted, arrived))
+    assert set(points.nodes) == {"first", "hangs", "last"}
+    assert ("n", "p") in points.pods
+
+
+async def test_a_hostile_answer_makes_no_hostile_log_line(kubelets: Kubelets, caplog: pytest.LogCaptureFixture) -> None:
+    """What a kubelet says may stand in the reason; escapes for terminals and new lines are written out."""
+
+    async def hostile(_request: web.Request) -> web.Response:
+        return web.Response(text="node_cpu_usage_seconds_total \x1b[2J\x1b]0;owned\x07\n")
+
+    wanted = [await kubelets.add("bad\x1b[31m", hostile)]
+    async with Scraper(lambda: kubelets.client, lambda: "token", timeout=60.0) as scraper:
+        assert await scraper.cycle(wanted, lambda _node, _said: None) == {}
+    [line] = [record.getMessage() for record in caplog.records if "cannot read" in record.getMessage()]
+    assert line.isprintable() and "\\x1b[2J" in line and "bad\\x1b[31m" in line

@@ -12,12 +12,19 @@ def _cycle(at: float, cpu: float, *, started: float = 0.0, memory: float = 100.0
     return {"n1": Scraped(Point(at, cpu * 2, memory), {WEB: point})}
 
 
+def _take(points: Points, cycle: dict[str, Scraped]) -> None:
+    """A whole cycle, as the server takes it."""
+    for name, scraped in cycle.items():
+        points.add(name, scraped)
+    points.keep(cycle)
+
+
 def test_usage_is_the_rate_between_two_points() -> None:
     """One point of an old container tells nothing; two give cores, and memory as it is now."""
     points = Points()
-    points.take(_cycle(1000, 50, started=1))
+    _take(points, _cycle(1000, 50, started=1))
     assert points.of_pod("default", "web") is None and points.of_node("n1") is None
-    points.take(_cycle(1010, 55, started=1, memory=200))
+    _take(points, _cycle(1010, 55, started=1, memory=200))
     assert points.of_pod("default", "web") == {"app": Usage(0.5, 200, 1010, 10)}
     assert points.of_node("n1") == Usage(1.0, 200, 1010, 10)
 
@@ -25,50 +32,50 @@ def test_usage_is_the_rate_between_two_points() -> None:
 def test_a_young_container_is_measured_from_its_start() -> None:
     """What started within the last cycle has a rate at once."""
     points = Points()
-    points.take(_cycle(1000, 5, started=990))
+    _take(points, _cycle(1000, 5, started=990))
     assert points.of_pod("default", "web") == {"app": Usage(0.5, 100, 1000, 10)}
 
 
 def test_a_counter_that_falls_starts_over() -> None:
     """A restart never shows as negative usage; its own start is what it is measured from."""
     points = Points()
-    points.take(_cycle(1000, 50, started=1))
-    points.take(_cycle(1010, 2, started=1))
+    _take(points, _cycle(1000, 50, started=1))
+    _take(points, _cycle(1010, 2, started=1))
     assert points.of_pod("default", "web") is None
-    points.take(_cycle(1020, 4, started=1))
-    points.take(_cycle(1030, 6, started=1020))
+    _take(points, _cycle(1020, 4, started=1))
+    _take(points, _cycle(1030, 6, started=1020))
     assert points.of_pod("default", "web") == {"app": Usage(0.6, 100, 1030, 10)}
 
 
 def test_a_clock_put_back_starts_over_and_the_same_point_changes_nothing() -> None:
     """Time that does not advance gives no rate, and never a division by nothing."""
     points = Points()
-    points.take(_cycle(1000, 50))
-    points.take(_cycle(1010, 55))
-    points.take(_cycle(1010, 55))
+    _take(points, _cycle(1000, 50))
+    _take(points, _cycle(1010, 55))
+    _take(points, _cycle(1010, 55))
     assert points.of_pod("default", "web") == {"app": Usage(0.5, 100, 1010, 10)}
-    points.take(_cycle(900, 56))
+    _take(points, _cycle(900, 56))
     assert points.of_pod("default", "web") is None
-    points.take(_cycle(910, 57))
+    _take(points, _cycle(910, 57))
     assert points.of_pod("default", "web") == {"app": Usage(0.1, 100, 910, 10)}
 
 
 def test_a_clock_put_forward_spreads_the_use_and_is_right_again_at_the_next_point() -> None:
     """Of an hour that never was, the use is little and not negative; the window says over how long it was taken."""
     points = Points()
-    points.take(_cycle(1000, 50))
-    points.take(_cycle(4610, 86.1))
+    _take(points, _cycle(1000, 50))
+    _take(points, _cycle(4610, 86.1))
     assert points.of_pod("default", "web") == {"app": Usage(pytest.approx(0.01), 100, 4610, 3610)}
-    points.take(_cycle(4620, 91.1))
+    _take(points, _cycle(4620, 91.1))
     assert points.of_pod("default", "web") == {"app": Usage(pytest.approx(0.5), 100, 4620, 10)}
 
 
 def test_what_is_gone_is_forgotten() -> None:
     """A container or node of no scrape is not served from memory."""
     points = Points()
-    points.take(_cycle(1000, 50))
-    points.take(_cycle(1010, 55))
-    points.take({})
+    _take(points, _cycle(1000, 50))
+    _take(points, _cycle(1010, 55))
+    _take(points, {})
     assert points.of_pod("default", "web") is None and points.of_node("n1") is None
 
 
