@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +14,9 @@ from yarl import URL
 
 from pynetes import GIT_VERSION
 from pynetes.component import logs
+from pynetes.kubelet import pod_network, podspec
 from pynetes.kubelet.cri.runtime import Runtime, RuntimeFailure
+from pynetes.kubelet.pod_network import PodNetwork
 from pynetes.machinery.meta import Object
 from pynetes.rpc import channel
 
@@ -38,7 +42,15 @@ class Target:
 
     container_id: str
     container: Object
+    #: The pod's; "" while it has none.
     ip: str
+    #: Whether the pod has a network of its own.
+    apart: bool = False
+
+    @classmethod
+    def of(cls, pod: Object, container_id: str, container: Object, ips: tuple[str, ...]) -> "Target":
+        """A container of a pod that has these addresses."""
+        return cls(container_id, container, ips[0] if ips else "", apart=not podspec.host_network(pod))
 
 
 async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: float, hook: bool = False) -> Outcome:
@@ -48,9 +60,11 @@ async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: 
             if "exec" in action:
                 return await _exec(action["exec"], target, runtime, timeout)
             if "httpGet" in action:
-                return await _http(action["httpGet"], target, hook=hook)
+                async with _network(action["httpGet"], target, runtime) as network:
+                    return await _http(action["httpGet"], target, network, hook=hook)
             if "tcpSocket" in action:
-                return await _tcp(action["tcpSocket"], target)
+                async with _network(action["tcpSocket"], target, runtime) as network:
+                    return await _tcp(action["tcpSocket"], target, network)
             if "grpc" in action:
                 return await _grpc(action["grpc"], target, timeout)
             if "sleep" in action:
@@ -60,6 +74,8 @@ async def perform(action: Object, target: Target, runtime: Runtime, *, timeout: 
         if "exec" in action:
             return Outcome(False, f'command timed out: "{" ".join(action["exec"].get("command") or ())}" timed out')
         return Outcome(False, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)")
+    except (OSError, RuntimeFailure) as error:
+        return Outcome(False, str(error))
     except Exception as error:
         # What a pod says and answers is its author's: nothing in it may stop the kubelet.
         log.warning(logs.fact("action failed", container=target.container.get("name"), error=error), exc_info=error)
@@ -87,7 +103,19 @@ async def _exec(action: Object, target: Target, runtime: Runtime, timeout: float
     return Outcome(code == 0, output[:SHOWN].decode(errors="replace"))
 
 
-async def _http(action: Object, target: Target, *, hook: bool) -> Outcome:
+@asynccontextmanager
+async def _network(action: Object, target: Target, runtime: Runtime) -> AsyncIterator[PodNetwork | None]:
+    """Where to dial from: the pod's own network where a user says whom; None for the node's."""
+    if target.apart and action.get("host"):
+        async with pod_network.of(runtime, target.container_id) as network:
+            yield network
+    elif target.ip or action.get("host"):
+        yield None
+    else:
+        raise ConnectionError("the pod has no address")
+
+
+async def _http(action: Object, target: Target, network: PodNetwork | None, *, hook: bool) -> Outcome:
     host = action.get("host") or target.ip
     scheme = (action.get("scheme") or "HTTP").lower()
     path = action.get("path") or "/"
@@ -104,7 +132,7 @@ async def _http(action: Object, target: Target, *, hook: bool) -> Outcome:
     }
     headers.update({header["name"]: header["value"] for header in action.get("httpHeaders") or ()})
     try:
-        status, body = await _get(URL(url), headers)
+        status, body = await _get(URL(url), headers, network)
     except aiohttp.ClientConnectorError as error:
         return Outcome(False, f'Get "{url}": {_not_connected(host, port, error.os_error)}')
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -115,9 +143,10 @@ async def _http(action: Object, target: Target, *, hook: bool) -> Outcome:
     return Outcome(False, f"HTTP probe failed with statuscode: {status}")
 
 
-async def _get(first: URL, headers: dict[str, str]) -> tuple[int, bytes]:
+async def _get(first: URL, headers: dict[str, str], network: PodNetwork | None = None) -> tuple[int, bytes]:
     """The answer, redirections inside the same host followed: one that leads elsewhere is an answer like any other."""
-    connector = aiohttp.TCPConnector(ssl=_unverified() if first.scheme == "https" else False)
+    trust = _unverified() if first.scheme == "https" else False
+    connector = aiohttp.TCPConnector(ssl=trust, socket_factory=network.socket if network else None)
     url = first
     async with aiohttp.ClientSession(connector=connector) as session:
         for _ in range(REDIRECTS):
@@ -144,10 +173,13 @@ def _not_connected(host: str, port: int, error: OSError) -> str:
     return f"dial tcp {host}:{port}: connect: {why}"
 
 
-async def _tcp(action: Object, target: Target) -> Outcome:
+async def _tcp(action: Object, target: Target, network: PodNetwork | None) -> Outcome:
     host = action.get("host") or target.ip
     try:
         port = port_of(action["port"], target.container)
+        if network is not None:
+            await network.connect(host, port)
+            return Outcome(True)
         _, writer = await asyncio.open_connection(host, port)
     except ValueError as error:
         return Outcome(False, str(error))
@@ -158,6 +190,8 @@ async def _tcp(action: Object, target: Target) -> Outcome:
 
 
 async def _grpc(action: Object, target: Target, timeout: float) -> Outcome:
+    if not target.ip:
+        return Outcome(False, "the pod has no address")
     status = await channel.check_health(target.ip, int(action["port"]), action.get("service") or "", timeout)
     if status == "SERVING":
         return Outcome(True)

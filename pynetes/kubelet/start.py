@@ -305,7 +305,7 @@ async def _post_start(ctx: Context, pod: Object, spec: Object, container_id: str
     hook = (spec.get("lifecycle") or {}).get("postStart")
     if not hook:
         return
-    target = handlers.Target(container_id, spec, ips[0] if ips else "127.0.0.1")
+    target = handlers.Target.of(pod, container_id, spec, ips)
     outcome = await handlers.perform(hook, target, ctx.runtime, timeout=0, hook=True)
     if not outcome.success:
         message = f"PostStartHook failed: {outcome.output}"

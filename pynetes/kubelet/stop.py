@@ -32,7 +32,7 @@ async def _pre_stop(
 ) -> int:
     ips = ctx.pod_ips(pod, runtime.ips)
     started = ctx.clock.monotonic()
-    target = handlers.Target(one.id, spec, ips[0] if ips else "127.0.0.1")
+    target = handlers.Target.of(pod, one.id, spec, ips)
     outcome = await handlers.perform(hook, target, ctx.runtime, timeout=grace, hook=True)
     if not outcome.success:
         message = f"PreStopHook failed: {outcome.output}"

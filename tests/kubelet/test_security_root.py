@@ -1,5 +1,6 @@
 """What a container can do to its node, tried from inside a real one."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -181,3 +182,42 @@ async def test_nothing_of_the_node_in_the_environment(rig: Rig) -> None:
     said = await tried(rig, "env", "env; cat /proc/1/environ | tr '\\0' '\\n'; cat /proc/1/cgroup; cat /proc/mounts")
     assert "PYNETES" not in said and "KUBECONFIG" not in said and "kubelet.conf" not in said
     assert json.dumps(said).count("PRIVATE KEY") == 0
+
+
+async def test_a_probe_is_made_from_where_its_pod_is(rig: Rig) -> None:
+    """Host 127.0.0.1 is the pod's loopback, not the node's, to which no pod has a way; in the node's network it is."""
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    node = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = node.sockets[0].getsockname()[1]
+    often = {"periodSeconds": 1, "failureThreshold": 1}
+
+    def probing(name: str, probe: Any, command: str = "sleep 1000", **spec: Any) -> None:
+        rig.api.put(pod(name, command, container={"readinessProbe": {**often, **probe}}, **spec))
+
+    here = {"host": "127.0.0.1", "port": port}
+    inside = "mkdir -p /tmp/w; echo hi > /tmp/w/index.html; httpd -f -p 127.0.0.1:8181 -h /tmp/w"
+    try:
+        probing("thief", {"httpGet": here})
+        probing("knocking", {"tcpSocket": here})
+        probing("own", {"httpGet": {"host": "127.0.0.1", "port": 8181}}, inside)
+        probing("own-tcp", {"tcpSocket": {"host": "localhost", "port": 8181}}, inside)
+        await rig.until(lambda: rig.ready("own") and rig.ready("own-tcp"))
+        await rig.until(lambda: all("Unhealthy" in rig.reasons(name) for name in ("thief", "knocking")))
+        assert not asked
+        assert not rig.ready("thief") and not rig.ready("knocking")
+        hook = {"lifecycle": {"postStart": {"httpGet": here}}}
+        rig.api.put(pod("hooked", container=hook))
+        await rig.until(lambda: "FailedPostStartHook" in rig.reasons("hooked"))
+        assert not asked
+        probing("node", {"httpGet": here}, hostNetwork=True)
+        await rig.until(lambda: rig.ready("node"))
+        assert asked
+    finally:
+        node.close()

@@ -1,5 +1,6 @@
 """The calls of CRI that the kubelet makes, with plain arguments and values back."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -140,6 +141,14 @@ class Runtime:
         request = pb.ContainerStatusRequest(container_id=container_id)
         response: pb.ContainerStatusResponse = await self._call(self._runtime.ContainerStatus, request)
         return response.status
+
+    async def process(self, container_id: str) -> int:
+        """The number of a running container's first process; 0 if it does not run, or the runtime does not say."""
+        request = pb.ContainerStatusRequest(container_id=container_id, verbose=True)
+        response = await self._call(self._runtime.ContainerStatus, request)
+        if response.status.state != pb.CONTAINER_RUNNING:
+            return 0
+        return int(json.loads(response.info.get("info") or "{}").get("pid") or 0)
 
     async def run_sandbox(self, config: pb.PodSandboxConfig, handler: str = "") -> str:
         """Start a sandbox; its ID."""

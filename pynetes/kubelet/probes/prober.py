@@ -114,7 +114,7 @@ class Prober:
         spec = podspec.find(pod, container.name) or {}
         delay, period, timeout = timing(probe)
         judge = self._judges[container.id, kind]
-        target = handlers.Target(container.id, spec, ips[0] if ips else "127.0.0.1")
+        target = handlers.Target.of(pod, container.id, spec, ips)
         if kind != "startup" and spec.get("startupProbe"):
             await self._started.setdefault(container.id, asyncio.Event()).wait()
         begun = container.started
