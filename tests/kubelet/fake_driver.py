@@ -31,6 +31,8 @@ class FakeDriver:
         self.trouble: dict[str, str] = {}
         self.go = asyncio.Event()
         self.registered: list[str] = []
+        #: Whether the kubelet hears that its verdict has come; else not until `go` is set.
+        self.answers = True
         self.capabilities = [NODE_RPC.STAGE_UNSTAGE_VOLUME, NODE_RPC.EXPAND_VOLUME, NODE_RPC.GET_VOLUME_STATS]
         self.topology = {"topology.fake/zone": "z1"}
         self.node_id = "id-of-n1"
@@ -54,6 +56,8 @@ class FakeDriver:
 
     async def notify_registration_status(self, request: Any) -> registration.RegistrationStatusResponse:
         self.registered.append(request.error or "yes")
+        if not self.answers:
+            await self.go.wait()
         return registration.RegistrationStatusResponse()
 
     async def node_get_info(self, request: Any) -> pb.NodeGetInfoResponse:

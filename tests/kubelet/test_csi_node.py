@@ -109,6 +109,17 @@ async def test_registers_and_publishes(tmp_path: Path) -> None:
         await rig.until(lambda: not (api.get(csinodes.RESOURCE, NODE) or {})["spec"]["drivers"])
 
 
+async def test_a_driver_that_ends_while_it_is_told_leaves_nothing(tmp_path: Path) -> None:
+    """It was handed over but never answered that it knows: its end takes it out again all the same."""
+    api = FakeAPI()
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    driver.answers = False
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
+        async with driver.serving():
+            await rig.until(lambda: driver.registered == ["yes"])
+        await rig.until(lambda: not (api.get(csinodes.RESOURCE, NODE) or {})["spec"]["drivers"])
+
+
 async def test_contradicting_topology_is_refused(tmp_path: Path) -> None:
     """A driver whose topology contradicts a label of the node hears why it was not taken."""
     api = FakeAPI()

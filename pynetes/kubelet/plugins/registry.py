@@ -60,6 +60,7 @@ class Plugins:
     def __init__(self, folder: Path, handlers: Mapping[str, Handler], clock: Clock) -> None:
         self._folder, self._handlers, self._clock = folder, handlers, clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        #: By the socket's name, what has been handed over, or is about to be: its end must be told.
         self.registered: dict[str, Plugin] = {}
 
     async def run(self) -> None:
@@ -94,7 +95,6 @@ class Plugins:
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, RETRY_LAST)
                 continue
-            self.registered[path.name] = plugin
             TOTAL.set(1, plugin.socket, "actual_state_of_world")
             log.info(logs.fact("plugin registered", name=plugin.name, type=plugin.type, endpoint=plugin.endpoint))
             return
@@ -111,9 +111,11 @@ class Plugins:
                 versions=tuple(info.supported_versions),
                 socket=str(path),
             )
+            self.registered[path.name] = plugin
             try:
                 await self._hand_over(plugin)
             except Exception as failure:
+                del self.registered[path.name]
                 status = pb.RegistrationStatus(plugin_registered=False, error=str(failure))
                 await stub.NotifyRegistrationStatus(status, timeout=TIMEOUT)
                 raise Refused(str(failure)) from failure
