@@ -102,7 +102,12 @@ class APIServer(Server):
         self.dangling = Dangling(stored, clock)
         address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
         discovery = Discovery(served, address, self.aggregator)
-        others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication, exposition)
+
+        async def scraped() -> str:
+            await telemetry.measure(backend, "etcd-0" if config.etcd_servers else "embedded-0")
+            return await exposition()
+
+        others = nonresource.build(config, served, self.checks, discovery, OpenAPI(served), authentication, scraped)
         self.audit = audit_of(config, clock)
         filters = chain.order(
             Authenticate(authentication),

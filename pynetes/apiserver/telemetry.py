@@ -3,6 +3,8 @@
 So they cost a request nothing. A process has one API server, but tests make more of them: the newest is shown.
 """
 
+import asyncio
+import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +18,9 @@ from pynetes.apis.networking import ipaddresses
 from pynetes.apiserver.objects import Settings
 from pynetes.component.metrics import REGISTRY, ReadCounter
 from pynetes.machinery.resource import Resource
+from pynetes.storage.backend import Backend, Unavailable
 from pynetes.storage.cache import Cacher
+from pynetes.storage.metrics import SIZE
 from pynetes.storage.resource_cache import WINDOW_EVENTS, ResourceCache
 from pynetes.storage.watch import Filter
 
@@ -30,6 +34,8 @@ class _State(NamedTuple):
     settings: Settings
 
 
+#: Seconds that a store may take to say how large it is.
+PATIENCE = 1.0
 #: Beside the server's cache, so that what is shown does not keep a server alive.
 _shown: "weakref.WeakKeyDictionary[Cacher, Settings]" = weakref.WeakKeyDictionary()
 
@@ -38,6 +44,13 @@ def show(cacher: Cacher, settings: Settings) -> None:
     """From now on, the metrics are those of the server that reads from this cache."""
     _shown.clear()
     _shown[cacher] = settings
+
+
+async def measure(backend: Backend, name: str) -> None:
+    """Ask the store how large it is. One that does not answer keeps no scrape waiting: the last answer stays."""
+    with contextlib.suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            SIZE.set(await backend.size(), name)
 
 
 def _state() -> _State | None:

@@ -111,10 +111,15 @@ def added(expositions: Iterable[str]) -> str:
     return "\n".join([*out, ""])
 
 
+#: What each worker knows of the whole cluster: the same, but for what one has not heard yet.
+OF_ALL = {"apiserver_storage_size_bytes", "apiserver_storage_objects", "apiserver_resource_objects",
+          "apiserver_resource_size_estimate_bytes"}  # fmt: skip
+
+
 def _sum(family: str, known: float | None, value: float) -> float:
     if known is None:
         return value
-    if family.endswith(("_info", "_enabled")):
+    if family.endswith(("_info", "_enabled")) or family in OF_ALL:
         return max(known, value)
     return min(known, value) if family.endswith("_time_seconds") else known + value
 

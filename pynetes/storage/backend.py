@@ -97,6 +97,9 @@ class Backend(Protocol):
     async def current_revision(self) -> Revision:
         """The store's revision now: linearizable, so it is at least that of every write acknowledged before."""
 
+    async def size(self) -> int:
+        """Bytes that the store takes where it lies."""
+
     async def grant_lease(self, seconds: int) -> LeaseID:
         """A lease whose keys go when it runs out."""
 

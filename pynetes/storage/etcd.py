@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = 10.0
 LIST_TIMEOUT = 60.0
 RANGE, TXN, COMPACT = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcdserverpb.KV/Compact"
-GRANT = "/etcdserverpb.Lease/LeaseGrant"
+GRANT, STATUS = "/etcdserverpb.Lease/LeaseGrant", "/etcdserverpb.Maintenance/Status"
 #: Exists in no cluster; a linearizable read of it tells the revision and carries nothing.
 _NOTHING = b"\x00pynetes"
 
@@ -98,6 +98,10 @@ class EtcdBackend:
         request = pb.RangeRequest(key=_NOTHING, count_only=True)
         answer = await self._call("revision", "", RANGE, request, pb.RangeResponse)
         return Revision(answer.header.revision)
+
+    async def size(self) -> int:
+        answer = await self._call("status", "", STATUS, pb.StatusRequest(), pb.StatusResponse)
+        return int(answer.dbSize)
 
     async def grant_lease(self, seconds: int) -> LeaseID:
         request = pb.LeaseGrantRequest(TTL=seconds)

@@ -97,6 +97,9 @@ class MemoryBackend:
     async def current_revision(self) -> Revision:
         return self._log.revision
 
+    async def size(self) -> int:
+        return sum(len(key) + len(value) for key, value in self.content().items())
+
     async def grant_lease(self, seconds: int) -> LeaseID:
         lease = next(self._lease_ids)
         self._leases[lease] = set()

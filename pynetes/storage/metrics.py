@@ -30,6 +30,12 @@ _LISTS = {
         ("returned_objects", "Number of objects returned for a LIST request from storage"),
     )
 }
+#: Asked of the store when somebody scrapes.
+SIZE = REGISTRY.gauge(
+    "apiserver_storage_size_bytes",
+    "Size of the storage database file physically allocated in bytes.",
+    "storage_cluster_id",
+)
 _LISTED = REGISTRY.counter(
     "apiserver_storage_list_total", "Number of LIST requests served from storage", "group", "resource"
 )

@@ -96,6 +96,15 @@ class SqliteBackend:
     async def current_revision(self) -> Revision:
         return self._log.revision
 
+    async def size(self) -> int:
+        def pages() -> int:
+            [count], [each] = (
+                self._reader.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+            )
+            return int(count) * int(each)
+
+        return await self._read(pages)
+
     async def grant_lease(self, seconds: int) -> LeaseID:
         await self._resume_leases()
         lease = await self._writer.submit(lambda batch: batch.grant(seconds))

@@ -22,6 +22,9 @@ from tests.contract.etcd_server import EtcdServer, free_port
 ONE = """# HELP a_total Requests.
 # TYPE a_total counter
 a_total{code="200"} 3
+# HELP apiserver_storage_objects Objects.
+# TYPE apiserver_storage_objects gauge
+apiserver_storage_objects{resource="pods"} 9
 # HELP build_info Version.
 # TYPE build_info gauge
 build_info{v="1"} 1
@@ -33,6 +36,9 @@ TWO = """# HELP a_total Requests.
 # TYPE a_total counter
 a_total{code="200"} 4
 a_total{code="404"} 1
+# HELP apiserver_storage_objects Objects.
+# TYPE apiserver_storage_objects gauge
+apiserver_storage_objects{resource="pods"} 8
 # HELP build_info Version.
 # TYPE build_info gauge
 build_info{v="1"} 1
@@ -49,6 +55,9 @@ def test_counts_add_up_and_facts_do_not() -> None:
         "# TYPE a_total counter",
         'a_total{code="200"} 7',
         'a_total{code="404"} 1',
+        "# HELP apiserver_storage_objects Objects.",
+        "# TYPE apiserver_storage_objects gauge",
+        'apiserver_storage_objects{resource="pods"} 9',
         "# HELP build_info Version.",
         "# TYPE build_info gauge",
         'build_info{v="1"} 1',

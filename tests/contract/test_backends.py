@@ -316,3 +316,9 @@ async def test_sqlite_reopened_has_everything(tmp_path: Path) -> None:
     async with again.watch("", after=first) as changes:
         assert await take(changes, 1) == [Change(WEB, b"two", first, second)]
     await again.close()
+
+
+async def test_it_says_how_large_it_is(backend: Backend) -> None:
+    """In bytes; when what was just written counts is the store's to say."""
+    await backend.create("/some", b"x" * 1000)
+    assert await backend.size() >= 1000

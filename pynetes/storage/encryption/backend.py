@@ -180,6 +180,10 @@ class EncryptedBackend:
         """As below."""
         return await self._backend.current_revision()
 
+    async def size(self) -> int:
+        """As below."""
+        return await self._backend.size()
+
     async def grant_lease(self, seconds: int) -> LeaseID:
         """As below."""
         return await self._backend.grant_lease(seconds)
