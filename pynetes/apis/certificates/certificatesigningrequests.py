@@ -1,7 +1,7 @@
 """CertificateSigningRequest: a request for a certificate. Who asks is written by the API server."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pynetes.apis.apps import _workload
@@ -17,6 +17,7 @@ USAGES = (
 )  # fmt: skip
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 _SHORTEST, _DOMAIN_LIMIT = 600, 253
+_DECISIONS, _FINAL = ("Approved", "Denied"), ("Approved", "Denied", "Failed")
 
 
 def default(obj: Object) -> None:
@@ -115,13 +116,67 @@ def _signer_name(name: str, path: str) -> Iterator[field.Error]:
             yield field.invalid(path, rest, f"validating label {field.quote(label)}: {problem}")
 
 
+def set_conditions(new: Object, given: Sequence[Object], old: Object, now: str) -> None:
+    """These conditions, with the times that the client left to the server."""
+    before = {item["type"]: item for item in (old.get("status") or {}).get("conditions") or ()}
+    conditions = []
+    for item in given:
+        condition, was = dict(item), before.get(item.get("type")) or {}
+        condition["lastUpdateTime"] = condition.get("lastUpdateTime") or now
+        same = was.get("status") == condition.get("status")
+        kept = was.get("lastTransitionTime") if same else None
+        condition["lastTransitionTime"] = condition.get("lastTransitionTime") or kept or now
+        conditions.append(condition)
+    status = new.setdefault("status", {})
+    status.pop("conditions", None)
+    if conditions:
+        status["conditions"] = conditions
+
+
+def stamp(new: Object, old: Object | None, now: str) -> None:
+    """Conditions have times; approvals and denials stay what they were, but for those who may approve."""
+    status = new.get("status") or {}
+    if old is None or status == old.get("status"):
+        return
+    known = (old.get("status") or {}).get("conditions") or ()
+    decided = {item["type"]: item for item in known if item["type"] in _DECISIONS}
+    set_conditions(new, [decided.get(item.get("type"), item) for item in status.get("conditions") or ()], old, now)
+
+
+def validate_conditions(new: Object, old: Object, *, approval: bool) -> Iterator[field.Error]:
+    """Decisions are True, stay, and are made through the subresource that takes the right to approve."""
+    conditions = (new.get("status") or {}).get("conditions") or ()
+    before = [item["type"] for item in (old.get("status") or {}).get("conditions") or ()]
+    kinds = [item.get("type") or "" for item in conditions]
+    for index, item in enumerate(conditions):
+        path, kind = f"status.conditions[{index}]", kinds[index]
+        if not kind:
+            yield field.required(f"{path}.type")
+        elif kind in kinds[:index]:
+            yield field.duplicate(f"{path}.type", kind)
+        allowed = ("True",) if kind in _FINAL else ("False", "True", "Unknown")
+        if not item.get("status"):
+            yield field.required(f"{path}.status")
+        elif item["status"] not in allowed:
+            yield field.not_supported(f"{path}.status", item["status"], allowed)
+    if "Approved" in kinds and "Denied" in kinds:
+        text = "Approved and Denied conditions are mutually exclusive"
+        yield field.invalid("status.conditions", kinds[max(kinds.index("Approved"), kinds.index("Denied"))], text)
+    for kind in _FINAL:
+        if kind in before and kind not in kinds:
+            text = f"updates may not remove a condition of type {field.quote(kind)}"
+            yield field.forbidden("status.conditions", text)
+    if approval:
+        return
+    for kind in _DECISIONS:
+        if kind in kinds and kind not in before:
+            text = f"updates may not add a condition of type {field.quote(kind)}"
+            yield field.forbidden("status.conditions", text)
+
+
 def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Approval has a subresource of its own, with rights of its own; status may not bring it in."""
-    before = {item["type"] for item in ((old or {}).get("status") or {}).get("conditions") or ()}
-    for item in (new.get("status") or {}).get("conditions") or ():
-        if item["type"] in ("Approved", "Denied") and item["type"] not in before:
-            text = f"updates may not add a condition of type {field.quote(item['type'])}"
-            yield field.forbidden("status.conditions", text)
+    yield from validate_conditions(new, old or {}, approval=False)
 
 
 RESOURCE = Resource(
@@ -137,6 +192,7 @@ RESOURCE = Resource(
     prepare=prepare,
     validate=validate,
     prepare_status=_workload.keep_spec,
+    stamp=stamp,
     validate_status=validate_status,
     fields={"spec.signerName": ".spec.signerName"},
     columns=(

@@ -1,9 +1,9 @@
 """What containers may not be."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pynetes.apis.core import _references, _security_validation, _volume_validation
+from pynetes.apis.core import _references, _resource_names, _security_validation, _volume_validation
 from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
@@ -14,6 +14,19 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS, _SCHEMES = ("Always", "Never", "OnFailure"), ("HTTP", "HTTPS")
 _PROPAGATIONS, _RECURSIVE = ("Bidirectional", "HostToContainer", "None"), ("Disabled", "Enabled", "IfPossible")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+#: In the order of the API's fields.
+_NOT_EPHEMERAL = (
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+)
+_NO_EPHEMERAL = "cannot be set for an Ephemeral Container"
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 
 
@@ -39,7 +52,28 @@ def validate_containers(spec: Object, path: str, volumes: set[str]) -> Errors:
             if name and name in seen:
                 yield field.duplicate(f"{place}.name", name)
             seen.add(name)
+    yield from _ephemeral(spec, f"{path}.ephemeralContainers", around, seen)
     yield from _host_ports(spec, path)
+
+
+def _ephemeral(spec: Object, path: str, around: "_Around", others: set[str]) -> Errors:
+    """Containers to look into the pod with: nothing of the pod may come to rely on them."""
+    taken = set(others)
+    for index, container in enumerate(spec.get("ephemeralContainers") or ()):
+        place, name, target = f"{path}[{index}]", container.get("name", ""), container.get("targetContainerName")
+        yield from _validate(container, place, around, init=False)
+        if name in taken:
+            yield field.duplicate(f"{place}.name", name)
+        taken.add(name)
+        if target and target not in others:
+            yield field.not_found(f"{place}.targetContainerName", target)
+        for member in _NOT_EPHEMERAL:
+            if container.get(member):
+                yield field.forbidden(f"{place}.{member}", _NO_EPHEMERAL)
+        for number, mount in enumerate(container.get("volumeMounts") or ()):
+            for member in ("subPath", "subPathExpr"):
+                if mount.get(member):
+                    yield field.forbidden(f"{place}.volumeMounts[{number}].{member}", _NO_EPHEMERAL)
 
 
 class _Around(NamedTuple):
@@ -291,13 +325,14 @@ def _sleep(sleep: Object | None, path: str, grace: int | None) -> Errors:
         yield field.invalid(path, seconds, detail)
 
 
-def validate_resources(resources: Object, path: str) -> Errors:
-    """Mistakes of requests and limits."""
+def validate_resources(resources: Object, path: str, check_name: Callable[[str, str], Errors] | None = None) -> Errors:
+    """Mistakes of requests and limits; by default a container's."""
+    check_name = check_name or resource_name
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
             place = f"{path}.{kind}[{name}]"
-            yield from resource_name(name, place)
+            yield from check_name(name, place)
             yield from _amount(name, amount, place)
     for name, amount in sorted(requests.items()):
         limit = limits.get(name)
@@ -313,16 +348,28 @@ def validate_resources(resources: Object, path: str) -> Errors:
         yield field.forbidden(path, "HugePages require cpu or memory")
 
 
+def standard_name(name: str, path: str) -> Errors:
+    """A resource of any kind: a standard one, or one with a domain."""
+    wrong = list(validation.checked(name, path, names.qualified_name))
+    yield from wrong
+    if not wrong and "/" not in name and name not in _resource_names.STANDARD and not _resource_names.huge(name):
+        yield field.invalid(path, name, "must be a standard resource type or fully qualified")
+
+
 def resource_name(name: str, path: str) -> Errors:
     """A resource of containers: a standard one, or one with a domain."""
-    yield from validation.checked(name, path, names.qualified_name)
-    if "/" not in name and name not in STANDARD_RESOURCES and not name.startswith("hugepages-"):
-        yield field.invalid(path, name, "must be a standard resource type or fully qualified")
-        yield field.invalid(path, name, "must be a standard resource for containers")
+    yield from standard_name(name, path)
+    if "/" not in name:
+        if name not in STANDARD_RESOURCES and not name.startswith("hugepages-"):
+            yield field.invalid(path, name, "must be a standard resource for containers")
+    elif "kubernetes.io/" not in name and (
+        name.startswith("requests.") or list(names.qualified_name(f"requests.{name}"))
+    ):
+        yield field.invalid(path, name, "doesn't follow extended resource name standard")
 
 
 def _no_overcommit(name: str) -> bool:
-    return "/" in name or name.startswith("hugepages-")
+    return ("/" in name and "kubernetes.io/" not in name) or name.startswith("hugepages-")
 
 
 def _amount(name: str, amount: str, path: str) -> Errors:

@@ -6,7 +6,13 @@ from typing import Any
 
 import orjson
 
-from pynetes.apis.core import _affinity_validation, _container_validation, _security_validation, _volume_validation
+from pynetes.apis.core import (
+    _affinity_validation,
+    _container_validation,
+    _pod_resources,
+    _security_validation,
+    _volume_validation,
+)
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.recent import Recent
@@ -33,8 +39,7 @@ _MUTABLE = (
 def validate_pod(new: Object, old: Object | None) -> Errors:
     """Mistakes of a pod, or of a change to it."""
     spec = new.get("spec") or {}
-    yield from _validate_own(spec)
-    yield from _annotated(new["metadata"].get("annotations") or {}, spec)
+    yield from validate_own(new)
     if old is not None:
         yield from validate_mirror(new, old)
         yield from _validate_update(spec, old.get("spec") or {})
@@ -77,9 +82,11 @@ def template_of(spec: Object) -> bytes:
     return written.replace(generated.pop(), b'"kube-api-access-"') if len(generated) == 1 else written
 
 
-def _validate_own(spec: Object) -> Errors:
-    """A pod's spec. The token's volume has a valid name in all of them, so what was found right once is not looked at
-    again."""
+def validate_own(pod: Object) -> Errors:
+    """A pod's spec and what its annotations say of that. The token's volume has a valid name in all of them, so what
+    was found right once is not looked at again."""
+    spec = pod.get("spec") or {}
+    yield from _annotated(pod["metadata"].get("annotations") or {}, spec)
     template = template_of(spec)
     if _VALID.get(template):
         return
@@ -103,36 +110,26 @@ def validate_template(template: Object | None, path: str) -> Errors:
 
 
 def validate_spec(spec: Object, path: str) -> Errors:
-    """Mistakes of a pod spec."""
+    """Mistakes of a pod spec, in upstream's order."""
     volumes: set[str] = set()
     yield from _volume_validation.validate_volumes(spec.get("volumes"), f"{path}.volumes", volumes)
     yield from _claims(spec.get("resourceClaims"), f"{path}.resourceClaims")
     yield from _container_validation.validate_containers(spec, path, volumes)
+    yield from _pod_resources.validate(spec, f"{path}.resources")
     yield from validation.one_of(spec.get("restartPolicy"), f"{path}.restartPolicy", ("Always", "OnFailure", "Never"))
     yield from validation.one_of(spec.get("dnsPolicy"), f"{path}.dnsPolicy", _DNS_POLICIES)
-    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        if spec.get("dnsConfig") is None:
-            yield field.required(f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
-        else:
-            detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-            yield field.required(f"{path}.dnsConfig.nameservers", detail)
     yield from validation.label_map(spec.get("nodeSelector"), f"{path}.nodeSelector")
-    yield from _host_rules(spec, path)
     yield from _security_validation.validate_pod(spec, path)
+    yield from _shared_processes(spec, path)
     yield from _affinity_validation.validate(spec.get("affinity"), f"{path}.affinity")
-    yield from _affinity_validation.validate_dns(spec.get("dnsConfig"), f"{path}.dnsConfig")
-    yield from _security_validation.validate_os(spec, path)
+    yield from _dns(spec, path)
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        place = f"{path}.readinessGates[{index}].conditionType"
+        yield from validation.checked(gate.get("conditionType", ""), place, names.qualified_name)
     yield from _gates(spec.get("schedulingGates"), f"{path}.schedulingGates")
-    for name, rule in (
-        ("serviceAccountName", names.dns_subdomain),
-        ("nodeName", names.dns_subdomain),
-        ("hostname", names.dns_label),
-        ("subdomain", names.dns_label),
-        ("priorityClassName", names.dns_subdomain),
-        ("runtimeClassName", names.dns_subdomain),
-    ):
-        if spec.get(name):
-            yield from validation.checked(spec[name], f"{path}.{name}", rule)
+    yield from _spread(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints")
+    yield from _host_users(spec, path)
+    yield from _named(spec, path, ("serviceAccountName", "nodeName"))
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
         detail = "must be between 1 and 2147483647, inclusive"
@@ -140,23 +137,56 @@ def validate_spec(spec: Object, path: str) -> Errors:
     yield from validation.non_negative(
         spec.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds"
     )
+    yield from _named(spec, path, ("hostname", "subdomain"))
     yield from validate_tolerations(spec.get("tolerations"), f"{path}.tolerations")
-    yield from _spread(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints")
     yield from _aliases(spec.get("hostAliases"), f"{path}.hostAliases")
-    for index, gate in enumerate(spec.get("readinessGates") or ()):
-        place = f"{path}.readinessGates[{index}].conditionType"
-        yield from validation.checked(gate.get("conditionType", ""), place, names.qualified_name)
+    yield from _named(spec, path, ("priorityClassName", "runtimeClassName"))
+    if spec.get("preemptionPolicy") is not None:
+        policies = ("Never", "PreemptLowerPriority")
+        yield from validation.one_of(spec["preemptionPolicy"], f"{path}.preemptionPolicy", policies)
+    if spec.get("overhead") is not None:
+        yield from _container_validation.validate_resources({"limits": spec["overhead"]}, f"{path}.overhead")
+    yield from _security_validation.validate_os(spec, path)
 
 
-def _host_rules(spec: Object, path: str) -> Errors:
-    if spec.get("hostUsers") is False:
-        for name, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
-            if spec.get(name):
-                yield field.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
+_NAMED = {
+    "serviceAccountName": names.dns_subdomain,
+    "nodeName": names.dns_subdomain,
+    "hostname": names.dns_label,
+    "subdomain": names.dns_label,
+    "priorityClassName": names.dns_subdomain,
+    "runtimeClassName": names.dns_subdomain,
+}
+
+
+def _named(spec: Object, path: str, members: tuple[str, ...]) -> Errors:
+    for name in members:
+        if spec.get(name):
+            yield from validation.checked(spec[name], f"{path}.{name}", _NAMED[name])
+
+
+def _dns(spec: Object, path: str) -> Errors:
+    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
+        if spec.get("dnsConfig") is None:
+            yield field.required(f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
+        else:
+            detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+            yield field.required(f"{path}.dnsConfig.nameservers", detail)
+    yield from _affinity_validation.validate_dns(spec.get("dnsConfig"), f"{path}.dnsConfig")
+
+
+def _shared_processes(spec: Object, path: str) -> Errors:
     if spec.get("hostPID") and spec.get("shareProcessNamespace"):
         yield field.invalid(
             f"{path}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
         )
+
+
+def _host_users(spec: Object, path: str) -> Errors:
+    if spec.get("hostUsers") is False:
+        for name, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+            if spec.get(name):
+                yield field.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
 
 
 def validate_tolerations(tolerations: Any, path: str) -> Errors:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from pynetes.apis.core import _pod_resources
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import Quantity
 from pynetes.machinery.quantity import parse as quantity
@@ -76,49 +77,11 @@ def _claim(spec: Object) -> Usage:
 def _compute(spec: Object) -> Usage:
     used: Usage = {}
     for side in ("requests", "limits"):
-        for name, amount in pod_total(spec, side).items():
+        for name, amount in _pod_resources.total(spec, side).items():
             if side == "requests" and name in COMPUTE:
                 used[name] = amount
             used[f"{side}.{name}"] = amount
     return used
-
-
-def pod_total(spec: Object, side: str) -> Usage:
-    """What a pod asks for: containers and sidecars together, or more while it initialises; plus overhead."""
-    total: Usage = {}
-    sidecars: Usage = {}
-    peak: Usage = {}
-    for container in spec.get("containers") or ():
-        _add(total, _given(container, side))
-    for container in spec.get("initContainers") or ():
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, _given(container, side))
-            _raise(peak, sidecars)
-        else:
-            during = dict(sidecars)
-            _add(during, _given(container, side))
-            _raise(peak, during)
-    _add(total, sidecars)
-    _raise(total, peak)
-    overhead = {name: quantity(value) for name, value in (spec.get("overhead") or {}).items()}
-    _add(total, {name: value for name, value in overhead.items() if side == "requests" or name in total})
-    return total
-
-
-def _given(container: Object, side: str) -> Usage:
-    given = (container.get("resources") or {}).get(side) or {}
-    return {name: quantity(value) for name, value in given.items()}
-
-
-def _add(total: Usage, more: Mapping[str, Quantity]) -> None:
-    for name, value in more.items():
-        total[name] = total[name] + value if name in total else value
-
-
-def _raise(total: Usage, least: Mapping[str, Quantity]) -> None:
-    for name, value in least.items():
-        if name not in total or total[name] < value:
-            total[name] = value
 
 
 def lacking(spec: Object, hard: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -153,7 +116,9 @@ def _selected(expression: Object, spec: Object) -> bool:
     if name in ("Terminating", "NotTerminating"):
         return (spec.get("activeDeadlineSeconds") is not None) == (name == "Terminating")
     if name in ("BestEffort", "NotBestEffort"):
-        best = not any(pod_total(spec, side).get(kind) for side in ("requests", "limits") for kind in ("cpu", "memory"))
+        best = not any(
+            _pod_resources.total(spec, side).get(kind) for side in ("requests", "limits") for kind in ("cpu", "memory")
+        )
         return best == (name == "BestEffort")
     return name == "CrossNamespacePodAffinity" and _crosses(spec)
 

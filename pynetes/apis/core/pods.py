@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from pynetes.apis.core import _pod_defaults, _pod_status, _pod_validation, _pod_warnings, _qos
+from pynetes.apis.core import _pod_defaults, _pod_resources, _pod_status, _pod_validation, _pod_warnings
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -21,7 +21,7 @@ def default(pod: Object) -> None:
     for name in ("containers", "initContainers"):
         for container in spec.get(name) or ():
             _pod_defaults.default_requests(container)
-    _pod_defaults.default_requests(spec)
+    _pod_resources.default(spec)
     spec.setdefault("enableServiceLinks", True)
     _pod_defaults.default_spec(spec)
 
@@ -34,7 +34,7 @@ def prepare(pod: Object, old: Object | None) -> None:
     spec = pod.get("spec") or {}
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
         spec["terminationGracePeriodSeconds"] = 1
-    pod["status"] = {"phase": "Pending", "qosClass": _qos.qos_class(spec)}
+    pod["status"] = {"phase": "Pending", "qosClass": _pod_resources.qos_class(spec)}
     if spec.get("schedulingGates"):
         pod["status"]["conditions"] = [
             {

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from pynetes import apis
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.deprecated import DEPRECATED
+from pynetes.apiserver.discovery import sub
 from pynetes.apiserver.endpoints import (
     componentstatuses,
     create,
@@ -20,6 +21,7 @@ from pynetes.apiserver.endpoints import (
 )
 from pynetes.apiserver.endpoints import list as listing
 from pynetes.apiserver.http import Handler, Request, Response, text_response
+from pynetes.apiserver.registry.parts import PARTS
 from pynetes.apiserver.requestinfo import RequestInfo
 from pynetes.machinery import errors
 
@@ -38,7 +40,7 @@ VERBS: Mapping[str, Verb] = {
     "deletecollection": deletecollection.handle,
 }
 #: Subresources that are a view of the object itself.
-VIEWS = ("status", "ephemeralcontainers", "resize", "approval")
+VIEWS = ("status", *(name for _, _, name in PARTS))
 
 
 def not_found() -> Response:
@@ -125,6 +127,6 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
         return await taken(api, request, scope)
     if scope.subresource == "scale" and resource.scale is not None and verb in ("get", "update", "patch"):
         return await scale.handle(api, request, scope)
-    if scope.subresource in VIEWS and verb in ("get", "update", "patch"):
+    if scope.subresource in VIEWS and verb in sub(resource, scope.subresource).verbs:
         return await VERBS[verb](api, request, scope)
     raise not_allowed()

@@ -64,6 +64,8 @@ def _reset(scope: Scope) -> tuple[tuple[str, ...], ...]:
         if scope.resource.schema is not None or scope.resource.plural in STATUS_ALONE:
             return (("f:spec",), ("f:metadata",))
         return (("f:spec",), ("f:metadata", "f:labels")) if scope.resource.plural == "deployments" else (("f:spec",),)
-    if scope.resource.plural == "certificatesigningrequests":
+    if scope.resource.plural == "certificatesigningrequests" and not scope.subresource:
         return (("f:spec",), ("f:status",))
+    if scope.subresource == "approval":
+        return (("f:spec",),)
     return (("f:status",),) if "status" in scope.resource.subresources else ()

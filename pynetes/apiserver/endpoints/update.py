@@ -17,6 +17,7 @@ from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, v
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.http import JSON, Request, Response
 from pynetes.apiserver.registry.call import Allocation, Strategy
+from pynetes.apiserver.registry.parts import PARTS, Part
 from pynetes.apiserver.registry.table import STRATEGIES
 from pynetes.machinery import errors, field, time
 from pynetes.machinery.errors import StatusError
@@ -118,6 +119,9 @@ class Update:
             keep_all_but_status(resource, new, old)
             if resource.prepare_status is not None:
                 resource.prepare_status(new, old)
+        elif part := self._part():
+            part.graft(new, old, time.rfc3339(self.api.clock.now()))
+            return
         else:
             if "status" in resource.subresources:
                 keep(new, old, "status")
@@ -125,6 +129,10 @@ class Update:
                 resource.prepare(new, old)
         if resource.stamp is not None:
             resource.stamp(new, old, time.rfc3339(self.api.clock.now()))
+
+    def _part(self) -> Part | None:
+        resource = self.scope.resource
+        return PARTS.get((resource.group, resource.plural, self.scope.subresource))
 
     def _bump_generation(self, new: Object, old: Object) -> None:
         if self.scope.subresource == "status" or not self.scope.resource.generation:
@@ -153,6 +161,8 @@ class Update:
         scope = self.scope
         if scope.subresource == "status":
             validation.on_status(scope, new, old, self.request.warnings)
+        elif part := self._part():
+            validation.on_part(scope, new, old, part.problems)
         else:
             validation.on_update(scope, new, old, self.request.warnings)
         if scope.resource.warnings is not None:

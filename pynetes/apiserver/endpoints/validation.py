@@ -1,6 +1,6 @@
 """Gathers every mistake of an object about to be stored: metadata, schema, the record's own rules, immutable fields."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pynetes.apiserver.api import Scope
@@ -77,6 +77,14 @@ def on_status(scope: Scope, new: Object, old: Object, warnings: list[str]) -> No
     if resource.validate_status is not None:
         problems += resource.validate_status(new, old)
     fail(scope, new, problems)
+
+
+def on_part(
+    scope: Scope, new: Object, old: Object, problems: Callable[[Object, Object], Iterator[field.Error]]
+) -> None:
+    """The same for an update of a part that has a subresource of its own. Raises StatusError 422."""
+    found = [*objectmeta.validate_update(new, old), *problems(new, old)]
+    fail(scope, new, found)
 
 
 def _by_schema(scope: Scope, new: Object, old: Object, warnings: list[str]) -> Iterator[field.Error]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pynetes.apiserver.registry import binding, certificates, eviction, parts, rbac, reviews, services, token
+from pynetes.apiserver.registry import binding, certificates, eviction, rbac, reviews, services, token
 from pynetes.apiserver.registry.call import Handler, Strategy
 
 AUTHENTICATION, AUTHORIZATION, RBAC = "authentication.k8s.io", "authorization.k8s.io", "rbac.authorization.k8s.io"
@@ -19,7 +19,6 @@ HANDLERS: Mapping[tuple[str, str, str, str], Handler] = {
     (AUTHORIZATION, "localsubjectaccessreviews", "", "create"): reviews.local_subject_access_review,
     (AUTHORIZATION, "selfsubjectaccessreviews", "", "create"): reviews.self_subject_access_review,
     (AUTHORIZATION, "selfsubjectrulesreviews", "", "create"): reviews.self_subject_rules_review,
-    **parts.HANDLERS,
 }
 
 #: (group, plural) → what runs around create, update and delete.
