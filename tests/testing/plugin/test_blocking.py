@@ -130,6 +130,28 @@ def test_pods_follow_their_script_and_change_on_demand(cluster: Kubernetes, name
     cluster.until("deployment", "web", lambda web: ready(web) == 1, namespace=namespace)
 
 
+def test_exit_codes_decide_over_a_job(cluster: Kubernetes, namespace: str) -> None:
+    """One code is worth another try, the other ends the Job; both are to be seen in the pods."""
+    rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "example.org/work:1"}]}}
+    for name, code in (("again", 1), ("never", 42)):
+        cluster.script(namespace, [Stage("Running"), Stage("Failed", exit_code=code)], name=f"{name}-*")
+        spec = {"backoffLimit": 0, "podFailurePolicy": {"rules": rules}, "template": template}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+        cluster.apply(job, namespace=namespace)
+    for name, code, reason in (("again", 1, "BackoffLimitExceeded"), ("never", 42, "PodFailurePolicy")):
+        cluster.until("job", name, lambda job: _failed(job) != "", namespace=namespace)
+        assert _failed(cluster.get("job", name, namespace=namespace)) == reason
+        (pod,) = (pod for pod in cluster.list("pods", namespace=namespace) if pod["metadata"]["name"].startswith(name))
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+        assert (pod["status"]["phase"], ended["exitCode"], ended["reason"]) == ("Failed", code, "Error")
+
+
+def _failed(job: Object) -> str:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return next((str(each["reason"]) for each in conditions if each["type"] == "Failed"), "")
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH")
 def test_logs_and_exec_are_python(cluster: Kubernetes, namespace: str) -> None:
     """The official kubectl reads a script's log and runs its commands, input and exit code included."""
