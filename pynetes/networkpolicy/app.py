@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from pynetes.apis.core import namespaces, pods
+from pynetes.apis.core import namespaces, nodes, pods
 from pynetes.apis.networking import networkpolicies
 from pynetes.client.informer import Informer
 from pynetes.client.rest import Client
@@ -42,6 +42,8 @@ class Enforcer:
         self.policies: dict[Key, Object] = {}
         self.pods: dict[Key, Pod] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
+        #: Where the node's pods have their addresses.
+        self.networks: tuple[str, ...] = ()
         self._event = asyncio.Event()
 
     def on_policy(self, obj: Object, _old: Object | None, gone: bool) -> None:
@@ -74,6 +76,13 @@ class Enforcer:
             self.namespaces[name] = found
         self._event.set()
 
+    def on_node(self, obj: Object, _old: Object | None, gone: bool) -> None:
+        """The node itself; it gets its network once."""
+        found = () if gone else tuple(obj["spec"].get("podCIDRs") or ())
+        if found != self.networks:
+            self.networks = found
+            self._event.set()
+
     async def run(self) -> None:
         """Sync until cancelled, once everything that exists has been heard of."""
         self._event.set()
@@ -95,7 +104,7 @@ class Enforcer:
         try:
             # In a thread: with thousands of pods it takes a third of a second, and Services must not wait for it.
             world = list(self.policies.values()), list(self.pods.values()), dict(self.namespaces)
-            wanted = await asyncio.to_thread(model.rules, *world, node=self.node)
+            wanted = await asyncio.to_thread(model.rules, *world, node=self.node, networks=self.networks)
             changed = await self._target.sync(wanted)
         except CommandError as error:
             _LOG.error(logs.fact("policies could not be enforced, will try again", error=error))
@@ -112,12 +121,13 @@ async def run(client: Client, node: str, *, clock: Clock) -> None:
     enforcer = Enforcer(node, Kernel(), clock=clock)
     async with tasks.Group() as group:
         followed = []
-        for resource, handler in (
-            (networkpolicies.RESOURCE, enforcer.on_policy),
-            (pods.RESOURCE, enforcer.on_pod),
-            (namespaces.RESOURCE, enforcer.on_namespace),
+        for resource, handler, selector in (
+            (networkpolicies.RESOURCE, enforcer.on_policy, ""),
+            (pods.RESOURCE, enforcer.on_pod, ""),
+            (namespaces.RESOURCE, enforcer.on_namespace, ""),
+            (nodes.RESOURCE, enforcer.on_node, f"metadata.name={node}"),
         ):
-            informer = Informer(client, resource, clock=clock)
+            informer = Informer(client, resource, clock=clock, field_selector=selector)
             informer.handle(handler)
             group.start(informer.run(), name=f"informer {resource.qualified}")
             followed.append(informer)

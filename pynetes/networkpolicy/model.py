@@ -3,6 +3,9 @@
 Pods of the same direction that are selected by the same policies share one chain. Its rules return what is allowed, to
 the base chain, and its last one drops the rest; so a packet between two pods passes one lookup and one chain for each
 direction. Addresses of peers are in sets, so that a pod that comes or goes changes elements and no rule.
+
+A pod is isolated before it starts: while there is any policy, an address of the node's pod network that belongs to no
+known pod neither sends nor receives.
 """
 
 import hashlib
@@ -22,6 +25,8 @@ FIXED = {
     **{f"ingress-{family}": f"map {_ADDRESS[family]} : verdict" for family in FAMILIES},
     **{f"egress-{family}": f"map {_ADDRESS[family]} : verdict" for family in FAMILIES},
     **{f"self-{family}": f"set {_ADDRESS[family]} . {_ADDRESS[family]}" for family in FAMILIES},
+    **{f"local-{family}": f"set {_ADDRESS[family]}; flags interval" for family in FAMILIES},
+    **{f"known-{family}": f"set {_ADDRESS[family]}" for family in FAMILIES},
 }
 
 
@@ -71,9 +76,14 @@ def pod_of(obj: Object) -> Pod | None:
 
 
 def rules(
-    policies: Iterable[Object], pods: Sequence[Pod], namespaces: Mapping[str, Mapping[str, str]], *, node: str
+    policies: Iterable[Object],
+    pods: Sequence[Pod],
+    namespaces: Mapping[str, Mapping[str, str]],
+    *,
+    node: str,
+    networks: Sequence[str] = (),
 ) -> Rules:
-    """The rules of a node. namespaces are the labels by name."""
+    """The rules of a node. namespaces are the labels by name, networks those of the node's pods."""
     made = Rules(sets={name: Elements(type_, {}) for name, type_ in FIXED.items()})
     fixed: dict[str, dict[str, str]] = {name: {} for name in FIXED}
     ordered = sorted(policies, key=key_of)
@@ -90,6 +100,11 @@ def rules(
                 fixed[f"{direction}-{_family(address)}"][address] = f"jump {chain}"
                 # Nobody can keep a pod from itself, through a Service either.
                 fixed[f"self-{_family(address)}"][f"{address} . {address}"] = ""
+    if ordered:
+        for network in networks:
+            fixed[f"local-{_family(network)}"][network] = ""
+        for address in (address for pod in pods if pod.node == node for address in pod.addresses):
+            fixed[f"known-{_family(address)}"][address] = ""
     for name, elements in fixed.items():
         made.sets[name] = Elements(FIXED[name], elements)
     return made

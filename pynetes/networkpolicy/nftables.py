@@ -17,6 +17,11 @@ _BASE = (
     "ct state established,related accept",
     "ip saddr . ip daddr @self-4 accept",
     "ip6 saddr . ip6 daddr @self-6 accept",
+    *(
+        f"{ip} {side} @local-{family} {ip} {side} != @known-{family} drop"
+        for ip, family in (("ip", 4), ("ip6", 6))
+        for side in ("saddr", "daddr")
+    ),
     "ip saddr vmap @egress-4",
     "ip6 saddr vmap @egress-6",
     "ip daddr vmap @ingress-4",

@@ -16,9 +16,11 @@ What the documentation of NetworkPolicy says, and the tests that hold it (docs/i
     ports, endPort, names, protocols                   test_ports_ranges_names_and_protocols
     hostNetwork pods are ignored                       test_pods_with_the_nodes_network_are_not_selected
     lifecycle: labels, pods and policies that change   test_labels_that_change_count_at_once, test_a_pod_that_...
+    a new pod is isolated before it is started         test_a_pod_is_isolated_before_it_is_known
     an empty peer list, an empty list of rules         test_empty_lists_mean_everything_or_nothing
 """
 
+import ipaddress
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +29,7 @@ import pytest
 
 from pynetes.component import command
 from pynetes.component.clock import SystemClock
-from pynetes.machinery.meta import Object
+from pynetes.machinery.meta import Key, Object
 from pynetes.networkpolicy import nftables
 from pynetes.networkpolicy.app import Enforcer
 from pynetes.networkpolicy.nftables import Kernel
@@ -245,6 +247,26 @@ async def test_a_pod_that_ends_takes_its_rights_along(node: Node) -> None:
     await node.enforcer.sync()
     assert not reaches("pod2", "pod1")
     await node.remove("allow")
+    assert reaches("pod2", "pod1")
+
+
+async def test_a_pod_is_isolated_before_it_is_known(node: Node) -> None:
+    """What has an address of the node's pods and is no known pod neither sends nor receives, if there is any policy."""
+    subnet = ipaddress.ip_network(f"{topology.address_of('pod1')}/28", strict=False)
+    node.enforcer.on_node({"spec": {"podCIDRs": [str(subnet)]}}, None, False)
+    del node.enforcer.pods[Key("default", "pod2")]
+    await node.enforcer.sync()
+    assert reaches("pod2", "pod1") and reaches("pod3", "pod2"), "nobody wants anything of policies"
+    await node.put("far", {"app": "nobody"}, ingress=[])
+    assert not reaches("pod2", "pod1") and not reaches("pod2", "outside") and not reaches("pod3", "pod2")
+    assert not reaches("outside", "pod2") and reaches("node", "pod2") and reaches("pod3", "pod1")
+    node.put_pod("pod2")
+    await node.enforcer.sync()
+    assert reaches("pod2", "pod1") and reaches("pod2", "outside") and reaches("pod3", "pod2")
+    del node.enforcer.pods[Key("default", "pod2")]
+    await node.enforcer.sync()
+    assert not reaches("pod2", "pod1")
+    await node.remove("far")
     assert reaches("pod2", "pod1")
 
 
