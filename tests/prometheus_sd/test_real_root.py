@@ -169,7 +169,8 @@ async def test_prometheus_scrapes_what_it_is_told(shop: Cluster, tmp_path: Path)
     files = {"ca.crt": kubeconfig.find(str(shop.kubeconfig)).ca.decode(), "token": token}
     log = tmp_path / "log"
     async with _discovery(shop) as ours:
-        for name, text in addon()["ConfigMap"]["data"].items():
+        (settings,) = addon("ConfigMap")
+        for name, text in settings["data"].items():
             text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount", str(tmp_path))
             text = text.replace("/etc/prometheus", str(tmp_path)).replace(":9099/", f":{ours}/")
             files[name] = text.replace("_interval: 15s", "_interval: 1s").replace("_timeout: 10s", "_timeout: 1s")
@@ -206,17 +207,17 @@ async def test_prometheus_scrapes_what_it_is_told(shop: Cluster, tmp_path: Path)
     assert not wrong
 
 
-def addon() -> dict[str, Object]:
-    """The add-on's objects by kind."""
+def addon(kind: str) -> list[Object]:
+    """The add-on's objects of a kind."""
     text = (Path(app.__file__).parents[1] / "cluster" / "addons" / "prometheus.yaml").read_text()
-    return {each["kind"]: each for each in yaml.safe_load_all(text.replace("$$", "$")) if each}
+    return [each for each in yaml.safe_load_all(text.replace("$$", "$")) if each and each["kind"] == kind]
 
 
 async def _install_identity(cluster: Cluster) -> str:
     """The add-on's ServiceAccount with its rights; a token of it."""
-    objects = addon()
     for kind in (serviceaccounts, clusterroles, clusterrolebindings):
-        await cluster.client.create(kind.RESOURCE, objects[kind.RESOURCE.kind])
+        for obj in addon(kind.RESOURCE.kind):
+            await cluster.client.create(kind.RESOURCE, obj)
     key = Key("kube-system", "prometheus")
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {}}
     answer = await cluster.client.create(serviceaccounts.RESOURCE, request, key=key, subresource="token")
