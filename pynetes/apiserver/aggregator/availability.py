@@ -110,7 +110,7 @@ class Availability:
         path = f"/apis/{about.group}/{about.version}"
         async with asyncio.timeout(ANSWER):
             with await exchange(target, "GET", path, [("Accept", "application/json"), *OURSELVES]) as answer:
-                if answer.status != 200:
+                if not 200 <= answer.status < 300:
                     raise ValueError(f"bad status {answer.status}")
                 return _rows(orjson.loads(await _whole(answer.body())))
 

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import orjson
 from aiohttp import web
 
 from pynetes.apis.apiregistration import apiservices
 from pynetes.apis.core import services
 from pynetes.apis.discovery import endpointslices
+from pynetes.client import kubeconfig
 from pynetes.client.transport import Call
 from pynetes.component import serving
 from pynetes.machinery.meta import Key, Object
@@ -23,6 +25,9 @@ from pynetes.testing.cluster import Cluster
 
 ROWS = [{"name": "echoes", "singularName": "echo", "namespaced": True, "kind": "Echo", "verbs": ["get", "list"]}]
 PATH = "/apis/echo.example.com/v1"
+
+
+GO: web.AppKey[asyncio.Queue[None]] = web.AppKey("go")
 
 
 def _application() -> web.Application:
@@ -36,6 +41,30 @@ def _application() -> web.Application:
         seen = {name: request.headers.getall(name, []) for name in ("X-Remote-User", "X-Remote-Group", "Authorization")}
         return web.json_response({"kind": "Echo", "path": request.raw_path, **seen})
 
+    async def watch(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for number in range(3):
+            await answer.write(b'{"type":"ADDED","object":{"number":%d}}\n' % number)
+            # The next one only when the client says that it has this one: nothing may be held back on the way.
+            await request.app[GO].get()
+        return answer
+
+    async def shout(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"{request.headers['X-Remote-User']}: {message.data.upper()}")
+        return socket
+
+    async def go(request: web.Request) -> web.Response:
+        request.app[GO].put_nowait(None)
+        return web.json_response({})
+
+    app[GO] = asyncio.Queue()
+    app.router.add_get(PATH + "/go", go)
+    app.router.add_get(PATH + "/watched", watch)
+    app.router.add_get(PATH + "/namespaces/a/echoes/one/exec", shout)
     app.router.add_get(PATH, listed)
     app.router.add_get(PATH + "/{rest:.*}", echo)
     return app
@@ -124,6 +153,30 @@ async def test_requests_go_to_the_service_in_the_users_name(tmp_path: Path) -> N
         await cluster.client.delete(apiservices.RESOURCE, key)
         while (await cluster.client.transport.request(_get(f"{PATH}/echoes"))).status != 404:
             await asyncio.sleep(0.01)
+
+
+async def test_streams_and_upgrades_pass(tmp_path: Path) -> None:
+    """Each event of a watch as it is written; a WebSocket in both directions, in the user's name."""
+    async with _echoing(tmp_path) as (cluster, service):
+        await cluster.client.create(apiservices.RESOURCE, service)
+        await cluster.until(apiservices.RESOURCE, Key("", "v1.echo.example.com"), _available("True", "Passed"))
+        admin = kubeconfig.find(str(cluster.kubeconfig))
+        (tmp_path / "admin.crt").write_bytes(admin.certificate)
+        (tmp_path / "admin.key").write_bytes(admin.key)
+        context = ssl.create_default_context(cadata=admin.ca.decode())
+        context.load_cert_chain(tmp_path / "admin.crt", tmp_path / "admin.key")
+        async with aiohttp.ClientSession(cluster.url, connector=aiohttp.TCPConnector(ssl=context)) as session:
+            async with session.get(f"{PATH}/watched?watch=true") as events:
+                for number in range(3):
+                    assert orjson.loads(await events.content.readline())["object"] == {"number": number}
+                    await session.get(f"{PATH}/go")
+                assert await events.content.readline() == b""
+            where = f"{PATH}/namespaces/a/echoes/one/exec"
+            async with session.ws_connect(where, protocols=("v5.channel.k8s.io",)) as socket:
+                assert socket.protocol == "v5.channel.k8s.io"
+                for word in ("one", "two"):
+                    await socket.send_str(word)
+                    assert await socket.receive_str() == f"kubernetes-admin: {word.upper()}"
 
 
 async def test_a_wrong_certificate_makes_the_api_unavailable(tmp_path: Path) -> None:
