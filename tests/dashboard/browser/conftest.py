@@ -30,7 +30,8 @@ class Visitor:
         self.troubles: list[str] = []
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
         page.on("console", lambda said: self._said(said.type, said.text))
-        page.set_default_timeout(15000)
+        # Patience costs nothing where all is well, and a machine may be busy.
+        page.set_default_timeout(60_000)
 
     def _said(self, kind: str, text: str) -> None:
         if kind == "error" and ("Content Security Policy" in text or "Error" in text.split(" ", 1)[0]):
