@@ -1,5 +1,6 @@
 """A real Chromium, headless, in front of the dashboard."""
 
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from typing import Any
@@ -39,7 +40,14 @@ class Visitor:
 
     async def login(self, credential: str, path: str = "") -> None:
         """Paste it, and wait for the first page."""
-        await self.page.goto(f"{self.url}/{path}")
+        from playwright.async_api import Error
+
+        for patience in (15_000, 15_000, 60_000):
+            # A browser drops what it loads when a network interface comes or goes, and others here make pods.
+            with contextlib.suppress(*((Error,) if patience < 60_000 else ())):
+                await self.page.goto(f"{self.url}/{path}")
+                await self.page.wait_for_selector("#credential", timeout=patience)
+                break
         await self.page.fill("#credential", credential)
         await self.page.click("button[type=submit]")
         await self.page.wait_for_selector(".shell")

@@ -38,6 +38,24 @@ async def test_a_lost_connection_is_told_and_recovers(chromium: Any, dashboard: 
         await someone.sees("afterwards")
 
 
+async def test_a_request_that_is_dropped_is_made_again(admin: Visitor, dashboard: Dashboard) -> None:
+    """As browsers drop them when a laptop changes its network: a page that only reads shows no refusal."""
+    dropped = []
+
+    async def drop_once(route: Any) -> None:
+        if dropped:
+            await route.continue_()
+            return
+        dropped.append(route.request.url)
+        await route.abort("internetdisconnected")
+
+    await admin.page.route("**/api/v1/**", drop_once)
+    await dashboard.cluster.client.create(configmaps.RESOURCE, {"metadata": {"name": "there"}}, namespace="default")
+    await admin.go("#/list/core/configmaps")
+    await admin.sees("there")
+    assert dropped
+
+
 async def test_a_revision_that_is_gone_lists_anew(visitor: Visitor, dashboard: Dashboard) -> None:
     """The API server's 410, as the answer to a watch and within one."""
     gone = '{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}'

@@ -11,6 +11,20 @@ export class ApiError extends Error {
 export const session = { user: null, guard: "", namespace: "" };
 export const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
+/** Milliseconds to wait before what only reads is asked again: browsers drop all requests when a network interface comes or goes. */
+const AGAIN = [200, 1000];
+
+async function reach(target, options) {
+  for (const wait of options.method === "GET" ? AGAIN : []) {
+    try {
+      return await fetch(target, options);
+    } catch {
+      await new Promise(done => setTimeout(done, wait));
+    }
+  }
+  return fetch(target, options);
+}
+
 /** Ask and read the answer: an object for JSON, else text. Raises ApiError. */
 export async function request(method, target, { body, type = "application/json", accept = "application/json", headers = {}, quiet = false } = {}) {
   const sent = { Accept: accept, ...headers };
@@ -18,7 +32,7 @@ export async function request(method, target, { body, type = "application/json",
   if (method !== "GET") sent["X-Pynetes-Guard"] = session.guard;
   let answer;
   try {
-    answer = await fetch(target.replace(/^\//, ""), {
+    answer = await reach(target.replace(/^\//, ""), {
       method, headers: sent, credentials: "same-origin", cache: "no-cache",
       body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
     });
