@@ -5,13 +5,15 @@ import hashlib
 import importlib
 import io
 import json
+import os
 import shutil
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
-from pynetes.cluster.images import debian, interpreter, libraries
+from pynetes.cluster.images import debian, interpreter, libraries, recipes, store
 from pynetes.cluster.images.archive import Entry, Image, Layer, digest_of, write_archive, write_layer
 
 
@@ -100,3 +102,22 @@ def test_a_debian_package_does_not_hide_folders_of_the_image() -> None:
     found = debian.package_entries("nginx-common")
     assert found
     assert not [entry.path for entry in found if entry.path in ("lib", "bin", "sbin", "lib64")]
+
+
+def test_what_no_up_has_used_for_long_goes(tmp_path: Path) -> None:
+    """Archives and layers of versions that are gone; what is used now stays, however old it is."""
+    now = time.time()
+    for name in ("old.tar", "old.layer", "old.content", "fresh.tar", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+        if not name.startswith("fresh"):
+            os.utime(tmp_path / name, (now - store.UNUSED - 60,) * 2)
+    store.tidy(tmp_path, now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.tar", "notes.txt"]
+    part = recipes.Part("a-part", lambda: [Entry("bin/true", data=b"x")])
+    recipe = recipes.Recipe(parts=(part,))
+    made = store.packed(tmp_path, "image:1", recipe)
+    for path in tmp_path.iterdir():
+        os.utime(path, (now - store.UNUSED - 60,) * 2)
+    assert store.packed(tmp_path, "image:1", recipe) == made
+    store.tidy(tmp_path, now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-part.tar", "notes.txt"]

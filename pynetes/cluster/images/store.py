@@ -1,7 +1,10 @@
 """Packs the images that are missing and imports them where they are missing.
 
-An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing.
+An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing. Those of versions that
+are not used any more go after two weeks.
 """
+
+import time
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +14,9 @@ from pynetes.cluster.images import recipes
 from pynetes.cluster.images.archive import Image, Layer, write_archive, write_layer
 from pynetes.component import command
 
+#: Seconds after which what no `up` has used goes.
+UNUSED = 14 * 86400.0
+
 
 def pack(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Path]:
     """The essential images and those wanted, by name, packed into the folder unless they are there.
@@ -18,7 +24,16 @@ def pack(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Path]:
     Takes seconds the first time. Raises ClusterError when what an image is made from is not installed."""
     folder.mkdir(parents=True, exist_ok=True)
     names = dict.fromkeys((*recipes.ESSENTIAL, *wanted))
-    return {name: packed(folder, name, recipes.RECIPES[name]()) for name in names}
+    made = {name: packed(folder, name, recipes.RECIPES[name]()) for name in names}
+    tidy(folder, time.time())
+    return made
+
+
+def tidy(folder: Path, now: float) -> None:
+    """Remove archives and layers that were not used for long."""
+    for path in folder.iterdir():
+        if path.suffix in (".tar", ".layer", ".content") and now - path.stat().st_mtime > UNUSED:
+            path.unlink(missing_ok=True)
 
 
 def packed(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
@@ -34,6 +49,7 @@ def packed(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
             env=recipe.env,
         )
         write_archive(image, target)
+    target.touch()
     return target
 
 
@@ -43,6 +59,8 @@ def _layers(folder: Path, parts: Sequence[recipes.Part]) -> list[Layer]:
         layer = Layer(folder / f"{part.name}.layer")
         if not layer.exists():
             write_layer(part.entries(), layer)
+        for kept in (layer.path, layer.content):
+            kept.touch()
         layers.append(layer)
     return layers
 
