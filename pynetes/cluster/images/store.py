@@ -1,11 +1,10 @@
 """Packs the images that are missing and imports them where they are missing.
 
-An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing. Those of versions that
-are not used any more go after two weeks.
+An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing. Those that no `up` has used
+for two weeks go.
 """
 
 import time
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
