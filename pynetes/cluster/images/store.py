@@ -1,7 +1,7 @@
 """Packs the images that are missing and imports them where they are missing.
 
-An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing. Those that no `up` has used
-for two weeks go.
+An archive's name carries a fingerprint of what it was packed from, so a second `up` packs nothing. Those that no
+`up` has used for two weeks go.
 """
 
 import time
