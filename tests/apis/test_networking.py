@@ -5,6 +5,7 @@ import pytest
 from pynetes.apis.certificates import certificatesigningrequests
 from pynetes.apis.core import namespaces
 from pynetes.apis.networking import ingresses, ipaddresses, servicecidrs
+from pynetes.apis.resource import _slices as slices
 from pynetes.apis.resource import _validation as devices
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
@@ -90,9 +91,9 @@ def test_devices() -> None:
         "s.devices.requests[0].exactly.selectors[0].cel.expression",
         "s.devices.requests[1]",
         "s.devices.constraints[0].requests[0]",
-        "s.devices.constraints[0].matchAttribute",
+        "s.devices.constraints[0]",
     ]
     pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
     slice_ = {"spec": {"driver": "d.example.com", "pool": pool, "nodeName": "n", "allNodes": True}}
-    (error,) = devices.resource_slice(slice_, None)
+    (error,) = slices.resource_slice(slice_, None)
     assert str(error).startswith('spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of')

@@ -1,31 +1,37 @@
-"""What claims, classes and slices must be: names, limits, and selectors that compile (KEP-4381)."""
+"""What claims and classes of devices must be: names, limits, and selectors that compile (KEP-4381)."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from pynetes.apis.core import _affinity_validation
+import orjson
+
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
 
 _REQUESTS = _CONSTRAINTS = _CONFIGS = _SELECTORS = 32
-_ALTERNATIVES, _POOL_NAME, _ID = 8, 253, 32
-_DEVICES, _DEVICES_WITH_MORE, _ATTRIBUTES, _TAINTS, _COUNTER_SETS = 128, 64, 32, 16, 8
-_TEXT, _EXPRESSION, _PARAMETERS = 64, 10 * 1024, 10 * 1024
+_ALTERNATIVES, _ID = 8, 32
+_EXPRESSION, _PARAMETERS = 10 * 1024, 10 * 1024
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-    r"(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
-)
-_MODES, _EFFECTS = ("All", "ExactCount"), ("NoExecute", "NoSchedule", "None")
+_MODES, EFFECTS = ("All", "ExactCount"), ("NoExecute", "NoSchedule", "None")
+#: What templates may not set, as upstream spells it.
+_TEMPLATE_METADATA = {
+    name: "uID" if name == "uid" else name
+    for name in (
+        "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
+        "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences", "finalizers", "managedFields",
+    )
+}  # fmt: skip
+#: Upstream says this, too, where none is set.
+_NO_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
 _NAMELESS = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 _ONE_OF = "exactly one of `exactly` or `firstAvailable` is required"
-_WHERE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
 
 
-def _each(
+def each(
     items: Sequence[Any], path: str, limit: int, check: Callable[[Any, str], Errors], key: str | None = None
 ) -> Errors:
     """Items one by one, unless there are too many; with a key (a member's name, "" for themselves) each but once."""
@@ -43,35 +49,45 @@ def _each(
             seen.add(name)
 
 
+def request_names(spec: Object) -> set[str]:
+    """How a claim's requests, and the alternatives in them, may be referred to."""
+    found = set()
+    for request in (spec.get("devices") or {}).get("requests") or ():
+        name = request.get("name") or ""
+        found |= {name, *(f"{name}/{item.get('name')}" for item in request.get("firstAvailable") or ())}
+    return found
+
+
+def references(item: Object, path: str, known: set[str]) -> Errors:
+    """The requests that a constraint or configuration is for."""
+    check = partial(reference, known=known)
+    yield from each(item.get("requests") or (), f"{path}.requests", _REQUESTS, check, "")
+
+
 def claim_spec(spec: Object, path: str) -> Errors:
     """A claim's spec, also in a template."""
     devices, path = spec.get("devices") or {}, f"{path}.devices"
-    requests = devices.get("requests") or []
-    known = {request.get("name") or "" for request in requests}
-    for request in requests:
-        known |= {f"{request.get('name')}/{each.get('name')}" for each in request.get("firstAvailable") or ()}
+    requests, known = devices.get("requests") or [], request_names(spec)
 
-    def reference(name: str, place: str) -> Errors:
-        return _reference(name, place, known)
+    def constraint(item: Object, place: str) -> Errors:
+        yield from references(item, place, known)
+        for name in ("matchAttribute", "distinctAttribute"):
+            if item.get(name) is not None:
+                yield from _full_name(item[name], f"{place}.{name}")
+                return
+        yield field.required(place, _NO_ATTRIBUTE)
 
-    def constraint(each: Object, place: str) -> Errors:
-        yield from _each(each.get("requests") or (), f"{place}.requests", _REQUESTS, reference, "")
-        if each.get("matchAttribute") is None:
-            yield field.required(f"{place}.matchAttribute")
-        else:
-            yield from _full_name(each["matchAttribute"], f"{place}.matchAttribute")
+    def config(item: Object, place: str) -> Errors:
+        yield from references(item, place, known)
+        yield from configuration(item, place)
 
-    def configuration(each: Object, place: str) -> Errors:
-        yield from _each(each.get("requests") or (), f"{place}.requests", _REQUESTS, reference, "")
-        yield from _configuration(each, place)
-
-    yield from _each(requests, f"{path}.requests", _REQUESTS, _request, "name")
-    yield from _each(devices.get("constraints") or (), f"{path}.constraints", _CONSTRAINTS, constraint)
-    yield from _each(devices.get("config") or (), f"{path}.config", _CONFIGS, configuration)
+    yield from each(requests, f"{path}.requests", _REQUESTS, _request, "name")
+    yield from each(devices.get("constraints") or (), f"{path}.constraints", _CONSTRAINTS, constraint)
+    yield from each(devices.get("config") or (), f"{path}.config", _CONFIGS, config)
 
 
 def _request(request: Object, path: str) -> Errors:
-    yield from _label(request.get("name") or "", f"{path}.name")
+    yield from label(request.get("name") or "", f"{path}.name")
     alternatives, exactly = request.get("firstAvailable") or (), request.get("exactly")
     if not alternatives and exactly is None:
         yield field.required(path, _ONE_OF)
@@ -80,11 +96,11 @@ def _request(request: Object, path: str) -> Errors:
     elif exactly is not None:
         yield from _wanted(exactly, f"{path}.exactly")
     else:
-        yield from _each(alternatives, f"{path}.firstAvailable", _ALTERNATIVES, _alternative, "name")
+        yield from each(alternatives, f"{path}.firstAvailable", _ALTERNATIVES, _alternative, "name")
 
 
 def _alternative(request: Object, path: str) -> Errors:
-    yield from _label(request.get("name") or "", f"{path}.name")
+    yield from label(request.get("name") or "", f"{path}.name")
     yield from _wanted(request, path)
 
 
@@ -94,13 +110,32 @@ def _wanted(request: Object, path: str) -> Errors:
         yield field.required(f"{path}.deviceClassName")
     else:
         yield from validation.checked(name, f"{path}.deviceClassName", names.dns_subdomain)
-    yield from _each(request.get("selectors") or (), f"{path}.selectors", _SELECTORS, _selector)
+    yield from each(request.get("selectors") or (), f"{path}.selectors", _SELECTORS, _selector)
     if mode == "All" and count:
         yield field.invalid(f"{path}.count", count, "must not be specified when allocationMode is 'All'")
     elif mode == "ExactCount" and count <= 0:
         yield field.invalid(f"{path}.count", count, "must be greater than zero")
     elif mode not in _MODES:
         yield field.not_supported(f"{path}.allocationMode", mode, _MODES)
+    for index, toleration in enumerate(request.get("tolerations") or ()):
+        yield from tolerated(toleration, f"{path}.tolerations[{index}]")
+
+
+def tolerated(toleration: Object, path: str) -> Errors:
+    """A toleration of a device's taints."""
+    operator, effect = toleration.get("operator") or "", toleration.get("effect")
+    value = toleration.get("value") or ""
+    if key := toleration.get("key"):
+        yield from validation.checked(key, f"{path}.key", names.qualified_name)
+    if operator == "Exists":
+        if value:
+            yield field.invalid(f"{path}.value", value, "must be empty for operator `Exists`")
+    elif operator == "Equal":
+        yield from validation.checked(value, f"{path}.value", names.label_value)
+    else:
+        yield from validation.one_of(operator, f"{path}.operator", ("Equal", "Exists"))
+    if effect and effect not in EFFECTS:
+        yield field.not_supported(f"{path}.effect", effect, EFFECTS)
 
 
 def _selector(selector: Object, path: str) -> Errors:
@@ -122,27 +157,33 @@ def _selector(selector: Object, path: str) -> Errors:
         yield field.invalid(path, source, f"must evaluate to bool or the unknown type, not {kind.lower()}")
 
 
-def _label(name: str, path: str) -> Errors:
+def label(name: str, path: str) -> Errors:
+    """A DNS label."""
     yield from validation.checked(name, path, names.dns_label)
 
 
-def _reference(name: str, path: str, known: set[str]) -> Errors:
+def reference(name: str, path: str, known: set[str]) -> Errors:
+    """A request, or one of its alternatives."""
     parts = name.split("/")
     if len(parts) <= 2:
         for part in parts:
-            yield from _label(part, path)
+            yield from label(part, path)
     if name not in known:
         yield field.invalid(path, name, _NAMELESS)
 
 
 def _full_name(name: str, path: str) -> Errors:
-    yield from _qualified(name, path)
+    yield from qualified(name, path)
     if "/" not in name:
         yield field.invalid(path, name, "a fully qualified name must be a domain and a name separated by a slash")
 
 
-def _qualified(name: str, path: str) -> Errors:
+def qualified(name: str, path: str) -> Errors:
+    """A name with or without a domain."""
     domain, slash, rest = name.partition("/")
+    if "/" in rest:
+        yield field.invalid(path, name, "must not contain more than one slash")
+        return
     if not slash:
         yield from _identifier(name, path)
         return
@@ -168,148 +209,54 @@ def _identifier(name: str, path: str) -> Errors:
         yield field.invalid(path, name, names.regex_error(message, pattern, "my_name", "MY_NAME", "MyName"))
 
 
-def _configuration(config: Object, path: str) -> Errors:
+def configuration(config: Object, path: str) -> Errors:
+    """A driver's own parameters."""
     opaque = config.get("opaque")
     if opaque is None:
         yield field.required(f"{path}.opaque")
         return
     yield from validation.csi_driver_name(opaque.get("driver") or "", f"{path}.opaque.driver")
-    if opaque.get("parameters") is None:
-        yield field.required(f"{path}.opaque.parameters")
-    elif not isinstance(opaque["parameters"], dict):
-        yield field.invalid(f"{path}.opaque.parameters", "<value omitted>", "must be a valid JSON object")
+    yield from raw(opaque.get("parameters"), f"{path}.opaque.parameters")
+
+
+def raw(value: Any, path: str) -> Errors:
+    """Somebody else's object: not too long."""
+    if value is None:
+        yield field.required(path)
+    elif len(orjson.dumps(value)) > _PARAMETERS:
+        yield field.too_long(path, _PARAMETERS)
+    elif not isinstance(value, dict):
+        yield field.invalid(path, "<value omitted>", "must be a valid JSON object")
 
 
 def device_class(new: Object, old: Object | None) -> Errors:
-    """A DeviceClass."""
-    spec = new.get("spec") or {}
-    yield from _each(spec.get("selectors") or (), "spec.selectors", _SELECTORS, _selector)
-    yield from _each(spec.get("config") or (), "spec.config", _CONFIGS, _configuration)
+    """A DeviceClass. Selectors and configurations that stay are not looked at again."""
+    spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
+    selectors, configs = spec.get("selectors") or (), spec.get("config") or ()
+    if old is None or selectors != (before.get("selectors") or ()):
+        yield from each(selectors, "spec.selectors", _SELECTORS, _selector)
+    if old is None or configs != (before.get("config") or ()):
+        yield from each(configs, "spec.config", _CONFIGS, configuration)
+    name = spec.get("extendedResourceName")
+    if name is not None and (
+        "/" not in name
+        or "kubernetes.io/" in name
+        or name.startswith("requests.")
+        or names.qualified_name(f"requests.{name}")
+    ):
+        yield field.invalid("spec.extendedResourceName", name, "must be a valid extended resource name")
 
 
-def resource_slice(new: Object, old: Object | None) -> Errors:
-    """A ResourceSlice."""
-    spec = new.get("spec") or {}
-    pool = spec.get("pool") or {}
-    yield from validation.csi_driver_name(spec.get("driver") or "", "spec.driver")
-    yield from _pool_name(pool.get("name") or "", "spec.pool.name")
-    count, generation = pool.get("resourceSliceCount") or 0, pool.get("generation") or 0
-    if count <= 0:
-        yield field.invalid("spec.pool.resourceSliceCount", count, "must be greater than zero")
-    if generation < 0:
-        yield field.invalid("spec.pool.generation", generation, "must be greater than or equal to zero")
+def claim_template(new: Object, old: Object | None) -> Errors:
+    """A ResourceClaimTemplate, which never changes: the metadata of its claims is labels and annotations."""
     if old is not None:
-        yield from _fixed(spec, old["spec"])
-    yield from _place(spec)
-    if spec.get("sharedCounters") is not None and spec.get("devices") is not None:
-        yield field.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
-    devices = spec.get("devices") or ()
-    more = any(device.get("taints") or device.get("consumesCounters") for device in devices)
-    limit = _DEVICES_WITH_MORE if more else _DEVICES
-    yield from _each(devices, "spec.devices", limit, lambda each, path: _device(each, path, spec), "name")
-    yield from _each(spec.get("sharedCounters") or (), "spec.sharedCounters", _COUNTER_SETS, _counter_set, "name")
-
-
-def _fixed(spec: Object, before: Object) -> Errors:
-    pool, former = spec.get("pool") or {}, before.get("pool") or {}
-    for path, now, then in (
-        ("spec.pool.name", pool.get("name"), former.get("name")),
-        ("spec.driver", spec.get("driver"), before.get("driver")),
-        ("spec.nodeName", spec.get("nodeName"), before.get("nodeName")),
-    ):
-        if now != then:
-            yield field.invalid(path, now, "field is immutable")
-
-
-def _pool_name(name: str, path: str) -> Errors:
-    if not name:
-        yield field.required(path)
         return
-    if len(name) > _POOL_NAME:
-        yield field.too_long(path, _POOL_NAME)
-    for part in name.split("/"):
-        yield from validation.checked(part, path, names.dns_subdomain)
-
-
-def _place(spec: Object) -> Errors:
-    """Which nodes the devices belong to: said in exactly one way."""
-    ways = []
-    if (name := spec.get("nodeName")) is not None:
-        if name:
-            ways.append("`nodeName`")
-            yield from validation.checked(name, "spec.nodeName", names.dns_subdomain)
-        else:
-            yield field.invalid("spec.nodeName", name, "must be either unset or set to a non-empty string")
-    if (selector := spec.get("nodeSelector")) is not None:
-        ways.append("`nodeSelector`")
-        yield from _affinity_validation.node_selector(selector, "spec.nodeSelector")
-        terms = selector.get("nodeSelectorTerms") or []
-        if len(terms) != 1:
-            path = "spec.nodeSelector.nodeSelectorTerms"
-            yield field.invalid(path, terms, "must have exactly one node selector term")
-    for name in ("allNodes", "perDeviceNodeSelection"):
-        if spec.get(name):
-            ways.append(f"`{name}`")
-        elif spec.get(name) is not None:
-            yield field.invalid(f"spec.{name}", False, "must be either unset or set to true")
-    if not ways:
-        yield field.required("spec", _WHERE)
-    elif len(ways) > 1:
-        yield field.invalid("spec", f"{{{', '.join(ways)}}}", f"{_WHERE}, but multiple fields are set")
-
-
-def _device(device: Object, path: str, spec: Object) -> Errors:
-    yield from _label(device.get("name") or "", f"{path}.name")
-    attributes, capacity = device.get("attributes") or {}, device.get("capacity") or {}
-    if (count := len(attributes) + len(capacity)) > _ATTRIBUTES:
-        text = f"the total number of attributes and capacities must not exceed {_ATTRIBUTES}"
-        yield field.invalid(path, count, text)
-    for name, value in attributes.items():
-        yield from _qualified(name, f"{path}.attributes")
-        yield from _attribute(value, f"{path}.attributes[{name}]")
-    for name in capacity:
-        yield from _qualified(name, f"{path}.capacity")
-    yield from _each(device.get("taints") or (), f"{path}.taints", _TAINTS, _taint)
-    if not spec.get("perDeviceNodeSelection") and any(
-        device.get(name) is not None for name in ("nodeName", "nodeSelector", "allNodes")
-    ):
-        text = (
-            "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in"
-            " the ResourceSlice spec"
-        )
-        yield field.invalid(path, None, text)
-
-
-def _attribute(value: Object, path: str) -> Errors:
-    given = [name for name in ("bool", "int", "string", "version") if value.get(name) is not None]
-    for name in ("string", "version"):
-        text = value.get(name)
-        if text is None:
-            continue
-        if name == "version" and not _SEMVER.fullmatch(text):
-            yield field.invalid(f"{path}.version", text, "must be a string compatible with semver.org spec 2.0.0")
-        if len(text) > _TEXT:
-            yield field.too_long(f"{path}.{name}", _TEXT)
-    if len(given) != 1:
-        yield field.invalid(path, "" if not given else value, "exactly one value must be specified")
-
-
-def _taint(taint: Object, path: str) -> Errors:
-    yield from validation.checked(taint.get("key") or "", f"{path}.key", names.qualified_name)
-    if value := taint.get("value"):
-        yield from validation.checked(value, f"{path}.value", names.label_value)
-    if not taint.get("effect"):
-        yield field.required(f"{path}.effect")
-    elif taint["effect"] not in _EFFECTS:
-        yield field.not_supported(f"{path}.effect", taint["effect"], _EFFECTS)
-
-
-def _counter_set(counters: Object, path: str) -> Errors:
-    if not counters.get("name"):
-        yield field.required(f"{path}.name")
-    else:
-        yield from _label(counters["name"], f"{path}.name")
-    if not counters.get("counters"):
-        yield field.required(f"{path}.counters")
-    for name in counters.get("counters") or ():
-        yield from _label(name, f"{path}.counters")
+    spec = new.get("spec") or {}
+    metadata, path = spec.get("metadata") or {}, "spec.metadata"
+    for key in metadata.get("annotations") or ():
+        yield from validation.checked(key.lower(), f"{path}.annotations", names.qualified_name)
+    yield from validation.label_map(metadata.get("labels"), f"{path}.labels")
+    for name, shown in _TEMPLATE_METADATA.items():
+        if metadata.get(name):
+            yield field.forbidden(f"{path}.{shown}", "cannot be set")
+    yield from claim_spec(spec.get("spec") or {}, "spec.spec")

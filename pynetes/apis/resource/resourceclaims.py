@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.resource import _requests, _validation
+from pynetes.apis.resource import _claim_status, _requests, _validation
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -45,7 +45,8 @@ RESOURCE = Resource(
     default=default,
     validate=validate,
     prepare=_workload.reset_status(),
-    prepare_status=_workload.keep_spec,
+    prepare_status=_claim_status.prepare,
+    validate_status=_claim_status.validate,
     immutable=("spec",),
     columns=(Column("State", _state), Column.AGE),
 )

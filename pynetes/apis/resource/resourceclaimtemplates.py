@@ -1,9 +1,6 @@
 """ResourceClaimTemplate: from which claims are made for pods."""
 
-from collections.abc import Iterator
-
 from pynetes.apis.resource import _requests, _validation
-from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -13,12 +10,6 @@ def default(obj: Object) -> None:
     _requests.default_claim_spec((obj.get("spec") or {}).get("spec"))
 
 
-def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """The spec, once: it never changes."""
-    if old is None:
-        yield from _validation.claim_spec((new.get("spec") or {}).get("spec") or {}, "spec.spec")
-
-
 RESOURCE = Resource(
     group="resource.k8s.io",
     versions=("v1",),
@@ -26,7 +17,7 @@ RESOURCE = Resource(
     plural="resourceclaimtemplates",
     generation=False,
     default=default,
-    validate=validate,
+    validate=_validation.claim_template,
     immutable=("spec",),
     columns=(Column.AGE,),
 )

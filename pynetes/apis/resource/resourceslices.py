@@ -1,6 +1,6 @@
 """ResourceSlice: devices that a driver offers."""
 
-from pynetes.apis.resource import _validation
+from pynetes.apis.resource import _slices
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -27,7 +27,7 @@ RESOURCE = Resource(
     plural="resourceslices",
     namespaced=False,
     stamp=stamp,
-    validate=_validation.resource_slice,
+    validate=_slices.resource_slice,
     fields={"spec.nodeName": ".spec.nodeName", "spec.driver": ".spec.driver"},
     columns=(
         Column("Node", cells.path(".spec.nodeName", "<none>")),

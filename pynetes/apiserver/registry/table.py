@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pynetes.apiserver.registry import binding, certificates, eviction, rbac, reviews, services, token
+from pynetes.apiserver.registry import binding, certificates, claims, eviction, rbac, reviews, services, token
 from pynetes.apiserver.registry.call import Handler, Strategy
 
 AUTHENTICATION, AUTHORIZATION, RBAC = "authentication.k8s.io", "authorization.k8s.io", "rbac.authorization.k8s.io"
@@ -25,6 +25,8 @@ HANDLERS: Mapping[tuple[str, str, str, str], Handler] = {
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {
     ("", "services"): services.ServiceStrategy(),
     ("certificates.k8s.io", "certificatesigningrequests"): certificates.RequestStrategy(),
+    ("resource.k8s.io", "resourceclaims"): claims.ClaimStrategy(),
+    ("resource.k8s.io", "resourceclaimtemplates"): claims.ClaimStrategy(),
     (RBAC, "roles"): rbac.RoleStrategy(),
     (RBAC, "clusterroles"): rbac.RoleStrategy(),
     (RBAC, "rolebindings"): rbac.BindingStrategy(),
