@@ -27,7 +27,11 @@ def service(**spec: object) -> list[str]:
         ({"type": "NodePort", "clusterIP": "None"}, 'spec.clusterIPs[0]: Invalid value: "None": may not be set to'),
         ({"ports": [{"port": 80, "nodePort": 30000}]}, "spec.ports[0].nodePort: Forbidden: may not be used when"),
         ({"loadBalancerClass": "a/b"}, "spec.loadBalancerClass: Forbidden: may only be used when"),
-        ({"clusterIPs": ["10.0.0.1", "10.0.0.2"]}, 'spec.clusterIPs: Invalid value: ["10.0.0.1","10.0.0.2"]: may'),
+        (
+            {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "10.0.0.2"]},
+            'spec.clusterIPs: Invalid value: ["10.0.0.1","10.0.0.2"]: may',
+        ),
+        ({"clusterIPs": ["10.0.0.1"]}, 'spec.clusterIPs: Invalid value: ["10.0.0.1"]: must be empty when `clusterIP`'),
         ({"clusterIP": "10.0.0.1", "ipFamilies": ["IPv6"]}, 'spec.clusterIPs[0]: Invalid value: "10.0.0.1": expected'),
         ({"ipFamilies": ["IPv5"]}, 'spec.ipFamilies[0]: Unsupported value: "IPv5"'),
         ({"trafficDistribution": "X"}, 'spec.trafficDistribution: Unsupported value: "X"'),

@@ -17,6 +17,7 @@ _AFFINITY_LIMIT, _KUBELET_PORT = 86400, 10250
 _IP_MODES = ("Proxy", "VIP")
 _TOPOLOGY_MODE, _TOPOLOGY_HINTS = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
 _RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_FIXED = "may not change once set"
 _BALANCED = "may only be used when `type` is 'LoadBalancer'"
 
 
@@ -142,6 +143,8 @@ def _addresses(spec: Object) -> Errors:
     one, given, asked = spec.get("clusterIP"), spec.get("clusterIPs") or [], spec.get("ipFamilies") or ()
     if one and given and given[0] != one:
         yield field.invalid("spec.clusterIPs", given, "first value must match `clusterIP`")
+    elif given and not one:
+        yield field.invalid("spec.clusterIPs", given, "must be empty when `clusterIP` is not specified")
     for index, family in enumerate(asked):
         if family not in _FAMILIES:
             yield field.not_supported(f"spec.ipFamilies[{index}]", family, _FAMILIES)
@@ -255,9 +258,37 @@ def _policies(spec: Object, kind: str) -> Errors:
 def _unchanged(new: Object, old: Object) -> Errors:
     kept = "ExternalName" not in (new.get("type"), old.get("type"))
     before, after = old.get("clusterIPs") or [], new.get("clusterIPs") or []
-    if kept and before and after[:1] != before[:1]:
-        yield field.invalid("spec.clusterIPs[0]", after or None, "may not change once set")
-    balanced = old.get("type") == new.get("type") == "LoadBalancer"
+    if kept and len(before) == len(after):
+        for index, address in enumerate(before):
+            if after[index] != address:
+                yield field.invalid(f"spec.clusterIPs[{index}]", after, _FIXED)
+    elif kept and before and after[:1] != before[:1]:
+        yield field.invalid("spec.clusterIPs[0]", after or None, _FIXED)
+    yield from _class_changed(new, old)
+    if _health_checked(new) and _health_checked(old):
+        number = new.get("healthCheckNodePort")
+        if number and number != old.get("healthCheckNodePort"):
+            yield field.forbidden("spec.healthCheckNodePort", "field is immutable")
+
+
+def _class_changed(new: Object, old: Object) -> Errors:
+    """A load balancer's class is chosen when the Service becomes one."""
     before, after = old.get("loadBalancerClass"), new.get("loadBalancerClass")
-    if balanced and after != before:
-        yield field.invalid("spec.loadBalancerClass", after, "may not change once set")
+    if old.get("type") == new.get("type") == "LoadBalancer" and after != before:
+        yield field.invalid("spec.loadBalancerClass", after, _FIXED)
+
+
+def _health_checked(spec: Object) -> bool:
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def families_changed(new: Object, old: Object) -> Errors:
+    """The first family stays, the second may come and go. Of Services without addresses all may change."""
+    headless = "None" in (new.get("clusterIP"), old.get("clusterIP"))
+    if headless or "ExternalName" in (new.get("type"), old.get("type")):
+        return
+    before, after = old.get("ipFamilies") or [], new.get("ipFamilies") or []
+    same = len(before) == len(after)
+    for one, other in zip(before if same else before[:1], after, strict=False):
+        if one != other:
+            yield field.invalid("spec.ipFamilies[0]", after if same else new.get("clusterIPs"), _FIXED)

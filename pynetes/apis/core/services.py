@@ -79,6 +79,7 @@ def prepare(new: Object, old: Object | None) -> None:
     before, after = old["spec"], new["spec"]
     if "ExternalName" not in (before.get("type"), after.get("type")):
         _keep_addresses(after, before)
+    _match_addresses(after, before)
     if after.get("type") == "ExternalName" != before.get("type"):
         _drop_unchanged(after, before, "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
     if before.get("type") in _EXTERNAL and after.get("type") in _EXTERNAL:
@@ -98,11 +99,21 @@ def _has_health_check(spec: Object) -> bool:
 
 
 def _keep_addresses(new: Object, old: Object) -> None:
-    if not new.get("clusterIP") and not new.get("clusterIPs"):
-        _keep(new, old, "clusterIP", "clusterIPs")
-    elif new.get("clusterIP") == old.get("clusterIP"):
+    """A client that leaves the addresses out keeps them; one that knows of one address only speaks for the list."""
+    if not new.get("clusterIP"):
+        _keep(new, old, "clusterIP")
+    if not new.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP"):
         _keep(new, old, "clusterIPs")
-    _keep(new, old, "ipFamilies", "ipFamilyPolicy")
+
+
+def _match_addresses(new: Object, old: Object) -> None:
+    now, then = new.get("clusterIP"), old.get("clusterIP")
+    if not new.get("clusterIPs") and now == then:
+        _keep(new, old, "clusterIPs")
+    if now != then and (new.get("clusterIPs") or []) == (old.get("clusterIPs") or []):
+        new["clusterIPs"] = [now] if now else []
+        if not now:
+            del new["clusterIPs"]
 
 
 def _keep(new: Object, old: Object, *members: str) -> None:
@@ -112,12 +123,14 @@ def _keep(new: Object, old: Object, *members: str) -> None:
 
 
 def _keep_ports(new: Object, old: Object) -> None:
-    numbers = {(port.get("protocol"), port["port"]): port.get("nodePort") for port in old.get("ports") or ()}
-    used = {port.get("nodePort") for port in new.get("ports") or ()}
+    """A port keeps its number by its name, unless another one has taken that."""
+    numbers = {port.get("name") or "": port.get("nodePort") for port in old.get("ports") or ()}
+    used = {port.get("nodePort") for port in new.get("ports") or ()} & set(numbers.values())
     for port in new.get("ports") or ():
-        number = numbers.get((port.get("protocol"), port.get("port")))
+        number = numbers.get(port.get("name") or "")
         if number and not port.get("nodePort") and number not in used:
             port["nodePort"] = number
+            used.add(number)
     if _has_health_check(new):
         _keep(new, old, "healthCheckNodePort")
 

@@ -237,14 +237,13 @@ def _capacity(capacity: Object, path: str, *, shared: bool) -> Errors:
         detail = 'exactly one policy can be specified, cannot specify "validValues" and "validRange" at the same time'
         yield field.forbidden(path, detail)
         return
-    most = quantity.parse(capacity.get("value") or "0")
-    for given, name, check in ((values, "validValues", _options), (range_, "validRange", _range)):
-        if (not given and given is not range_) or given is None:
-            continue
-        if policy.get("default") is None:
-            yield field.required(f"{path}.default", f"required when {name} is defined")
-        else:
-            yield from check(quantity.parse(policy["default"]), most, given, f"{path}.{name}")
+    name = "validValues" if values else "validRange" if range_ is not None else ""
+    if name and policy.get("default") is None:
+        yield field.required(f"{path}.default", f"required when {name} is defined")
+    elif name:
+        default, most = quantity.parse(policy["default"]), quantity.parse(capacity.get("value") or "0")
+        place = f"{path}.{name}"
+        yield from _options(default, most, values, place) if values else _range(default, most, range_ or {}, place)
 
 
 def _options(default: Quantity, most: Quantity, values: list[str], path: str) -> Errors:

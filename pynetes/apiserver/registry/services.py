@@ -1,10 +1,11 @@
 """Services: cluster IPs and node ports, taken before the Service is stored and given back when it is gone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from weakref import WeakKeyDictionary
 
-from pynetes.apis.core import services
+from pynetes.apis.core import _service_validation, services
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, Attributes
 from pynetes.apiserver.objects import Context, Objects
 from pynetes.apiserver.registry import service_ips
@@ -20,6 +21,7 @@ from pynetes.machinery.meta import Key, Object
 TRIES = 64
 #: Seconds until it is looked again where all that is left is promised, and may come back.
 UNDECIDED = 0.01
+SINGLE, BOTH = "SingleStack", ("IPv4", "IPv6")
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -88,7 +90,9 @@ class ServiceStrategy:
             if new["spec"].get("type") == "ExternalName":
                 _strip_addresses(new["spec"])
             else:
-                families(ctx, new)
+                families(ctx, new, old)
+                if old is not None:
+                    _refuse(new, list(_service_validation.families_changed(new["spec"], old["spec"])))
                 await _addresses(held, new, old)
             await _node_ports(held, new)
         except BaseException:
@@ -135,31 +139,72 @@ def _needs_health_check(spec: Object) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
-def families(ctx: Context, service: Object) -> None:
-    """Default ipFamilyPolicy and ipFamilies by what the cluster has. Raises 422."""
+def families(ctx: Context, service: Object, old: Object | None = None) -> None:
+    """Default ipFamilyPolicy and ipFamilies by what the cluster has, and what the Service had. Raises 422."""
     spec, here = service["spec"], [service_ips.family(network) for network in ctx.settings.service_ranges]
-    asked: list[str] = list(spec.get("ipFamilies") or ())
-    given = [service_ips.family(_address(service, index, text)) for index, text in enumerate(_real(spec))]
-    headless_anywhere = _headless(spec) and not spec.get("selector")
-    if headless_anywhere and not asked and not spec.get("ipFamilyPolicy"):
-        # Its endpoints are written by hand and may be anything.
-        spec["ipFamilyPolicy"] = "RequireDualStack"
-        spec["ipFamilies"] = [here[0], "IPv6" if here[0] == "IPv4" else "IPv4"]
+    before = old["spec"] if old is not None else {}
+    if before and _prefers_as_before(spec, before):
         return
-    policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if max(len(asked), len(given)) > 1 else "SingleStack")
-    if policy == "RequireDualStack" and len(here) < 2 and not headless_anywhere:
+    loose = _headless(spec) and not spec.get("selector")
+    spec["ipFamilyPolicy"] = policy = (
+        spec.get("ipFamilyPolicy") or before.get("ipFamilyPolicy") or ("RequireDualStack" if loose else SINGLE)
+    )
+    found = list(_policy_problems(spec, before))
+    asked: list[str] = list(spec.get("ipFamilies") or ())
+    for index, text in enumerate(_real(spec)):
+        name = service_ips.family(_address(service, index, text))
+        if index >= len(asked):
+            if name in here:
+                asked.append(name)
+            else:
+                path = f"spec.clusterIPs[{index}]"
+                found.append(problem.invalid(path, _real(spec), f"{name} is not configured on this cluster"))
+    _refuse(service, found)
+    both = policy != SINGLE
+    if loose:
+        # Its endpoints are written by hand and may be anything.
+        asked = asked or here[:1]
+        spec["ipFamilies"] = [*asked, *(name for name in BOTH if both and len(asked) < 2 and name not in asked)]
+        return
+    if policy == "RequireDualStack" and len(here) < 2:
         text = "this cluster is not configured for dual-stack services"
-        raise _invalid(service, problem.invalid("spec.ipFamilyPolicy", policy, text))
+        found.append(problem.invalid("spec.ipFamilyPolicy", policy, text))
     for index, name in enumerate(asked):
-        if name not in here and not headless_anywhere:
-            text = "not configured on this cluster"
-            raise _invalid(service, problem.invalid(f"spec.ipFamilies[{index}]", name, text))
-    wanted = given or asked or here[:1]
-    wanted = list(dict.fromkeys([*wanted, *asked]))
-    if policy != "SingleStack":
-        wanted = list(dict.fromkeys([*wanted, *here]))
-    spec["ipFamilyPolicy"] = policy
-    spec["ipFamilies"] = wanted[:1] if policy == "SingleStack" else wanted[:2]
+        if name not in here:
+            found.append(problem.invalid(f"spec.ipFamilies[{index}]", name, "not configured on this cluster"))
+    _refuse(service, found)
+    asked = asked or here[:1]
+    spec["ipFamilies"] = list(dict.fromkeys([*asked, *here]))[:2] if both else asked
+
+
+def _prefers_as_before(spec: Object, before: Object) -> bool:
+    """Whether nothing was said that would make one family of two, or the other way round."""
+    same = all((spec.get(name) or []) == (before.get(name) or []) for name in ("clusterIPs", "ipFamilies"))
+    return same and spec.get("ipFamilyPolicy") == before.get("ipFamilyPolicy") == "PreferDualStack"
+
+
+def _policy_problems(spec: Object, before: Object) -> Iterator[problem.Error]:
+    """What the policy makes of the number of addresses and families; those that are left from before are cut."""
+    policy = spec["ipFamilyPolicy"]
+    for name, thing, things in (
+        ("clusterIPs", "cluster IP", "cluster IPs"),
+        ("ipFamilies", "IP family", "IP families"),
+    ):
+        now, then = spec.get(name) or [], before.get(name) or []
+        if policy == SINGLE:
+            if now == then:
+                spec[name] = now = now[:1]
+            if len(now) > 1:
+                text = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {things} are specified"
+                yield problem.invalid("spec.ipFamilyPolicy", policy, text)
+        elif now and len(now) < len(then):
+            text = f"must be 'SingleStack' to release the secondary {thing}"
+            yield problem.invalid("spec.ipFamilyPolicy", policy, text)
+
+
+def _refuse(service: Object, found: list[problem.Error]) -> None:
+    if found:
+        raise errors.invalid("Service", "", service["metadata"]["name"], found)
 
 
 def _address(service: Object, index: int, text: str) -> IPv4Address | IPv6Address:

@@ -205,3 +205,67 @@ async def test_a_node_port_is_one_services_whatever_the_protocol(ctx: Context, s
     other = [{**PORT, "protocol": "UDP", "nodePort": 30080}]
     with pytest.raises(StatusError, match="provided port is already allocated"):
         await create(ctx, strategy, service("udp", type="NodePort", ports=other))
+
+
+DUAL = Settings(service_ranges=(ip_network("10.0.0.0/24"), ip_network("fd00::/112")))
+
+
+async def replace(ctx: Context, strategy: ServiceStrategy, old: Object, **spec: object) -> Object:
+    """What the update verb does around storage."""
+    new = copy.deepcopy(old)
+    new["spec"] |= spec
+    prepare(new, old)
+    asked = attributes(UPDATE, new, old)
+    allocation = await strategy.before(ctx, asked)
+    assert allocation is not None
+    await allocation.done()
+    await strategy.after(ctx, asked)
+    return new
+
+
+async def test_a_second_family_comes_and_goes(strategy: ServiceStrategy) -> None:
+    """The policy asks for it, and gives it back with its address."""
+    ctx = context(settings=DUAL)
+    one = await create(ctx, strategy, service("web"))
+    both = await replace(ctx, strategy, one, ipFamilyPolicy="PreferDualStack")
+    assert both["spec"]["ipFamilies"] == ["IPv4", "IPv6"]
+    assert both["spec"]["clusterIPs"][0] == one["spec"]["clusterIP"]
+    assert addresses(ctx) == set(both["spec"]["clusterIPs"])
+    again = await replace(ctx, strategy, both, ipFamilyPolicy="SingleStack")
+    assert (again["spec"]["ipFamilies"], again["spec"]["clusterIPs"]) == (["IPv4"], [one["spec"]["clusterIP"]])
+    assert addresses(ctx) == {one["spec"]["clusterIP"]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"ipFamilies": ["IPv4", "IPv6"]}, "when multiple IP families are specified"),
+        ({"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9", "fd00::9"]}, "when multiple cluster IPs are specified"),
+    ],
+)
+async def test_two_of_a_kind_need_a_policy(strategy: ServiceStrategy, spec: Object, text: str) -> None:
+    """Nobody gets two families without asking for them by the policy."""
+    with pytest.raises(StatusError, match=text):
+        await create(context(settings=DUAL), strategy, service("web", **spec))
+
+
+async def test_the_secondary_is_released_by_the_policy(strategy: ServiceStrategy) -> None:
+    """Leaving it out of the list alone is a mistake."""
+    ctx = context(settings=DUAL)
+    both = await create(ctx, strategy, service("web", ipFamilyPolicy="RequireDualStack"))
+    with pytest.raises(StatusError, match="must be 'SingleStack' to release the secondary cluster IP"):
+        await replace(ctx, strategy, both, clusterIPs=both["spec"]["clusterIPs"][:1])
+
+
+async def test_an_address_of_no_family_here(ctx: Context, strategy: ServiceStrategy) -> None:
+    """An address that the cluster has no range for says so."""
+    with pytest.raises(StatusError, match="IPv6 is not configured on this cluster"):
+        await create(ctx, strategy, service("web", clusterIP="fd00::1", clusterIPs=["fd00::1"]))
+
+
+def test_ports_keep_their_numbers_by_name() -> None:
+    """A port may change all but its name and keeps its number."""
+    old = service("web", type="NodePort", ports=[{**PORT, "name": "a", "nodePort": 30001}])
+    new = service("web", type="NodePort", ports=[{**PORT, "name": "a", "port": 81}, {**PORT, "name": "b"}])
+    prepare(new, old)
+    assert [port.get("nodePort") for port in new["spec"]["ports"]] == [30001, None]
