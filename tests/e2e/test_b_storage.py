@@ -137,5 +137,5 @@ def test_restart(database: Cluster) -> None:
     assert log(database, "db-1")[: len(before)] == before
     database.run("delete", "-f", str(STORAGE / "1-statefulset.yaml"))
     database.run("delete", "pvc", "--all", timeout=120)
-    until(lambda: not database.json("get", "pv")["items"], "all volumes go")
+    until(lambda: not database.json("get", "pv")["items"], "all volumes go", within=240)
     assert not list(Path(f"/var/lib/pynetes/{NAME}/volumes/volumes").iterdir())

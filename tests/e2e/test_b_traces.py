@@ -23,6 +23,8 @@ DEPLOYMENT = {
         "template": {
             "metadata": {"labels": {"app": "traced"}},
             "spec": {
+                # Where the receiver is: a node beside it has a loopback of its own.
+                "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
                 "terminationGracePeriodSeconds": 0,
                 "containers": [{"name": "c", "image": "pynetes.io/busybox:1.35", "command": ["sleep", "600"]}],
             },
