@@ -327,11 +327,42 @@ def _validate_update(new: Object, old: Object) -> Errors:
         if gate.get("name") not in before_gates:
             detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'"
             yield field.forbidden(f"spec.schedulingGates[{index}].name", detail)
+    yield from _narrowed(new, old)
     munged = _munged(new, old)
     if munged != old:
         type_ = types.named("api.core.v1.PodSpec")
         difference = gotext.diff(gotext.shown(type_, old), gotext.shown(type_, munged))
         yield field.forbidden("spec", f"{_MUTABLE}\n{difference}")
+
+
+def _narrowed(new: Object, old: Object) -> Errors:
+    """A gated pod may be narrowed down to nodes, not be let onto others."""
+    if not old.get("schedulingGates"):
+        return
+    chosen = new.get("nodeSelector") or {}
+    if any(chosen.get(key) != value for key, value in (old.get("nodeSelector") or {}).items()):
+        detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        yield field.invalid("spec.nodeSelector", new.get("nodeSelector"), detail)
+    before, after = _required_terms(old), _required_terms(new)
+    path = f"spec.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms"
+    type_ = types.named("api.core.v1.NodeSelectorTerm")
+    if before and len(before) != len(after):
+        detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        yield field.invalid(path, [gotext.shown(type_, term) for term in after], detail)
+    elif before:
+        for index, (term, was) in enumerate(zip(after, before, strict=True)):
+            kinds = ("matchExpressions", "matchFields")
+            if any((term.get(kind) or [])[: len(was.get(kind) or ())] != (was.get(kind) or []) for kind in kinds):
+                detail = "only additions are allowed (no mutations or deletions)"
+                yield field.invalid(f"{path}[{index}]", gotext.shown(type_, term), detail)
+
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def _required_terms(spec: Object) -> list[Object]:
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    return list((affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ())
 
 
 def _deadline_problem(before: int | None, after: int | None) -> str:
@@ -342,13 +373,23 @@ def _deadline_problem(before: int | None, after: int | None) -> str:
     return "must be less than or equal to previous value" if before is not None and after > before else ""
 
 
+def _put_back_node_affinity(munged: Object, old: Object) -> None:
+    before = (old.get("affinity") or {}).get("nodeAffinity")
+    affinity = {**(munged.get("affinity") or {}), "nodeAffinity": before}
+    affinity = {name: value for name, value in affinity.items() if value is not None}
+    munged.pop("affinity", None)
+    if affinity or old.get("affinity") is not None:
+        munged["affinity"] = affinity
+
+
 def _munged(new: Object, old: Object) -> Object:
     """The new spec with everything that may change put back; what still differs from the old one may not."""
     munged = dict(new)
     loose = ["activeDeadlineSeconds", "tolerations", "schedulingGates"]
     if old.get("schedulingGates"):
         # A gated pod may still be narrowed down to nodes.
-        loose += ["nodeSelector", "affinity"]
+        loose.append("nodeSelector")
+        _put_back_node_affinity(munged, old)
     if (old.get("terminationGracePeriodSeconds") or 0) < 0 and new.get("terminationGracePeriodSeconds") == 1:
         loose.append("terminationGracePeriodSeconds")
     for name in loose:

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from pynetes.apis.core import _pod_defaults, _pod_resources, _pod_status, _pod_validation, _pod_warnings
+from pynetes.apis.core import (
+    _pod_defaults,
+    _pod_resources,
+    _pod_status,
+    _pod_status_validation,
+    _pod_validation,
+    _pod_warnings,
+)
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -60,8 +67,10 @@ def prepare_status(pod: Object, old: Object | None) -> None:
     if old is None:
         return
     pod["spec"] = old["spec"]
-    if qos := (old.get("status") or {}).get("qosClass"):
+    qos = (old.get("status") or {}).get("qosClass")
+    if qos and not (pod.get("status") or {}).get("qosClass"):
         pod.setdefault("status", {})["qosClass"] = qos
+    _pod_status_validation.keep_generations(pod, old)
     _agree_on_addresses(pod.get("status") or {})
 
 
@@ -86,6 +95,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
 def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Mistakes of a pod's status."""
     yield from _pod_validation.validate_mirror(new, old or {"metadata": {}})
+    yield from _pod_status_validation.validate(new, old or {})
 
 
 def grace(pod: Object) -> int:

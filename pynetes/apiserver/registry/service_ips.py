@@ -6,10 +6,10 @@ address whose Service never came to be (a crash between the two writes) is free 
 
 import random
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from pynetes.apis.core import services
-from pynetes.apis.networking import ipaddresses
+from pynetes.apis.networking import ipaddresses, servicecidrs
 from pynetes.apiserver.objects import Context
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import time
@@ -45,13 +45,24 @@ def family(network: Network | Address) -> str:
     return f"IPv{network.version}"
 
 
+def ranges(ctx: Context) -> list[Network]:
+    """Where addresses come from: the configured ranges, then those of ServiceCIDRs that are ready and stay.
+
+    One without the condition counts as ready: nobody may be there to set it."""
+    found = list(ctx.settings.service_ranges)
+    for obj in sorted(ctx.objects.list(servicecidrs.RESOURCE), key=lambda each: str(each["metadata"]["name"])):
+        conditions = (obj.get("status") or {}).get("conditions") or ()
+        ready = all(item.get("status") == "True" for item in conditions if item.get("type") == "Ready")
+        if ready and not obj["metadata"].get("deletionTimestamp"):
+            found += [network for text in obj["spec"].get("cidrs") or () if (network := ip_network(text)) not in found]
+    return found
+
+
 async def take(ctx: Context, text: str, service: Key, *, dry_run: bool) -> None:
     """Take one given address. Raises Unavailable."""
     address = ip_address(text)
-    if not any(address in network for network in ctx.settings.service_ranges):
-        raise Unavailable("the provided network does not match the current range")
-    network = next(network for network in ctx.settings.service_ranges if address in network)
-    if address in (network.network_address, _last(network)) and network.num_addresses > 2:
+    network = next((network for network in ranges(ctx) if _within(address, network)), None)
+    if network is None:
         raise Unavailable("the provided network does not match the current range")
     with _SECONDS.timing(str(network)):
         taken = await _create(ctx, address, service, dry_run=dry_run)
@@ -61,15 +72,24 @@ async def take(ctx: Context, text: str, service: Key, *, dry_run: bool) -> None:
         raise Unavailable("provided IP is already allocated")
 
 
-async def take_any(ctx: Context, network: Network, service: Key, *, dry_run: bool) -> str:
-    """Take a free address, from the part of the range that is not kept for fixed ones. Raises Unavailable."""
-    with _SECONDS.timing(str(network)):
-        found = await _any(ctx, network, service, dry_run=dry_run)
-    if not dry_run:
-        (_TAKEN if found else _FAILED).inc(str(network), "dynamic")
-    if not found:
-        raise Unavailable("range is full")
-    return found
+def _within(address: Address, network: Network) -> bool:
+    """The network's own address and its broadcast address belong to nobody."""
+    ends = address in (network.network_address, _last(network)) and network.num_addresses > 2
+    return address in network and not ends
+
+
+async def take_any(ctx: Context, name: str, service: Key, *, dry_run: bool) -> str:
+    """Take a free address of a family, from the part of a range that is not kept for fixed ones. Raises Unavailable."""
+    for network in ranges(ctx):
+        if family(network) != name:
+            continue
+        with _SECONDS.timing(str(network)):
+            found = await _any(ctx, network, service, dry_run=dry_run)
+        if not dry_run:
+            (_TAKEN if found else _FAILED).inc(str(network), "dynamic")
+        if found:
+            return found
+    raise Unavailable("range is full")
 
 
 async def _any(ctx: Context, network: Network, service: Key, *, dry_run: bool) -> str:

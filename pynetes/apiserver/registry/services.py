@@ -230,8 +230,7 @@ async def _addresses(held: Held, service: Object, old: Object | None) -> None:
                     held.addresses.append(asked[index])
                 result.append(asked[index])
                 continue
-            network = next(net for net in ctx.settings.service_ranges if service_ips.family(net) == name)
-            address = await service_ips.take_any(ctx, network, held.service, dry_run=held.dry_run)
+            address = await service_ips.take_any(ctx, name, held.service, dry_run=held.dry_run)
         except Unavailable as error:
             text = f"failed to allocate IP {asked[index]}" if index < len(asked) else "failed to allocate a serviceIP"
             raise _invalid(service, problem.invalid("spec.clusterIPs", asked, f"{text}: {error}")) from None

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from pynetes.apis.core import services
-from pynetes.apis.networking import ipaddresses
+from pynetes.apis.networking import ipaddresses, servicecidrs
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from pynetes.apiserver.objects import Context, Settings
 from pynetes.apiserver.registry.services import ServiceStrategy
@@ -269,3 +269,27 @@ def test_ports_keep_their_numbers_by_name() -> None:
     new = service("web", type="NodePort", ports=[{**PORT, "name": "a", "port": 81}, {**PORT, "name": "b"}])
     prepare(new, old)
     assert [port.get("nodePort") for port in new["spec"]["ports"]] == [30001, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"), [({}, True), ({"conditions": [{"type": "Ready", "status": "False"}]}, False)]
+)
+async def test_ranges_of_service_cidrs(ctx: Context, strategy: ServiceStrategy, status: Object, taken: bool) -> None:
+    """An object adds a range, unless it is not ready."""
+    made = obj(servicecidrs.RESOURCE, "more", spec={"cidrs": ["10.211.0.0/24"]}, status=status)
+    ctx.objects.put(servicecidrs.RESOURCE, made)  # type: ignore[attr-defined]
+    wanted = service("web", clusterIP="10.211.0.9", clusterIPs=["10.211.0.9"])
+    if taken:
+        assert (await create(ctx, strategy, wanted))["spec"]["clusterIP"] == "10.211.0.9"
+    else:
+        with pytest.raises(StatusError, match="does not match the current range"):
+            await create(ctx, strategy, wanted)
+
+
+async def test_a_full_range_is_followed_by_the_next(strategy: ServiceStrategy) -> None:
+    """Addresses go on where another range has some."""
+    ctx = context(settings=Settings(service_ranges=(ip_network("10.0.0.0/30"),)))
+    made = obj(servicecidrs.RESOURCE, "more", spec={"cidrs": ["10.9.0.0/28"]})
+    ctx.objects.put(servicecidrs.RESOURCE, made)  # type: ignore[attr-defined]
+    found = [(await create(ctx, strategy, service(f"s{number}")))["spec"]["clusterIP"] for number in range(3)]
+    assert [address.startswith("10.9.") for address in found] == [False, False, True]
