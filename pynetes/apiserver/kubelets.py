@@ -33,7 +33,7 @@ class Kubelets:
         """Where the node's kubelet is. Raises StatusError if the node has no address yet."""
         status = node.get("status") or {}
         endpoint = (status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}
-        addresses = {each["type"]: each["address"] for each in reversed(status.get("addresses") or ())}
+        addresses = {each.get("type"): each.get("address") for each in reversed(status.get("addresses") or ())}
         for kind in self._config.kubelet_preferred_address_types:
             if kind in addresses:
                 return Target(addresses[kind], endpoint.get("Port") or PORT, self.tls())

@@ -17,6 +17,7 @@ def default(obj: Object) -> None:
 
 
 _GROUP_PRIORITY_LIMIT, _VERSION_PRIORITY_LIMIT = 20000, 1000
+_STATUSES = ("True", "False", "Unknown")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -69,9 +70,17 @@ def _service(obj: Object, _: datetime) -> str:
 
 def _available(obj: Object, _: datetime) -> str:
     for item in (obj.get("status") or {}).get("conditions") or ():
-        if item["type"] == "Available":
-            return item["status"] if item["status"] == "True" else f"{item['status']} ({item.get('reason', '')})"
+        if item.get("type") == "Available":
+            status = str(item.get("status") or "")
+            return status if status == "True" else f"{status} ({item.get('reason', '')})"
     return "Unknown"
+
+
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """Conditions hold, do not, or may."""
+    for index, condition in enumerate((new.get("status") or {}).get("conditions") or ()):
+        if condition.get("status") not in _STATUSES:
+            yield field.not_supported(f"status.conditions[{index}].status", condition.get("status") or "", _STATUSES)
 
 
 RESOURCE = Resource(
@@ -89,5 +98,6 @@ RESOURCE = Resource(
     validate=validate,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
+    validate_status=validate_status,
     columns=(Column("Service", _service), Column("Available", _available), Column.AGE),
 )

@@ -45,6 +45,19 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             yield field.invalid("spec.finalizers", finalizer, detail)
 
 
+def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
+    """A namespace is Active until it is deleted, and Terminating from then on."""
+    phase = (new.get("status") or {}).get("phase") or ""
+    deleted = bool(new["metadata"].get("deletionTimestamp"))
+    if phase != ("Terminating" if deleted else "Active"):
+        detail = (
+            "may only be 'Terminating' if `deletionTimestamp` is not empty"
+            if deleted
+            else "may only be 'Active' if `deletionTimestamp` is empty"
+        )
+        yield field.invalid("status.Phase", phase, detail)
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -61,5 +74,6 @@ RESOURCE = Resource(
     prepare=prepare,
     validate=validate,
     prepare_status=prepare_status,
+    validate_status=validate_status,
     columns=(Column("Status", ".status.phase"), Column.AGE),
 )

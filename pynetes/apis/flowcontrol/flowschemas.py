@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
+from pynetes.apis.flowcontrol import _status
 from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -160,8 +161,8 @@ def _url_problems(url: str, path: str) -> Iterator[field.Error]:
 
 def _missing(obj: Object, _: datetime) -> str:
     for item in (obj.get("status") or {}).get("conditions") or ():
-        if item["type"] == "Dangling":
-            return str(item["status"])
+        if item.get("type") == "Dangling":
+            return str(item.get("status") or "")
     return "?"
 
 
@@ -176,6 +177,7 @@ RESOURCE = Resource(
     validate=validate,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.validate,
     columns=(
         Column("PriorityLevel", ".spec.priorityLevelConfiguration.name"),
         Column("MatchingPrecedence", cells.path(".spec.matchingPrecedence", 0)),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _workload
+from pynetes.apis.flowcontrol import _status
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -118,6 +119,7 @@ RESOURCE = Resource(
     validate=validate,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
+    validate_status=_status.validate,
     columns=(
         Column("Type", ".spec.type"),
         Column("NominalConcurrencyShares", cells.path(".spec.limited.nominalConcurrencyShares", "<none>")),

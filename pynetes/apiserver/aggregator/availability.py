@@ -121,9 +121,9 @@ class Availability:
 
         def mutate(obj: Object) -> Object:
             conditions = (obj.get("status") or {}).get("conditions") or []
-            before = next((each for each in conditions if each["type"] == "Available"), None)
-            since = before["lastTransitionTime"] if before and before["status"] == status else now
-            others = [each for each in conditions if each["type"] != "Available"]
+            before = next((each for each in conditions if each.get("type") == "Available"), None)
+            since = before.get("lastTransitionTime", now) if before and before.get("status") == status else now
+            others = [each for each in conditions if each.get("type") != "Available"]
             obj["status"] = {"conditions": [*others, {**wanted, "lastTransitionTime": since}]}
             return obj
 

@@ -123,16 +123,16 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str) -> O
 def is_established(definition: Object) -> bool:
     """Whether the definition is served."""
     found = (definition.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Established" and each["status"] == "True" for each in found)
+    return any(each.get("type") == "Established" and each.get("status") == "True" for each in found)
 
 
 def with_conditions(definition: Object, new: list[Object], names: Object) -> Object:
     """The definition with these conditions; one that has not changed keeps its time."""
     status = definition.setdefault("status", {})
-    before = {each["type"]: each for each in status.get("conditions") or ()}
+    before = {each.get("type"): each for each in status.get("conditions") or ()}
     for each in new:
         old = before.get(each["type"])
-        if old is None or old["status"] != each["status"]:
+        if old is None or old.get("status") != each["status"]:
             before[each["type"]] = each
     status["conditions"] = list(before.values())
     status["acceptedNames"] = names

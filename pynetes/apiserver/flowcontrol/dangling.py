@@ -27,14 +27,14 @@ def condition(schema: Object, *, exists: bool, now: str) -> Object:
         ("False", "Found", "and it exists") if exists else ("True", "NotFound", "but there is no such object")
     )
     before = _dangling(schema)
-    since = before["lastTransitionTime"] if before and before["status"] == status else now
+    since = before.get("lastTransitionTime", now) if before and before.get("status") == status else now
     found = {"type": "Dangling", "status": status, "lastTransitionTime": since}
     return {**found, "reason": reason, "message": f"{start} {rest}"}
 
 
 def _dangling(schema: Object) -> Object | None:
     conditions = (schema.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == "Dangling"), None)
+    return next((each for each in conditions if each.get("type") == "Dangling"), None)
 
 
 class Dangling:
@@ -71,7 +71,9 @@ class Dangling:
             return
 
         def mutate(obj: Object) -> Object:
-            others = [each for each in (obj.get("status") or {}).get("conditions") or () if each["type"] != "Dangling"]
+            others = [
+                each for each in (obj.get("status") or {}).get("conditions") or () if each.get("type") != "Dangling"
+            ]
             obj["status"] = {"conditions": [*others, condition(obj, exists=exists, now=now)]}
             return obj
 

@@ -32,3 +32,13 @@ async def test_a_schema_tells_whether_its_level_exists() -> None:
             found = await dangling(api)
             assert (found["type"], found["status"], found["reason"]) == ("Dangling", status, reason)
             await api.delete(f"{PATH}/mine")
+
+
+async def test_a_condition_without_a_type_is_refused() -> None:
+    """It used to end the server, which looks for its own condition among those that others wrote."""
+    async with serving() as api:
+        spec = {"priorityLevelConfiguration": {"name": "global-default"}, "matchingPrecedence": 9000}
+        await api.post(PATH, {"metadata": {"name": "mine"}, "spec": spec})
+        asked = await api.merge(f"{PATH}/mine/status", {"status": {"conditions": [{"status": "True"}]}})
+        assert (asked.status, asked.body["details"]["causes"][0]["field"]) == (422, "status.conditions[0].type")
+        assert (await dangling(api))["type"] == "Dangling"
