@@ -39,7 +39,7 @@ def broken(component: str, exposition: str) -> list[str]:
         if types[name] != wanted.type:
             found.append(f"{name} is a {types[name]}")
         for labels in set(re.findall(rf"^{name}(?:_bucket|_count|_sum)?(?:{{(.*)}})? ", exposition, re.M)):
-            names = frozenset(re.findall(r'(\w+)="', labels)) - {"le"}
+            names = frozenset(re.findall(r'(\w+)="(?:[^"\\]|\\.)*"', labels)) - {"le"}
             if names != wanted.labels:
                 found.append(f"{name} has {sorted(names)}")
     return sorted(set(found))
