@@ -4,7 +4,7 @@ Once nothing depends on it, it stays for ten seconds more, so that every API ser
 its addresses belong to nobody (KEP-1880).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -26,7 +26,7 @@ def has(cidr: Object, address: IPv4Address | IPv6Address) -> bool:
     return any(address in ip_network(text, strict=False) for text in cidr["spec"].get("cidrs") or ())
 
 
-def needed(cidr: Object, all_of_them: list[Object], addresses: list[Object]) -> bool:
+def needed(cidr: Object, all_of_them: Sequence[Object], addresses: Sequence[Object]) -> bool:
     """Whether some Service has an address from here which no other range that stays has too."""
     others = [each for each in all_of_them if key_of(each) != key_of(cidr) and not is_deleting(each)]
     managed = (each for each in addresses if (each["metadata"].get("labels") or {}).get(MANAGED_BY) == ALLOCATOR)

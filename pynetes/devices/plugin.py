@@ -6,8 +6,9 @@ be shared is listed several times, as ID-0, ID-1, …
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pynetes.component import inotify, logs
 from pynetes.component.remedy import RemedyError
@@ -95,20 +96,22 @@ async def run(config: Config) -> None:
     service = pb.DESCRIPTOR.services_by_name["DevicePlugin"]
     async with Group() as group:
         group.start(plugin.follow())
+        serving: asyncio.Task[None] | None = None
         async for change in inotify.changes(folder):
+            if change.name != KUBELET:
+                continue
             # A kubelet that starts removes the sockets of plugins: each has to serve and register anew.
-            if change.name == KUBELET and change.present:
-                async with server.serving(socket, {service: plugin}, path=16, target="device plugin"):
-                    await _register(config, socket)
-                    await _until_replaced(folder)
+            if serving is not None:
+                serving.cancel()
+                await asyncio.wait([serving])
+            serving = group.start(_serve(config, socket, {service: plugin})) if change.present else None
 
 
-async def _until_replaced(folder: Path) -> None:
-    path = folder / KUBELET
-    first = path.stat().st_ino if path.exists() else 0
-    async for change in inotify.changes(folder):
-        if change.name == KUBELET and (not path.exists() or path.stat().st_ino != first):
-            return
+async def _serve(config: Config, socket: Path, services: Mapping[Any, object]) -> None:
+    """For one kubelet, until cancelled."""
+    async with server.serving(socket, services, path=16, target="device plugin"):
+        await _register(config, socket)
+        await asyncio.get_running_loop().create_future()
 
 
 async def _register(config: Config, socket: Path) -> None:

@@ -16,7 +16,8 @@ from pynetes.devices import plugin
 from pynetes.devices.config import Config
 from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.machinery.meta import Key, Object
-from pynetes.rpc import channel
+from pynetes.rpc import channel, server
+from pynetes.rpc.deviceplugin import api_pb2 as deviceplugin
 from pynetes.rpc.podresources import api_pb2 as pb
 from pynetes.rpc.podresources import api_pb2_grpc as stubs
 from tests.kubelet import fake_runtime
@@ -159,3 +160,30 @@ async def _lister(root: Path) -> AsyncIterator[Any]:
         yield stubs.PodResourcesListerStub(opened)  # type: ignore[no-untyped-call]
     finally:
         await opened.close()
+
+
+class Registry:
+    """A kubelet's registration service, which counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def register(self, request: deviceplugin.RegisterRequest) -> deviceplugin.Empty:
+        self.asked += 1
+        return deviceplugin.Empty()
+
+
+async def test_every_kubelet_is_registered_with(tmp_path: Path) -> None:
+    """However soon one follows the other: the file of the next socket may well have the number of the last one's."""
+    config = things(tmp_path)
+    socket = Path(config.folder) / plugin.KUBELET
+    services = {deviceplugin.DESCRIPTOR.services_by_name["Registration"]: (registry := Registry())}
+    async with tasks.Group() as group:
+        group.start(plugin.run(config))
+        for number in range(1, 6):
+            before = registry.asked
+            async with server.serving(socket, services, path=16, target="kubelet"), asyncio.timeout(20):
+                while registry.asked == before:
+                    await asyncio.sleep(0.01)
+            assert registry.asked >= number
+        group.cancel()

@@ -60,7 +60,7 @@ def test_the_benchmark(cluster: Cluster) -> None:
 
 def test_a_stolen_nodes_credentials(guarded: Cluster) -> None:
     """They read the Secret that a pod of the node refers to and no other, and change nothing that is not the node's."""
-    [home] = (STATE / "nodes").iterdir()
+    home = STATE / "nodes" / guarded.json("-n", "guarded", "get", "pod", "holder")["spec"]["nodeName"]
     thief = Cluster(kubeconfig=home / "kubelet.conf", kubectl=guarded.kubectl)
     own = thief.json("-n", "guarded", "get", "secret", "canary")
     assert own["data"]["word"] == ENCODED

@@ -15,6 +15,7 @@ from pynetes.kubelet.cm.cgroups import Cgroups
 from pynetes.kubelet.csi import volumes as csi_volumes
 from pynetes.kubelet.metrics import Stateful
 from pynetes.kubelet.volumes.spec import attachment_name
+from pynetes.machinery import errors
 from pynetes.machinery.meta import Key, Object
 from tests.kubelet import fake_runtime
 from tests.kubelet import rig as rigs
@@ -118,6 +119,20 @@ async def test_a_driver_that_ends_while_it_is_told_leaves_nothing(tmp_path: Path
         async with driver.serving():
             await rig.until(lambda: driver.registered == ["yes"])
         await rig.until(lambda: not (api.get(csinodes.RESOURCE, NODE) or {})["spec"]["drivers"])
+
+
+async def test_an_end_that_cannot_be_told_is_told_later(tmp_path: Path) -> None:
+    """An API server that fails meanwhile ends neither the kubelet nor its watch over plugins."""
+    api = FakeAPI()
+    driver = FakeDriver(tmp_path / "root" / "plugins_registry")
+    async with fake_runtime.serving(tmp_path) as (_, endpoint), kubelet(tmp_path, api, endpoint) as rig:
+        async with driver.serving():
+            await rig.until(lambda: driver.registered == ["yes"])
+            api.fail("update", csinodes.RESOURCE, errors.internal("not now"))
+        await rig.until(lambda: not (api.get(csinodes.RESOURCE, NODE) or {})["spec"]["drivers"])
+        async with driver.serving():
+            await rig.until(lambda: driver.registered == ["yes", "yes"])
+            assert (api.get(csinodes.RESOURCE, NODE) or {})["spec"]["drivers"]
 
 
 async def test_contradicting_topology_is_refused(tmp_path: Path) -> None:

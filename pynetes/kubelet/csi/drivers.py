@@ -77,10 +77,12 @@ class Drivers:
     async def deregister(self, plugin: Plugin) -> None:
         """Forget the driver, unless another socket serves it meanwhile."""
         known = self._drivers.get(plugin.name)
-        if known is None or known.socket != plugin.socket:
+        if known is not None and known.socket != plugin.socket:
             return
-        del self._drivers[plugin.name]
-        await known.driver.close()
+        if known is not None:
+            del self._drivers[plugin.name]
+            await known.driver.close()
+        # Though it was never used: it may have ended while it was being published.
         await self._info.withdraw(plugin.name)
 
     def get(self, name: str) -> Registered:
@@ -99,6 +101,10 @@ class Drivers:
         except TimeoutError:
             pass
         return self.get(name)
+
+    async def change(self) -> None:
+        """Until another driver has registered."""
+        await self._changed.wait()
 
     async def close(self) -> None:
         """Close all channels."""

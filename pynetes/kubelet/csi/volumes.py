@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.metrics import REGISTRY
-from pynetes.component.tasks import Group
+from pynetes.component.tasks import Group, first
 from pynetes.kubelet import rootdir
 from pynetes.kubelet.csi import requests
 from pynetes.kubelet.csi.attachments import Attachments, InUse
@@ -298,7 +298,8 @@ class CsiVolumes:
                             return
                 except (DriverFailure, VolumeFailure, OSError) as failure:
                     log.warning(logs.fact("volume not unstaged", volume=state.device.key, error=failure))
-                    await self._clock.sleep(delay)
+                    # The driver that registers may be the one that was missing.
+                    await first(self._clock.sleep(delay), self.drivers.change())
                     delay = min(delay * 2, RETRY_LAST)
         finally:
             self._unstaging.discard(state.device.key)

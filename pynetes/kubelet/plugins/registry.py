@@ -6,7 +6,6 @@ holds up nobody else.
 """
 
 import asyncio
-import contextlib
 import logging
 import stat
 from collections.abc import Mapping
@@ -60,6 +59,7 @@ class Plugins:
     def __init__(self, folder: Path, handlers: Mapping[str, Handler], clock: Clock) -> None:
         self._folder, self._handlers, self._clock = folder, handlers, clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
         #: By the socket's name, what has been handed over, or is about to be: its end must be told.
         self.registered: dict[str, Plugin] = {}
 
@@ -67,22 +67,33 @@ class Plugins:
         """Follow the folder until cancelled."""
         async with Group() as group:
             async for change in inotify.changes(self._folder):
-                path = self._folder / change.name
-                await self._forget(path)
-                if change.present and _is_socket(path):
-                    self._tasks[path.name] = group.start(self._register(path), name=f"plugin {path.name}")
+                if (before := self._tasks.get(change.name)) is not None:
+                    before.cancel()
+                work = self._follow(self._folder / change.name)
+                self._tasks[change.name] = group.start(work, name=f"plugin {change.name}")
+
+    async def _follow(self, path: Path) -> None:
+        """What was there ends first, in whatever it is; then what is there now."""
+        async with self._turns.setdefault(path.name, asyncio.Lock()):
+            await self._forget(path)
+            if _is_socket(path):
+                await self._register(path)
 
     async def _forget(self, path: Path) -> None:
-        task = self._tasks.pop(path.name, None)
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        plugin = self.registered.pop(path.name, None)
-        if plugin is not None:
-            log.info(logs.fact("plugin deregistered", name=plugin.name, type=plugin.type))
+        plugin = self.registered.get(path.name)
+        delay = RETRY_FIRST
+        while plugin is not None:
             TOTAL.remove(plugin.socket, "actual_state_of_world")
-            await self._handlers[plugin.type].deregister(plugin)
+            try:
+                await self._handlers[plugin.type].deregister(plugin)
+            except Exception as error:
+                log.warning(logs.fact("plugin not deregistered", name=plugin.name, error=error))
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, RETRY_LAST)
+                continue
+            log.info(logs.fact("plugin deregistered", name=plugin.name, type=plugin.type))
+            del self.registered[path.name]
+            plugin = None
 
     async def _register(self, path: Path) -> None:
         delay = RETRY_FIRST
