@@ -4,12 +4,13 @@ An archive's name carries a fingerprint of what it was packed from, so a second 
 `up` has used for two weeks go.
 """
 
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pynetes.cluster.containerd import Containerd
-from pynetes.cluster.images import recipes
+from pynetes.cluster.images import recipes, unpacked
 from pynetes.cluster.images.archive import Image, Layer, write_archive, write_layer
 from pynetes.component import command
 
@@ -31,8 +32,11 @@ def pack(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Path]:
 def tidy(folder: Path, now: float) -> None:
     """Remove archives and layers that were not used for long."""
     for path in folder.iterdir():
-        if path.suffix in (".tar", ".layer", ".content") and now - path.stat().st_mtime > UNUSED:
-            path.unlink(missing_ok=True)
+        if now - path.stat().st_mtime > UNUSED:
+            if path.suffix == unpacked.SUFFIX:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix in (".tar", ".layer", ".content"):
+                path.unlink(missing_ok=True)
 
 
 def packed(folder: Path, name: str, recipe: recipes.Recipe) -> Path:
@@ -65,16 +69,17 @@ def _layers(folder: Path, parts: Sequence[recipes.Part]) -> list[Layer]:
 
 
 async def import_all(archives: dict[str, Path], node: Containerd, *, unpack: bool = False) -> None:
-    """Give a node's containerd the images that it does not have in this very form.
-
-    Unpacking now takes seconds of a processor that would else be spent when a pod first waits for the image."""
+    """Give a node's containerd the images that it does not have in this very form; unpacked too, or when a pod first
+    waits for one."""
     address = ("--address", str(node.socket), "--namespace", "k8s.io")
     present = (await command.run(["ctr", *address, "images", "ls", "--quiet"])).out.split()
 
     async def bring(name: str, archive: Path) -> None:
         note = node.root / f"imported-{archive.stem}"
         if name not in present or not note.exists():
-            await command.run(node.import_command(archive, unpack=unpack))
+            await command.run(node.import_command(archive))
+            if unpack and not await unpacked.give(node, archive):
+                await command.run(node.import_command(archive, unpack=True))
             note.touch()
 
     # One after the other: containerd locks an archive's index by its name, which all archives share.
