@@ -69,8 +69,9 @@ def _layers(folder: Path, parts: Sequence[recipes.Part]) -> list[Layer]:
 
 
 async def import_all(archives: dict[str, Path], node: Containerd, *, unpack: bool = False) -> None:
-    """Give a node's containerd the images that it does not have in this very form; unpacked too, or when a pod first
-    waits for one."""
+    """Give a node's containerd the images that it does not have in this very form.
+
+    Where they cannot be linked, unpacking takes seconds of a processor: now, or when a pod first waits for the image."""
     address = ("--address", str(node.socket), "--namespace", "k8s.io")
     present = (await command.run(["ctr", *address, "images", "ls", "--quiet"])).out.split()
 
@@ -78,7 +79,7 @@ async def import_all(archives: dict[str, Path], node: Containerd, *, unpack: boo
         note = node.root / f"imported-{archive.stem}"
         if name not in present or not note.exists():
             await command.run(node.import_command(archive))
-            if unpack and not await unpacked.give(node, archive):
+            if not await unpacked.give(node, archive) and unpack:
                 await command.run(node.import_command(archive, unpack=True))
             note.touch()
 

@@ -61,7 +61,8 @@ async def _snapshot(node: Containerd, chain: str, parent: str, tree: Path) -> No
     await _ctr(node, "snapshots", "rm", key, check=False)
     made = await _ctr(node, "snapshots", "prepare", "--mounts", key, *([parent] if parent else []))
     target = _target(json.loads(made.out))
-    await command.run(["cp", "--archive", "--link", "--no-target-directory", str(tree), target])
+    linking = ["cp", "--archive", "--link", "--no-target-directory", str(tree), target]
+    await command.run([*_beneath(Path(target)), *linking])
     await _ctr(node, "snapshots", "commit", chain, key)
 
 
@@ -75,6 +76,17 @@ def _target(mounts: list[dict[str, Any]]) -> str:
         if mount["Type"] == "overlay" and name == "upperdir":
             return str(value)
     raise ValueError("the snapshot's files are nowhere")
+
+
+def _beneath(target: Path) -> list[str]:
+    """What comes before a command that is to see a folder without the mount over it: a cluster's nodes lie in a mount
+    of their own, and from one mount to another there are no hard links, though both are of one file system."""
+    points = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    over = max((point for point in points if target.is_relative_to(point)), key=lambda point: len(point.parts))
+    if over == Path("/"):
+        return []
+    script = 'umount --lazy "$0" && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(over)]
 
 
 def _contents(archive: Path) -> Contents:
