@@ -65,7 +65,7 @@ async def test_what_cannot_be_linked_is_unpacked(
     containerd: Containerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By containerd, as ever."""
-    monkeypatch.setattr(unpacked, "_target", lambda mounts: "/proc/nowhere")
+    monkeypatch.setattr(unpacked, "_target", lambda mounts: str(tmp_path / "no" / "where"))
     archive = packed(tmp_path, "refused")
     await store.import_all({"pynetes.test/refused:1": archive}, containerd, unpack=True)
     chain = ""

@@ -71,7 +71,7 @@ def _layers(folder: Path, parts: Sequence[recipes.Part]) -> list[Layer]:
 async def import_all(archives: dict[str, Path], node: Containerd, *, unpack: bool = False) -> None:
     """Give a node's containerd the images that it does not have in this very form.
 
-    Where they cannot be linked, unpacking takes seconds of a processor: now, or when a pod first waits for the image."""
+    Where they cannot be linked, unpacking takes seconds of a processor: now, or when a pod first waits for one."""
     address = ("--address", str(node.socket), "--namespace", "k8s.io")
     present = (await command.run(["ctr", *address, "images", "ls", "--quiet"])).out.split()
 
