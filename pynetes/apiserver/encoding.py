@@ -160,6 +160,12 @@ def _load_protobuf(body: bytes) -> Object:
         raise errors.bad_request(str(error)) from None
 
 
+def copied(obj: Object) -> Object:
+    """An object of its own with the same content."""
+    copy: Object = orjson.loads(orjson.dumps(obj))
+    return copy
+
+
 def load_json(body: bytes) -> Object:
     """Parse JSON that must be an object. Raises StatusError 400."""
     try:

@@ -149,6 +149,8 @@ Loader.yaml_implicit_resolvers = {
 
 def yaml_object(body: bytes, twice: list[str] | None = None) -> Object:
     """Parse YAML; times stay text, as in JSON. Raises Unreadable."""
+    if body.startswith(b"{") and (found := _as_json(body, twice is not None)) is not None:
+        return _checked(found)
     try:
         loader = Loader(body)
         try:
@@ -163,6 +165,15 @@ def yaml_object(body: bytes, twice: list[str] | None = None) -> Object:
         lines = [f'  line {line}: key "{key}" already set in map' for line, key in sorted(loader.again)]
         twice.append(_YAML_ERRORS + "\n".join(lines))
     return _checked(obj)
+
+
+def _as_json(body: bytes, strict: bool) -> Any:
+    """What clients call YAML is JSON mostly, read in a tenth of the time; None for what is not, or is to be looked at."""
+    try:
+        obj = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return obj if not strict or len(orjson.dumps(obj)) == len(body) else None
 
 
 def _expanded(value: Any, known: dict[int, int]) -> int:

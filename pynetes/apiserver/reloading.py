@@ -4,7 +4,9 @@ Looked at once a second at most, by the first request that needs them. A file th
 changes nothing. Metrics are upstream's: apiserver_authentication_config_controller_* and ..._authorization_config_*.
 """
 
+import base64
 import logging
+import socket
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -19,21 +21,33 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 #: Seconds between looks.
 LOOK = 1.0
+
+
+def _server() -> str:
+    """The digest of this server's name, which upstream makes of the host's."""
+    host = base64.b32encode(sha256(socket.gethostname().encode()).digest()).decode().lower()[:26]
+    return f"sha256:{sha256(f'apiserver-{host}'.encode()).hexdigest()}"
+
+
+_SERVER = _server()
 _METRICS = {
     what: (
         REGISTRY.counter(
             f"apiserver_{what}_config_controller_automatic_reloads_total",
-            f"Total number of automatic reloads of {what} configuration split by status.",
+            f"Total number of automatic reloads of {what} configuration split by status and apiserver identity.",
+            "apiserver_id_hash",
             "status",
         ),
         REGISTRY.gauge(
             f"apiserver_{what}_config_controller_automatic_reload_last_timestamp_seconds",
-            f"Timestamp of the last automatic reload of {what} configuration split by status.",
+            f"Timestamp of the last automatic reload of {what} configuration split by status and apiserver identity.",
+            "apiserver_id_hash",
             "status",
         ),
         REGISTRY.gauge(
             f"apiserver_{what}_config_controller_last_config_info",
             f"Information about the last applied {what} configuration with hash as label.",
+            "apiserver_id_hash",
             "hash",
         ),
     )
@@ -59,18 +73,18 @@ class Reloading(Generic[T]):
         if now - self._looked >= LOOK:
             self._looked = now
             if self._file.refresh():
-                self._reloads.inc("success")
-                self._at.set(self._clock.now().timestamp(), "success")
+                self._reloads.inc(_SERVER, "success")
+                self._at.set(self._clock.now().timestamp(), _SERVER, "success")
                 log.info(logs.fact(f"{self._what} configuration taken up", file=self._path))
                 self._told()
         return self._file.value
 
     def _told(self) -> None:
-        self._info.remove(self._hash)
+        self._info.remove(_SERVER, self._hash)
         self._hash = f"sha256:{sha256(self._path.read_bytes()).hexdigest()}"
-        self._info.set(1, self._hash)
+        self._info.set(1, _SERVER, self._hash)
 
     def _failed(self, error: Exception) -> None:
-        self._reloads.inc("failure")
-        self._at.set(self._clock.now().timestamp(), "failure")
+        self._reloads.inc(_SERVER, "failure")
+        self._at.set(self._clock.now().timestamp(), _SERVER, "failure")
         log.error(logs.fact(f"{self._what} configuration not taken up", file=self._path, error=error))

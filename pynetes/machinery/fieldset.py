@@ -259,13 +259,13 @@ def _trie_of_value(type_: Type, empty: Any, value: Any) -> Object:
 def compare(type_: Type, old: Any, new: Any) -> Difference:
     """What was added, modified and removed from old to new."""
     difference = Difference(set(), set(), set())
-    _compare(type_, old, new, (), difference)
+    if old != new:
+        _compare(type_, old, new, (), difference)
     return difference
 
 
 def _compare(type_: Type, old: Any, new: Any, path: Path, out: Difference) -> None:
-    if old == new:
-        return
+    """Only of what differs."""
     leaf = not (granular(type_, old) or granular(type_, new)) or _both_empty(old, new)
     if leaf or not _alike(old, new):
         (out.added if old is _ABSENT else out.removed if new is _ABSENT else out.modified).add(path)
@@ -277,13 +277,15 @@ def _compare(type_: Type, old: Any, new: Any, path: Path, out: Difference) -> No
     if isinstance(old, dict) or isinstance(new, dict):
         before, after = _dict(old), _dict(new)
         for name in before.keys() | after.keys():
-            place = (*path, f"f:{name}")
-            _compare(member_type(type_, name), before.get(name, _ABSENT), after.get(name, _ABSENT), place, out)
+            one, other = before.get(name, _ABSENT), after.get(name, _ABSENT)
+            if one != other:
+                _compare(member_type(type_, name), one, other, (*path, f"f:{name}"), out)
         return
     items, later = _named_items(type_, old), _named_items(type_, new)
     for element in items.keys() | later.keys():
-        place = (*path, element)
-        _compare(type_.items or ANY, items.get(element, _ABSENT), later.get(element, _ABSENT), place, out)
+        one, other = items.get(element, _ABSENT), later.get(element, _ABSENT)
+        if one != other:
+            _compare(type_.items or ANY, one, other, (*path, element), out)
 
 
 def _alike(old: Any, new: Any) -> bool:

@@ -10,6 +10,7 @@ virtual, requests may fail on purpose, and all objects can be kept and brought b
 """
 
 import asyncio
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -55,7 +56,8 @@ NAME = "pynetes-test"
 RETRY = 0.1
 #: Seconds between looks while somebody waits for what is outside the event loop.
 STEP = 0.001
-_ACCOUNT_GROUPS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
+#: Of the controllers' ServiceAccounts.
+_GROUPS = "system:serviceaccounts,system:serviceaccounts:kube-system"
 
 
 #: Every key of the store and its value.
@@ -113,6 +115,8 @@ class Cluster:
     async def _start(self) -> None:
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="pynetes-")))
         self._authority = issue.authority(CLUSTER_CA.common_name, datetime.now(UTC))
+        # Names of ServiceAccounts are longer than a certificate's common name may be.
+        self._tokens = {_account(controller): secrets.token_hex() for controller in self._controllers()}
         config, tls = self._configured(folder)
         files = (folder / name for name in ("kubelet.crt", "kubelet.key", "ca.crt"))
         await self._stack.enter_async_context(self._kubelet.serving(*files))
@@ -129,7 +133,6 @@ class Cluster:
         self._group = await self._stack.enter_async_context(Group())
         run_controllers, run_scheduler = self._wanted
         if run_controllers:
-            self._masters = self._issue("kubernetes-super-admin", [MASTERS]).certificate.public_bytes(Encoding.DER)
             self.start_controllers()
         if run_scheduler:
             client = self.client_as("system:kube-scheduler", component="kube-scheduler")
@@ -148,11 +151,12 @@ class Cluster:
     def start_controllers(self) -> None:
         """As when this controller manager has become the leader."""
         client = self.client_as("system:kube-controller-manager", component="kube-controller-manager")
-        authority = self._authority
-        settings = controllers.Config(root_ca=authority.certificate_pem.decode, signing=lambda: authority)
-        found = controllers.load(settings)
-        self.manager = Manager(client, found, clock=self._clock, client_of=self._controller_client)
+        self.manager = Manager(client, self._controllers(), clock=self._clock, client_of=self._controller_client)
         self._managing = self._group.start(self.manager.run(), name="controllers")
+
+    def _controllers(self) -> Sequence[Controller]:
+        authority = self._authority
+        return controllers.load(controllers.Config(root_ca=authority.certificate_pem.decode, signing=lambda: authority))
 
     async def stop_controllers(self) -> None:
         """As when it has lost its lease: nothing reconciles until start_controllers."""
@@ -292,17 +296,17 @@ class Cluster:
 
     def _controller_client(self, controller: Controller) -> Client:
         """Each controller has the rights of its own ServiceAccount, and no more."""
-        user = f"system:serviceaccount:kube-system:{controller.service_account or controller.name}"
-        handler = self._handler(self._masters, impersonate=(user, *_ACCOUNT_GROUPS))
+        user = _account(controller)
+        handler = self._handler(b"", token=self._tokens[user])
         transport = InProcessTransport(handler, identity=Identity(subject=user))
         return Client(transport, component="kube-controller-manager", clock=self._clock)
 
-    def _handler(self, certificate: bytes, *, impersonate: Sequence[str] = ()) -> Callable[[Call], Awaitable[Stream]]:
+    def _handler(self, certificate: bytes, *, token: str = "") -> Callable[[Call], Awaitable[Stream]]:
         async def handle(call: Call) -> Stream:
             request = http.request(call.method, call.target, headers=_lowered(call), body=call.body or b"")
             request.peer_certificate = certificate
-            for name, value in zip(("impersonate-user", *["impersonate-group"] * 2), impersonate, strict=False):
-                request.headers.add(name, value)
+            if token:
+                request.headers.add("authorization", f"Bearer {token}")
             request.started = self._clock.monotonic()
             self._asking += 1
             try:
@@ -331,6 +335,7 @@ class Cluster:
             "kubelet.key": kubelet.key_pem,
             "client.crt": (client := self._issue("kube-apiserver-kubelet-client", ())).certificate_pem,
             "client.key": client.key_pem,
+            "tokens.csv": "".join(f'{token},{user},,"{_GROUPS}"\n' for user, token in self._tokens.items()).encode(),
         }
         for name, content in files.items():
             (folder / name).touch(mode=0o600)
@@ -347,6 +352,7 @@ class Cluster:
             kubelet_client_key=str(folder / "client.key"),
             kubelet_certificate_authority=str(folder / "ca.crt"),
             kubelet_preferred_address_types=("InternalDNS",),
+            token_auth_file=str(folder / "tokens.csv"),
             enable_bootstrap_token_auth=True,
             allow_privileged=True,
             service_account_projected_configmaps=(),
@@ -365,6 +371,10 @@ class Cluster:
     def _kubeconfig(self, user: str, *groups: str) -> bytes:
         identity, ca = self._issue(user, groups), self._authority.certificate_pem
         return kubeconfig.build(cluster=NAME, server=self.url, ca=ca, user=user, identity=identity)
+
+
+def _account(controller: Controller) -> str:
+    return f"system:serviceaccount:kube-system:{controller.service_account or controller.name}"
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

@@ -1,7 +1,7 @@
 """The shape of token authenticators, and the tokens of a file."""
 
 import csv
-import hmac
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -33,15 +33,15 @@ class StaticTokens:
 
     def __init__(self, path: str) -> None:
         """Raises ValueError naming the line that is wrong."""
-        self._users = dict(_read(Path(path)))
+        self._users = {_digest(token): TokenUser(user, issuer="token file") for token, user in _read(Path(path))}
 
     async def authenticate(self, token: str, audiences: tuple[str, ...]) -> TokenUser | None:
-        """Compares in constant time, so that no prefix can be guessed by the clock."""
-        found = None
-        for kept, user in self._users.items():
-            if hmac.compare_digest(kept.encode(), token.encode()):
-                found = TokenUser(user, issuer="token file")
-        return found
+        """Looks for the digest, so that no prefix of a token can be guessed by the clock."""
+        return self._users.get(_digest(token))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _read(path: Path) -> Iterator[tuple[str, User]]:

@@ -48,6 +48,8 @@ class Index:
     grants: dict[tuple[str, str, str], list[Grant]] = field(default_factory=dict)
     held: dict[tuple[str, tuple[str, ...], str], Held] = field(default_factory=dict)
     decisions: dict[tuple[str, ...], Decision] = field(default_factory=dict)
+    #: What is allowed in every namespace and for every name, which is most of what components do.
+    wide: dict[tuple[str, ...], Decision] = field(default_factory=dict)
 
 
 class RBAC:
@@ -60,25 +62,19 @@ class RBAC:
     async def authorize(self, attributes: Attributes) -> Decision:
         """Allow with the binding as reason, or no opinion."""
         index, user = self._current(), attributes.user
-        key = (
-            user.name,
-            *user.groups,
-            "\0",
-            attributes.verb,
-            attributes.group,
-            attributes.resource,
-            attributes.subresource,
-            attributes.namespace,
-            attributes.name,
-            attributes.path,
-        )
-        found = index.decisions.get(key)
+        what = attributes.verb, attributes.group, attributes.resource, attributes.subresource, attributes.path
+        anywhere = (user.name, *user.groups, "\0", *what)
+        found = index.wide.get(anywhere)
         if found is None:
-            found = self._decide(attributes)
-            if sum(map(len, key)) <= LONGEST:
-                if len(index.decisions) >= REMEMBERED:
-                    index.decisions.clear()
-                index.decisions[key] = found
+            key = (*anywhere, attributes.namespace, attributes.name)
+            found = index.decisions.get(key)
+            if found is None:
+                found, wide = self._decide(attributes)
+                known, key = (index.wide, anywhere) if wide else (index.decisions, key)
+                if sum(map(len, key)) <= LONGEST:
+                    if len(known) >= REMEMBERED:
+                        known.clear()
+                    known[key] = found
         return found
 
     def held(self, user: User, namespace: str) -> Held:
@@ -101,15 +97,19 @@ class RBAC:
         role = self._objects.get(clusterroles.RESOURCE if cluster else roles.RESOURCE, key)
         return None if role is None else role.get("rules") or ()
 
-    def _decide(self, attributes: Attributes) -> Decision:
-        held = self.held(attributes.user, attributes.namespace)
+    def _decide(self, attributes: Attributes) -> tuple[Decision, bool]:
+        """The decision, and whether it is the same for every namespace and name: rules of the whole cluster come
+        first, but one before that has names might have allowed another name."""
+        held, named = self.held(attributes.user, attributes.namespace), False
         for rule, grant in held.rules:
             if _allows(rule, attributes):
-                return Decision(Verdict.ALLOW, f"RBAC: allowed by {_explain(grant)}")
+                wide = not (named or rule.names or grant.binding["metadata"].get("namespace"))
+                return Decision(Verdict.ALLOW, f"RBAC: allowed by {_explain(grant)}"), wide
+            named = named or bool(rule.names)
         if not held.errors:
-            return Decision(Verdict.NO_OPINION)
+            return Decision(Verdict.NO_OPINION), False
         text = held.errors[0] if len(held.errors) == 1 else f"[{', '.join(held.errors)}]"
-        return Decision(Verdict.NO_OPINION, f"RBAC: {text}")
+        return Decision(Verdict.NO_OPINION, f"RBAC: {text}"), False
 
     def _gather(self, index: Index, user: User, namespace: str) -> Held:
         # What holds cluster-wide is gathered once and shared by all namespaces.

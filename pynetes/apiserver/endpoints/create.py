@@ -9,7 +9,7 @@ from pynetes.apiserver.admission.attributes import CREATE
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import decode, objectmeta, ownership, validation
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
-from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.registry.table import STRATEGIES
 from pynetes.machinery import errors, schema
 from pynetes.machinery.meta import Object
@@ -31,17 +31,13 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         raise errors.failure(500, "", "resourceVersion should not be set on objects to be created")
     manager = options.manager or ownership.default_manager(request)
     for attempt in range(ATTEMPTS):
-        mine = obj if attempt == ATTEMPTS - 1 or obj["metadata"].get("name") else _copy(obj)
+        mine = obj if attempt == ATTEMPTS - 1 or obj["metadata"].get("name") else encoding.copied(obj)
         try:
             return await create(api, request, scope, mine, options, manager=manager, accepted=accepted)
         except errors.StatusError as error:
             if obj["metadata"].get("name") or error.reason != "AlreadyExists" or attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError
-
-
-def _copy(obj: Object) -> Object:
-    return encoding.load_json(encoding.dump(obj, JSON))
 
 
 async def create(

@@ -11,7 +11,7 @@ from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, patched
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
-from pynetes.apiserver.http import JSON, Request, Response
+from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import errors, field, fieldset, patch, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
@@ -63,7 +63,7 @@ def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -
     document = parse(request.body, media)
 
     async def wish(old: Object) -> Object:
-        new = changed(scope, old, document, media)
+        new = changed(scope, encoding.copied(old), document, media)
         try:
             if scope.built_in:
                 patched.check_kind(new, scope)
@@ -115,10 +115,11 @@ async def _apply(
         raise errors.bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
     _check_applied(applied, scope)
     # Checked on a copy: ownership is read from what the client wrote, not from what normalising makes of it.
-    _check_declared(encoding.load_json(encoding.dump(applied, JSON)), scope)
+    _check_declared(encoding.copied(applied), scope)
 
     async def wish(old: Object | None) -> Object:
-        new = ownership.applied(scope, old, applied, options=options, now=api.clock.now())
+        had = None if old is None else encoding.copied(old)
+        new = ownership.applied(scope, had, applied, options=options, now=api.clock.now())
         scope.decode(new)
         scope.default(new)
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)

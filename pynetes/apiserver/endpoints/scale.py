@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import orjson
-
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import get, ownership, patch
@@ -52,7 +50,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     async def wish(old: Object) -> Object:
         wanted = _wanted(request, scope, scale_of(scope, old))
         _check(scope, wanted)
-        new: Object = orjson.loads(orjson.dumps(old))
+        new: Object = encoding.copied(old)
         _set(new, scope.resource.scale.spec_path if scope.resource.scale else "", wanted["spec"].get("replicas") or 0)
         for name in ("resourceVersion", "uid"):
             if wanted["metadata"].get(name):

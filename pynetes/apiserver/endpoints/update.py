@@ -50,7 +50,8 @@ CONDITIONAL = frozenset(
     }
 )
 
-#: From the stored object, in the scope's version, to the one the client wants; may raise StatusError.
+#: From the stored object, in the scope's version, to the one the client wants, which shares nothing with it; may raise
+#: StatusError.
 Wish: TypeAlias = Callable[[Object], Awaitable[Object]]
 
 
@@ -85,7 +86,7 @@ class Update:
         old = scope.shown(stored)
         # Those of an attempt that is repeated go, those from before it stay.
         del self.request.warnings[self._warned :]
-        new = await self.wish(encoding.load_json(encoding.dump(old, JSON)))
+        new = await self.wish(old)
         check_preconditions(scope, new, old)
         objectmeta.carry_over(new, old)
         self._prepare(new, old)
@@ -309,8 +310,11 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name=scope.name)
     manager = options.manager or ownership.default_manager(request)
 
+    sent = encoding.dump(obj, JSON)
+    unused = [obj]
+
     async def wish(_: Object) -> Object:
-        return encoding.load_json(encoding.dump(obj, JSON))
+        return unused.pop() if unused else encoding.load_json(sent)
 
     update = Update(api, request, scope, options, manager, wish)
     try:
@@ -319,6 +323,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         missing = error.code == 404 and error.status.get("details", {}).get("name") == scope.name
         if not missing or scope.subresource or (scope.resource.group, scope.resource.plural) not in CREATE_ON_UPDATE:
             raise
+    obj = encoding.load_json(sent)
     if obj["metadata"].pop("resourceVersion", ""):
         raise scope.not_found()
     return await create.create(api, request, scope, obj, options, manager=manager, accepted=accepted)

@@ -157,7 +157,7 @@ class Fairness:
 
         def same() -> bool:
             found = self._find(user, info)
-            return found[0] is flow and found[1] is level and (level is None or level.passes())
+            return found[0] == flow and found[1] is level and (level is None or level.passes())
 
         def count(seconds: float, size: int) -> None:
             dispatched.inc()
@@ -186,18 +186,19 @@ class Fairness:
             self._read()
         if MASTERS in user.groups:
             return self._exempt, None
-        scope = (info.resource, info.subresource, info.namespace) if info.is_resource_request else (info.path,)
+        namespace = self._schemas.alike(info.namespace)
+        scope = (info.resource, info.subresource, namespace) if info.is_resource_request else (info.path,)
         key = (user.name, user.groups, info.verb, info.api_group, *scope)
-        try:
-            return self._known[key]
-        except KeyError:
-            made = self._classified(user, info)
+        found = self._known.get(key)
+        if found is None:
+            found = self._classified(user, info)
             # A line may have a megabyte: nobody shall have thousands of them remembered.
             if len(info.path) <= LONGEST:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()
-                self._known[key] = made
-            return made
+                self._known[key] = found
+        flow, level = found
+        return (flow._replace(distinguisher=info.namespace) if flow.method == "ByNamespace" else flow), level
 
     def _classified(self, user: User, info: RequestInfo) -> tuple[Flow, Level | None]:
         flow = self._schemas.classify(user, info)

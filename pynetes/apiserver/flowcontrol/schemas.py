@@ -14,6 +14,8 @@ class Flow(NamedTuple):
     schema: str
     level: str
     distinguisher: str
+    #: What the distinguisher is: ByUser, ByNamespace or nothing.
+    method: str = ""
     #: Of every answer to such a request.
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -24,15 +26,28 @@ class Schemas:
     def __init__(self, schemas: Iterable[Object]) -> None:
         self._schemas = sorted(schemas, key=lambda one: (one["spec"]["matchingPrecedence"], one["metadata"]["name"]))
 
+        #: The namespaces that rules tell from others.
+        self._namespaces = frozenset(
+            namespace
+            for schema in self._schemas
+            for rule in schema["spec"].get("rules") or ()
+            for one in rule.get("resourceRules") or ()
+            for namespace in one.get("namespaces") or ()
+        )
+
     def classify(self, user: User, info: RequestInfo) -> Flow | None:
         """The first schema that matches; None if none does."""
         for schema in self._schemas:
             spec = schema["spec"]
             if any(_rule(rule, user, info) for rule in spec.get("rules") or ()):
-                method = (spec.get("distinguisherMethod") or {}).get("type")
-                what = {"ByUser": user.name, "ByNamespace": info.namespace}.get(method or "", "")
-                return Flow(schema["metadata"]["name"], spec["priorityLevelConfiguration"]["name"], what)
+                method = (spec.get("distinguisherMethod") or {}).get("type") or ""
+                what = {"ByUser": user.name, "ByNamespace": info.namespace}.get(method, "")
+                return Flow(schema["metadata"]["name"], spec["priorityLevelConfiguration"]["name"], what, method)
         return None
+
+    def alike(self, namespace: str) -> str:
+        """The same for namespaces that no rule tells from one another."""
+        return namespace if not namespace or namespace in self._namespaces else "*"
 
 
 def _rule(rule: Object, user: User, info: RequestInfo) -> bool:

@@ -117,6 +117,31 @@ async def test_remembered_answers_do_not_mix(objects: FakeObjects) -> None:
     assert not (await rbac.authorize(ask(User("a", groups=("c",)), "get", "pods"))).allowed
 
 
+async def test_answers_for_everywhere_do_not_mix(objects: FakeObjects) -> None:
+    """What a ClusterRole allows for some names, or a Role in its namespace, is remembered for nothing else."""
+    rbac = RBAC(objects)
+    grant(objects, "some", [rule("get", "", "pods", "x")], {"kind": "User", "name": "alice"}, namespace="")
+    grant(objects, "here", [rule("list", "", "pods")], {"kind": "User", "name": "alice"})
+    grant(objects, "wide", [rule("watch", "", "pods")], {"kind": "User", "name": "alice"}, namespace="")
+    for _ in range(2):
+        for name, namespace, right in (("x", "shop", True), ("x", "other", True), ("y", "shop", False)):
+            assert (await rbac.authorize(ask(ALICE, "get", "pods", namespace, name=name))).allowed is right
+        for namespace, right in (("shop", True), ("other", False), ("", False)):
+            assert (await rbac.authorize(ask(ALICE, "list", "pods", namespace))).allowed is right
+        for namespace in ("shop", "other", ""):
+            assert (await rbac.authorize(ask(ALICE, "watch", "pods", namespace))).allowed
+        assert not (await rbac.authorize(ask(WEB, "watch", "pods"))).allowed
+
+
+async def test_the_reason_is_that_of_the_first_rule(objects: FakeObjects) -> None:
+    """A rule with names that comes first is the reason for these names, whatever was asked before."""
+    rbac = RBAC(objects)
+    for name, names in (("named", "x"), ("wide", "")):
+        grant(objects, name, [rule("get", "", "pods", names)], {"kind": "User", "name": "alice"}, namespace="")
+    for name, role in (("y", "wide"), ("x", "named"), ("y", "wide")):
+        assert f'ClusterRole "{role}"' in (await rbac.authorize(ask(ALICE, "get", "pods", name=name))).reason
+
+
 async def test_paths(objects: FakeObjects) -> None:
     """Non-resource rules match exactly or by a trailing star, and never a resource."""
     given = [{"verbs": ["get"], "nonResourceURLs": ["/metrics", "/logs/*"]}]

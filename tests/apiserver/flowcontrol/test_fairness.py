@@ -16,7 +16,7 @@ from pynetes.apiserver.flowcontrol.schemas import Schemas
 from pynetes.apiserver.http import Request, Response
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
-from tests.apiserver.fakes import FakeObjects
+from tests.apiserver.fakes import FakeObjects, obj
 from tests.apiserver.harness import CONFIGMAPS, api
 
 NOISY = User("system:serviceaccount:default:noisy", groups=(SERVICE_ACCOUNTS, AUTHENTICATED))
@@ -196,6 +196,34 @@ async def test_seats_are_lent_and_given_back() -> None:
     quiet.leave()
     await late
     assert greedy.executing == 3
+
+
+async def test_namespaces_are_told_apart_where_rules_do() -> None:
+    """What was found for one namespace holds for others only where no rule names either, with a queue of each."""
+    objects = await filled()
+    everybody = {"kind": "Group", "group": {"name": AUTHENTICATED}}
+    rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["special"]}
+    spec = {
+        "matchingPrecedence": 50,
+        "priorityLevelConfiguration": {"name": "exempt"},
+        "rules": [{"subjects": [everybody], "resourceRules": [rule]}],
+    }
+    await objects.create(flowschemas.RESOURCE, obj(flowschemas.RESOURCE, "mine", spec=spec))
+    fairness, seen = Fairness(objects, seats=10, patience=1), []
+    for namespace in ("shop", "special", "other", "special", "shop"):
+        request = asked(SCHEDULER, f"/api/v1/namespaces/{namespace}/pods")
+        await fairness(request, _ok)
+        seen.append(request.flow)
+    assert seen[0] == seen[2] == seen[4]
+    assert seen[1] == seen[3] != seen[0]
+
+
+@pytest.mark.parametrize("namespace", ["a", "b"])
+def test_a_queue_for_each_namespace(namespace: str) -> None:
+    """The controller manager's own requests are told apart by namespace."""
+    manager = User("system:kube-controller-manager", groups=(AUTHENTICATED,))
+    flow = schemas().classify(manager, asked(manager, f"/api/v1/namespaces/{namespace}/pods").info)
+    assert flow is not None and (flow.distinguisher, flow.method) == (namespace, "ByNamespace")
 
 
 async def test_answers_tell_their_flow() -> None:
