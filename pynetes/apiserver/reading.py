@@ -168,7 +168,7 @@ def yaml_object(body: bytes, twice: list[str] | None = None) -> Object:
 
 
 def _as_json(body: bytes, strict: bool) -> Any:
-    """What clients call YAML is JSON mostly, read in a tenth of the time; None for what is not, or is to be looked at."""
+    """What clients call YAML is JSON mostly, read in a tenth of the time; None for what is not, or has keys twice."""
     try:
         obj = orjson.loads(body)
     except orjson.JSONDecodeError:
