@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.core import namespaces
 from pynetes.client.events import Recorder
 from pynetes.client.informer import InformerFactory
@@ -78,7 +79,7 @@ class Config:
     run_dir: str = option("--run-dir", "/run/pynetes-ingress", "A folder for nginx's own files.")
     worker_user: str = option("--worker-user", "www-data", "Whom nginx's workers run as, where this runs as root.")
     nginx: str = option("--nginx", "nginx", "The nginx program; it needs Debian's libnginx-mod-http-lua.")
-    namespace: str = option("--namespace", "kube-system", "Where the Lease of the leader is.")
+    namespace: str = option("--namespace", "kube-system", "Where the leader's Lease and the Services of Gateways are.")
     paths_socket: str = option("--paths-socket", "", "Unix socket on which interactions are shown.")
     verbosity: int = option("-v", 0, "Log level; from 4 on details are logged.")
 
@@ -135,7 +136,9 @@ async def serving_traffic(
         group = await stack.enter_async_context(tasks.Group())
         informers = InformerFactory(client, clock=clock, group=group)
         recorder = Recorder(client, clock=clock)
-        controller = Controller(informers, nginx, wanted, _cluster(config), certificate=certificate)
+        controller = Controller(
+            informers, nginx, wanted, _cluster(config), certificate=certificate, namespace=config.namespace
+        )
         fixed = config.publish_status_address
         teller = Teller(client, informers, recorder, publish=publish or Key("", ""), fixed=fixed)
         checks.ready("informer-sync", lambda: ", ".join(informers.unsynced()) or None)
@@ -174,7 +177,7 @@ async def _follow_gateways(client: Client, clock: Clock, informers: InformerFact
             break
         except (StatusError, Unreachable):
             await clock.sleep(LOOK_AGAIN)
-    for kind in (*kinds.ALL, namespaces.RESOURCE):
+    for kind in (*kinds.ALL, namespaces.RESOURCE, customresourcedefinitions.RESOURCE):
         await informers.informer(kind).wait_synced()
     controller.follow_gateways()
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.core import namespaces, secrets, services
 from pynetes.apis.discovery import endpointslices
 from pynetes.apis.networking import ingressclasses, ingresses
@@ -19,10 +20,10 @@ from pynetes.client.informer import InformerFactory
 from pynetes.component import logs
 from pynetes.component.metrics import REGISTRY
 from pynetes.ingress import certificates, endpoints
+from pynetes.ingress.gateway import acceptance, kinds
 from pynetes.ingress.gateway import compile as gateway_rules
-from pynetes.ingress.gateway import kinds
+from pynetes.ingress.gateway import services as gateway_services
 from pynetes.ingress.gateway.snapshot import Snapshot
-from pynetes.ingress.gateway.status import OWNER, ports_of
 from pynetes.ingress.hosts import Hosts
 from pynetes.ingress.ingresses import Cluster
 from pynetes.ingress.nginx.configuration import INGRESS_SCOPE, Location, Settings
@@ -47,8 +48,16 @@ class Controller:
     """`run` works until cancelled; `hosts` and `gateways` are what nginx serves."""
 
     def __init__(
-        self, informers: InformerFactory, nginx: Nginx, settings: Settings, cluster: Cluster, *, certificate: Key | None
+        self,
+        informers: InformerFactory,
+        nginx: Nginx,
+        settings: Settings,
+        cluster: Cluster,
+        *,
+        certificate: Key | None,
+        namespace: str = "kube-system",
     ) -> None:
+        """certificate: of the Secret for hosts that have none. namespace: where Services of Gateways lie."""
         self._informers, self.nginx, self._settings = informers, nginx, settings
         self._ingresses = informers.informer(ingresses.RESOURCE)
         self._classes = informers.informer(ingressclasses.RESOURCE)
@@ -56,7 +65,7 @@ class Controller:
         self._slices = informers.informer(endpointslices.RESOURCE)
         self._secrets = informers.informer(secrets.RESOURCE)
         self._slices.index({"service": _service_of})
-        self._services.index({"gateway": _of_gateway})
+        self._services.index({"gateway": lambda each: [""] if gateway_services.is_ours(each, namespace) else []})
         self._cluster = replace(cluster, service=self._services.get, secret=self._secrets.get)
         self._certificate = certificate
         self._wake = asyncio.Event()
@@ -99,6 +108,7 @@ class Controller:
         self._gateway_api = True
         for resource in (*kinds.ALL, namespaces.RESOURCE):
             self._informers.informer(resource).handle(self._on_gateways)
+        self._informers.informer(customresourcedefinitions.RESOURCE).handle(self._on_definition)
 
     def _on_ingress(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
         # Status, which is mostly written by this controller itself, changes no rule.
@@ -135,6 +145,10 @@ class Controller:
         if old is None or gone or _meant(old) != _meant(new):
             self._gateways_changed = True
             self._wake.set()
+
+    def _on_definition(self, new: Object, old: Object | None = None, gone: bool = False) -> None:
+        if new["spec"]["group"] == kinds.GROUP:
+            self._on_gateways(new, old, gone)
 
     def gateway_services(self) -> Sequence[Object]:
         """The Services through which Gateways are reached."""
@@ -221,6 +235,7 @@ class Controller:
     def _snapshot(self) -> Snapshot:
         listed = {resource.kind: self._informers.informer(resource).listed() for resource in kinds.ALL}
         namespace = self._informers.informer(namespaces.RESOURCE)
+        crds = self._informers.informer(customresourcedefinitions.RESOURCE).listed()
         return Snapshot(
             classes=listed["GatewayClass"],
             gateways=listed["Gateway"],
@@ -230,7 +245,8 @@ class Controller:
             namespace=lambda name: namespace.get(Key("", name)),
             service=self._services.get,
             secret=self._gateway_secret,
-            ports=ports_of(self.gateway_services()),
+            ports=gateway_services.ports_of(self.gateway_services(), map(key_of, listed["Gateway"])),
+            versions=frozenset(acceptance.version(each) for each in crds if each["spec"]["group"] == kinds.GROUP),
         )
 
     def _gateway_secret(self, key: Key) -> Object | None:
@@ -269,7 +285,3 @@ def _meant(obj: Object) -> tuple[Object | None, ...]:
 def _service_of(each: Object) -> list[str]:
     name = (each["metadata"].get("labels") or {}).get(endpoints.SERVICE_NAME)
     return [name] if name else []
-
-
-def _of_gateway(service: Object) -> list[str]:
-    return [""] if OWNER in (service["metadata"].get("labels") or {}) else []

@@ -1,9 +1,12 @@
 """An operator as its users write it: each Stall gets a Deployment, a finalizer's farewell, and a timer's count."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 
 GROUP, VERSION, PLURAL = "shop.example.com", "v1", "stalls"
 
@@ -16,6 +19,18 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.scanning.disabled = True
     settings.posting.loggers = True
     settings.persistence.finalizer = f"{GROUP}/farewell"
+    # A handler that fails is called again; kopf's own minute is longer than anybody waits for a deletion.
+    settings.execution.default_backoff = 1
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """What a handler makes may be there: kopf calls it again where it could not write down that it had succeeded."""
+    try:
+        yield
+    except ApiException as error:
+        if error.status != 409:
+            raise
 
 
 @kopf.on.create(GROUP, VERSION, PLURAL)
@@ -23,7 +38,8 @@ def opened(spec: Any, name: str, namespace: str, **_: Any) -> dict[str, str]:
     """A Deployment that the Stall owns."""
     body = deployment(name, spec["copies"])
     kopf.adopt(body)
-    client.AppsV1Api().create_namespaced_deployment(namespace, body)
+    with once():
+        client.AppsV1Api().create_namespaced_deployment(namespace, body)
     return {"deployment": name}
 
 
@@ -44,7 +60,8 @@ def counted(patch: kopf.Patch, status: Any, **_: Any) -> None:
 def closed(name: str, namespace: str, **_: Any) -> None:
     """Leaves a note; the Stall stays until this has succeeded."""
     note = {"metadata": {"name": f"{name}-was-here"}}
-    client.CoreV1Api().create_namespaced_config_map(namespace, note)
+    with once():
+        client.CoreV1Api().create_namespaced_config_map(namespace, note)
 
 
 def deployment(name: str, copies: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pynetes.machinery.resource import Resource
 from pynetes.testing.cluster import Cluster
 from tests.ingress import grpcs
 from tests.ingress.conftest import LUA_MODULE, free_port, pair
+from tests.ingress.gateway_world import HTTP, mirror, path, redirect, rewrite, to
 
 pytestmark = pytest.mark.root
 WITHIN = 20
@@ -78,16 +79,40 @@ class Site:
         await web.TCPSite(runner, own_address(), 0).start()
         await self.service(name, runner.addresses[0][1], namespace=namespace)
 
-    async def service(self, name: str, number: int, *, namespace: str = "default") -> None:
-        """A Service that leads to a port of this machine."""
+    async def slow(self, name: str, *, count: int) -> list[str]:
+        """A Service with servers that take half a second to answer; the paths that they were asked for."""
+        asked: list[str] = []
+
+        async def answer(request: web.Request) -> web.Response:
+            asked.append(request.path)
+            await asyncio.sleep(0.5)
+            return web.Response()
+
+        made = web.Application()
+        made.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(made, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self.stack.push_async_callback(runner.cleanup)
+        for _ in range(count):
+            await web.TCPSite(runner, own_address(), 0).start()
+        await self.service(name, *(address[1] for address in runner.addresses))
+        return asked
+
+    async def accepted(self, name: str) -> None:
+        """Wait until an HTTPRoute is served: nginx has its rules before its status is told."""
+        assert await self.condition(kinds.HTTP_ROUTES, name, "Accepted") == ("True", "Accepted")
+
+    async def service(self, name: str, *numbers: int, namespace: str = "default") -> None:
+        """A Service that leads to ports of this machine."""
         port = {"name": "web", "port": 80, "targetPort": 8080}
         await self.make(services.RESOURCE, name, {"ports": [port]}, namespace=namespace)
         labels = {"kubernetes.io/service-name": name}
-        await self.client.create(endpointslices.RESOURCE, {
-            "metadata": {"name": f"{name}-1", "namespace": namespace, "labels": labels}, "addressType": "IPv4",
-            "ports": [{"name": "web", "port": number}],
-            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
-        })  # fmt: skip
+        for number in numbers:
+            await self.client.create(endpointslices.RESOURCE, {
+                "metadata": {"name": f"{name}-{number}", "namespace": namespace, "labels": labels},
+                "addressType": "IPv4", "ports": [{"name": "web", "port": number}],
+                "endpoints": [{"addresses": [own_address()], "conditions": {"ready": True}}],
+            })  # fmt: skip
 
     async def certificate(self, name: str, chain: str, key: str) -> None:
         """A Secret with a certificate."""
@@ -140,13 +165,13 @@ class Site:
                 await asyncio.sleep(0.05)
 
     async def get(self, host: str, path: str = "/", *, port: int = 80, method: str = "GET", tls: bool = False,
-                  **headers: str) -> tuple[int, Any, Any]:  # fmt: skip
-        """Status, body and headers of an answer at a port of the Gateway gw."""
+                  sni: str = "", **headers: str) -> tuple[int, Any, Any]:  # fmt: skip
+        """Status, body and headers of an answer at a port of the Gateway gw; sni: the name that TLS asks for."""
         number = self.controller.gateways.ports[Key("default", "gw"), port]
         shown = {"Host": host, **{key.replace("_", "-"): value for key, value in headers.items()}}
         async with self.session.request(
             method, f"{'https' if tls else 'http'}://127.0.0.1:{number}{path}", headers=shown, allow_redirects=False,
-            ssl=False, server_hostname=host if tls else None,
+            ssl=False, server_hostname=(sni or host) if tls else None,
         ) as answer:  # fmt: skip
             body = await answer.json() if answer.content_type == "application/json" else {}
             return answer.status, body, answer.headers
@@ -200,19 +225,6 @@ async def site() -> AsyncIterator[Site]:
         controller = await stack.enter_async_context(app.serving_traffic(config, client=client))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Site(cluster, controller, session, stack)
-
-
-HTTP = {"name": "http", "port": 80, "protocol": "HTTP"}
-
-
-def to(*services: str, **more: Any) -> Object:
-    """A rule that leads to Services."""
-    return {"backendRefs": [{"name": name, "port": 80} for name in services], **more}
-
-
-def path(kind: str, value: str) -> Object:
-    """A match by path."""
-    return {"path": {"type": kind, "value": value}}
 
 
 async def test_precedence_of_matches(site: Site) -> None:
@@ -426,11 +438,111 @@ async def test_an_address_that_comes_later_is_told(site: Site) -> None:
 
 
 async def test_unsupported_filters_are_not_accepted(site: Site) -> None:
-    """A route that asks for what is not offered is not served half."""
-    await site.gateway(HTTP)
+    """A route that asks for what is not offered is not served half; a Gateway that does is not served."""
     extension = {"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "X", "name": "x"}}
-    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "s", "port": 80}}}
-    for name, filters in {"extended": [extension], "mirrors": [mirror, mirror]}.items():
-        await site.server(f"s-{name}")
-        await site.route(name, to(f"s-{name}", filters=filters))
-        assert await site.condition(kinds.HTTP_ROUTES, name, "Accepted") == ("False", "UnsupportedValue")
+    await site.gateway(HTTP)
+    await site.server("s")
+    await site.route("extended", to("s", filters=[extension]))
+    assert await site.condition(kinds.HTTP_ROUTES, "extended", "Accepted") == ("False", "UnsupportedValue")
+    parameters = {"group": "", "kind": "ConfigMap", "name": "p"}
+    spec = {"gatewayClassName": "nginx", "listeners": [HTTP], "infrastructure": {"parametersRef": parameters}}
+    await site.make(kinds.GATEWAYS, "odd", spec)
+    assert await site.condition(kinds.GATEWAYS, "odd", "Accepted") == ("False", "InvalidParameters")
+    shown = await site.condition(kinds.GATEWAY_CLASSES, "nginx", "SupportedVersion", namespace="")
+    assert shown == ("True", "SupportedVersion")
+
+
+async def test_filters_of_backends_and_several_copies(site: Site) -> None:
+    """A backend's own headers, paths, redirects and copies; a request goes to two mirrors, or to a share of none."""
+    for name in ("s", "one", "two", "own", "never"):
+        await site.server(name)
+    await site.gateway(HTTP)
+    full = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/full"}, "hostname": "in.test"}
+    refs = [{"name": "s", "port": 80, "filters": [rewrite(**full), mirror("own"), mirror("never", percent=0)]}]
+    away = [{"name": "s", "port": 80, "filters": [redirect(hostname="b.test", statusCode=307)]}]
+    await site.route(
+        "r",
+        {"matches": [path("PathPrefix", "/m")], "filters": [mirror("one"), mirror("two")], "backendRefs": refs},
+        {"matches": [path("PathPrefix", "/away")], "backendRefs": away},
+        {"matches": [path("PathPrefix", "/none")]},
+    )
+    body = await site.until("s", "a.test", "/m/x?y=1")
+    assert (body["path"], body["headers"]["Host"]) == ("/full?y=1", "in.test")
+    async with asyncio.timeout(WITHIN):
+        while not {"one", "two", "own"} <= set(site.seen):
+            await site.get("a.test", "/m")
+            await asyncio.sleep(0.02)
+    assert "never" not in site.seen
+    status, _, shown = await site.get("a.test", "/away/x?y=1")
+    assert (status, shown["Location"]) == (307, "http://b.test/away/x?y=1")
+    assert (await site.get("a.test", "/none"))[0] == 500
+
+
+async def test_redirects(site: Site) -> None:
+    """Status, scheme, port and path of redirects; without a port it is the listener's, whatever the client wrote."""
+    await site.gateway({**HTTP, "port": 8080})
+    full = {"type": "ReplaceFullPath", "replaceFullPath": "/full"}
+    asked = {
+        "nothing": {}, "https": {"scheme": "https", "statusCode": 301}, "port": {"port": 80, "statusCode": 303},
+        "odd": {"scheme": "https", "port": 8443, "statusCode": 307}, "full": {"path": full, "statusCode": 308},
+        "host": {"hostname": "b.test"},
+    }  # fmt: skip
+    await site.route("r", *(
+        {"matches": [path("PathPrefix", f"/{name}")], "filters": [redirect(**change)]}
+        for name, change in asked.items()
+    ))  # fmt: skip
+    await site.accepted("r")
+    found = {}
+    for name in asked:
+        status, _, shown = await site.get("a.test", f"/{name}?q=1", port=8080)
+        found[name] = (status, shown["Location"])
+    assert found == {
+        "nothing": (302, "http://a.test:8080/nothing?q=1"),
+        "https": (301, "https://a.test/https?q=1"),
+        "odd": (307, "https://a.test:8443/odd?q=1"),
+        "port": (303, "http://a.test/port?q=1"),
+        "full": (308, "http://a.test:8080/full?q=1"),
+        "host": (302, "http://b.test:8080/host?q=1"),
+    }
+
+
+async def test_timeouts(site: Site) -> None:
+    """504 when request or backendRequest is over, for all tries together; 0s waits."""
+    slow = await site.slow("slow", count=3)
+    await site.gateway(HTTP)
+    await site.route("r", *(
+        to("slow", matches=[path("Exact", f"/{name}")], timeouts=given)
+        for name, given in {
+            "request": {"request": "300ms"}, "backend": {"backendRequest": "100ms"}, "endless": {"request": "0s"},
+            "both": {"request": "300ms", "backendRequest": "200ms"},
+        }.items()
+    ))  # fmt: skip
+    await site.accepted("r")
+    for name, tries in (("request", 1), ("backend", 3), ("both", 2)):
+        slow.clear()
+        assert (await site.get("a.test", f"/{name}"))[0] == 504
+        assert len(slow) == tries, name
+    assert (await site.get("a.test", "/endless"))[0] == 200
+
+
+async def test_connections_to_another_listener_are_misdirected(site: Site) -> None:
+    """A TLS connection that was made for one listener does not serve the hosts of another: 421."""
+    for name in ("open", "named", "wild"):
+        await site.server(name)
+    await site.certificate("cert", *pair("a.test"))
+    https = {"port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
+    await site.gateway(
+        {**https, "name": "open"}, {**https, "name": "named", "hostname": "b.test"},
+        {**https, "name": "wild", "hostname": "*.wild.test"},
+    )  # fmt: skip
+    await site.route("open", to("open"), hostnames=("a.test",), parent={"sectionName": "open"})
+    for name in ("named", "wild"):
+        await site.route(name, to(name), parent={"sectionName": name})
+    for host, server in (("a.test", "open"), ("b.test", "named"), ("x.wild.test", "wild")):
+        await site.until(server, host, port=443, tls=True)
+    for name, host, wanted in (
+        ("a.test", "b.test", 421), ("b.test", "a.test", 421), ("a.test", "unknown.test", 404),
+        ("b.test", "unknown.test", 421), ("x.wild.test", "y.wild.test", 200), ("x.wild.test", "b.test", 421),
+        ("unknown.test", "a.test", 200),
+    ):  # fmt: skip
+        assert (await site.get(host, port=443, tls=True, sni=name))[0] == wanted, (name, host)

@@ -11,14 +11,31 @@ from pynetes.ingress.gateway.snapshot import Snapshot
 from pynetes.ingress.rules import Backend, BackendRef
 from pynetes.machinery.meta import Key, Object
 
-_DURATION = re.compile(r"([0-9]{1,5})(h|m|s|ms)")
+_DURATION = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 #: What is answered for a reference that does not hold, as the API asks.
 BROKEN = 500
+#: Copies of one request, each of which is a location of nginx.
+COPIES = 8
+#: What a Service may say of its port's protocol that nginx does not speak with backends of HTTPRoutes.
+UNSPOKEN = ("kubernetes.io/h2c", "kubernetes.io/wss")
+#: The fields of filters by their types; of an HTTPRoute, and those that a GRPCRoute has as well.
+FIELDS = {
+    "RequestHeaderModifier": "requestHeaderModifier",
+    "ResponseHeaderModifier": "responseHeaderModifier",
+    "RequestRedirect": "requestRedirect",
+    "URLRewrite": "urlRewrite",
+    "RequestMirror": "requestMirror",
+}
+OF_GRPC = ("RequestHeaderModifier", "ResponseHeaderModifier")
 
 
 class Unsupported(ValueError):
-    """A field has a value that this implementation does not offer; the route is not accepted."""
+    """A field has a value that this implementation does not offer; the route is not accepted, for this reason."""
+
+    def __init__(self, message: str, reason: str = "UnsupportedValue") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Unresolved(ValueError):
@@ -45,21 +62,19 @@ class Resolver:
     source: From
     unresolved: list[Unresolved] = field(default_factory=list)
 
-    def backends(self, refs: Iterable[Object]) -> tuple[Backend, ...]:
-        """The backends of a rule; one that does not hold answers with an error for its share of requests."""
-        return tuple(self._backend(ref) for ref in refs)
+    def backends(self, refs: Iterable[Object]) -> tuple[tuple[Backend, ...], list[Filters]]:
+        """A rule's backends with what their own filters do; one that does not hold answers with an error for its
+        share of requests. Raises Unsupported."""
+        found = [self._backend(ref) for ref in refs]
+        return tuple(backend for backend, _ in found), [filters for _, filters in found]
 
-    def _backend(self, ref: Object) -> Backend:
-        weight = int(ref.get("weight", 1))
+    def _backend(self, ref: Object) -> tuple[Backend, Filters]:
+        weight, filters = int(ref.get("weight", 1)), self.filters(ref.get("filters") or ())
         try:
-            filters = self.filters(ref.get("filters") or ())
-            changes: dict[str, Any] = {
-                name: value for name, value in filters.policy.items() if name.endswith("_headers")
-            }
-            return Backend(self.target(ref), weight, changes=changes)
+            return Backend(self.target(ref), weight, changes=filters.policy), filters
         except Unresolved as problem:
             self.unresolved.append(problem)
-            return Backend(None, weight, refuse=BROKEN)
+            return Backend(None, weight, refuse=BROKEN), Filters()
 
     def target(self, ref: Object) -> BackendRef:
         """The Service's port that a reference means. Raises Unresolved."""
@@ -73,30 +88,42 @@ class Resolver:
         if service is None:
             raise Unresolved("BackendNotFound", f"there is no Service {key}")
         port = str(ref.get("port") or "")
-        if port_of(service, port) is None:
+        found = port_of(service, port)
+        if found is None:
             raise Unresolved("BackendNotFound", f"the Service {key} has no port {port or '(none was given)'}")
+        if self.source.kind == "HTTPRoute" and found.get("appProtocol") in UNSPOKEN:
+            raise Unresolved("UnsupportedProtocol", f"{found['appProtocol']} of the Service {key} is not spoken here")
         return BackendRef(key, port)
 
     def filters(self, given: Iterable[Object]) -> Filters:
         """Filters in their order. Raises Unsupported."""
         read, given = Filters(), list(given)
-        if sum(each.get("type") == "RequestMirror" for each in given) > 1:
-            raise Unsupported("one rule can mirror to one backend only")
+        self._check([str(each.get("type")) for each in given])
         for each in given:
-            kind = each.get("type")
+            kind = each["type"]
+            content = each.get(FIELDS[kind])
+            if content is None:
+                raise Unsupported(f"the filter {kind} does not say what it does")
             if kind == "RequestHeaderModifier":
-                read.policy["request_headers"] = _headers(each.get("requestHeaderModifier") or {})
+                read.policy["request_headers"] = _headers(content)
             elif kind == "ResponseHeaderModifier":
-                read.policy["response_headers"] = _headers(each.get("responseHeaderModifier") or {})
+                read.policy["response_headers"] = _headers(content)
             elif kind == "RequestRedirect":
-                read.policy["redirect"] = _redirect(each.get("requestRedirect") or {})
+                read.policy["redirect"] = _redirect(content)
             elif kind == "URLRewrite":
-                read.policy |= _rewrite(each.get("urlRewrite") or {})
-            elif kind == "RequestMirror":
-                self._mirror(each.get("requestMirror") or {}, read)
+                read.policy |= _rewrite(content)
             else:
-                raise Unsupported(f"the filter {kind} is not supported")
+                self._mirror(content, read)
         return read
+
+    def _check(self, kinds: list[str]) -> None:
+        for kind in kinds:
+            if kind not in FIELDS or (self.source.kind == "GRPCRoute" and kind not in OF_GRPC):
+                raise Unsupported(f"the filter {kind} is not supported in {self.source.kind}s")
+            if kind != "RequestMirror" and kinds.count(kind) > 1:
+                raise Unsupported(f"the filter {kind} can be there once only")
+        if "RequestRedirect" in kinds and "URLRewrite" in kinds:
+            raise Unsupported("a request is either redirected or rewritten", "IncompatibleFilters")
 
     def _mirror(self, mirror: Object, read: Filters) -> None:
         try:
@@ -109,7 +136,7 @@ class Resolver:
         if fraction:
             percent = 100 * fraction["numerator"] / (fraction.get("denominator") or 100)
         read.mirrors.append(ref)
-        read.policy["mirrors"] = [{"key": ref.text, "percent": percent}]
+        read.policy.setdefault("mirrors", []).append({"key": ref.text, "percent": percent})
 
 
 def _headers(change: Object) -> dict[str, Any]:
@@ -143,6 +170,11 @@ def _rewrite(given: Object) -> dict[str, Any]:
     if given.get("hostname"):
         change["host"] = given["hostname"]
     return change
+
+
+def replaces_prefix(change: dict[str, Any]) -> bool:
+    """Whether the prefix that a path was matched by is to be another."""
+    return any("prefix" in (change.get(kind) or {}) for kind in ("redirect", "rewrite"))
 
 
 def seconds(duration: str) -> float:

@@ -5,16 +5,17 @@ from one to the other.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pynetes.ingress.gateway import hostnames, listeners, routes
+from pynetes.ingress.gateway import acceptance, hostnames, listeners, routes
 from pynetes.ingress.gateway.conditions import Condition
 from pynetes.ingress.gateway.kinds import GROUP
 from pynetes.ingress.gateway.listeners import Listener
 from pynetes.ingress.gateway.snapshot import Snapshot
 from pynetes.ingress.nginx import configuration
-from pynetes.ingress.rules import Scope, Source
+from pynetes.ingress.rules import Backend, Rule, Scope, Source
 from pynetes.machinery.meta import Key, Object, key_of
 
 #: Ports of nginx that are given out to Gateways.
@@ -27,6 +28,14 @@ class RouteStatus:
 
     route: Object
     parents: list[tuple[Object, list[Condition]]] = field(default_factory=list)
+
+
+@dataclass
+class ClassStatus:
+    """What is told about a GatewayClass."""
+
+    gateway_class: Object
+    conditions: list[Condition]
 
 
 @dataclass
@@ -46,7 +55,7 @@ class Compiled:
     ports: dict[tuple[Key, int], int] = field(default_factory=dict)
     opened: list[configuration.Listener] = field(default_factory=list)
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
-    classes: list[Object] = field(default_factory=list)
+    classes: list[ClassStatus] = field(default_factory=list)
     gateways: list[GatewayStatus] = field(default_factory=list)
     routes: list[RouteStatus] = field(default_factory=list)
 
@@ -54,19 +63,36 @@ class Compiled:
 def compile_all(snapshot: Snapshot) -> Compiled:
     """Everything of the classes that are ours."""
     compiled = Compiled()
-    compiled.classes = [each for each in snapshot.classes if each["spec"].get("controllerName") == snapshot.controller]
-    ours = {each["metadata"]["name"] for each in compiled.classes}
+    compiled.classes = [
+        ClassStatus(each, acceptance.of_class(each, snapshot.versions))
+        for each in snapshot.classes
+        if each["spec"].get("controllerName") == snapshot.controller
+    ]
+    ours = {each.gateway_class["metadata"]["name"] for each in compiled.classes if each.conditions[0].holds}
     mine = [each for each in snapshot.gateways if each["spec"].get("gatewayClassName") in ours]
-    found = {key_of(each): listeners.read(each, snapshot) for each in sorted(mine, key=Source.of)}
+    found = {key_of(each): _listeners(each, snapshot) for each in sorted(mine, key=Source.of)}
     compiled.ports = _ports(found, snapshot)
     for route in sorted((*snapshot.http_routes, *snapshot.grpc_routes), key=Source.of):
         status = _attach(route, found, snapshot, compiled)
-        if status.parents:
+        if status.parents or _was_told(route, snapshot.controller):
             compiled.routes.append(status)
+    gateways = {key_of(each): each for each in mine}
     for key, all_of_it in found.items():
         _open(key, all_of_it, compiled)
-        compiled.gateways.append(_status(all_of_it, next(each for each in mine if key_of(each) == key)))
+        conditions = acceptance.of_gateway(gateways[key], all_of_it)
+        compiled.gateways.append(GatewayStatus(gateways[key], conditions, all_of_it))
     return compiled
+
+
+def _listeners(gateway: Object, snapshot: Snapshot) -> list[Listener]:
+    problem = acceptance.refused(gateway)
+    return listeners.read(gateway, snapshot, refused=problem.message if problem else "")
+
+
+def _was_told(route: Object, controller: str) -> bool:
+    """Whether its status has something of ours, which is to go where no parent is ours any more."""
+    parents = (route.get("status") or {}).get("parents") or ()
+    return any(each.get("controllerName") == controller for each in parents)
 
 
 def _ports(found: dict[Key, list[Listener]], snapshot: Snapshot) -> dict[tuple[Key, int], int]:
@@ -111,21 +137,22 @@ def _accepted(
 ) -> Condition:
     """Attach a route to the listeners that a parentRef means."""
     if read.unsupported:
-        return Condition("Accepted", False, "UnsupportedValue", read.unsupported)
+        return Condition("Accepted", False, read.reason, read.unsupported)
     meant = [each for each in all_of_it if _is_meant(each, parent)]
     if not meant:
         return Condition("Accepted", False, "NoMatchingParent", "no listener has this sectionName or port")
-    admitting = [each for each in meant if each.usable and each.admits(route, snapshot)]
+    admitting = [each for each in meant if each.accepted and each.admits(route, snapshot)]
     if not admitting:
         return Condition("Accepted", False, "NotAllowedByListeners", "no listener admits its kind and namespace")
-    served = False
-    for listener in admitting:
-        names = hostnames.attached(listener.hostname, route["spec"].get("hostnames") or ())
-        served = served or bool(names)
-        if names:
-            _add(route, listener, names, read, compiled)
-    if not served:
+    matching = [(each, names) for each in admitting if (names := _names(each, route))]
+    if not matching:
         return Condition("Accepted", False, "NoMatchingListenerHostname", "no name is the listeners' and the route's")
+    free = [(each, names) for each, names in matching if not _is_taken(each, route, names)]
+    if not free:
+        message = "a route of the other kind is older and has a name of this one's, which two kinds cannot share"
+        return Condition("Accepted", False, "HostnameConflict", message)
+    for listener, names in free:
+        _add(route, listener, names, read, compiled)
     return Condition("Accepted", True, "Accepted")
 
 
@@ -133,15 +160,40 @@ def _is_meant(listener: Listener, parent: Object) -> bool:
     return parent.get("sectionName") in (None, "", listener.name) and parent.get("port") in (None, listener.port)
 
 
-def _add(route: Object, listener: Listener, names: Iterable[str], read: routes.Read, compiled: Compiled) -> None:
+def _names(listener: Listener, route: Object) -> list[str]:
+    return hostnames.attached(listener.hostname, route["spec"].get("hostnames") or ())
+
+
+def _is_taken(listener: Listener, route: Object, names: Sequence[str]) -> bool:
+    """Whether a route of another kind has one of the names; older routes have come first."""
+    others = (theirs for (kind, _), theirs in listener.attached.items() if kind != route["kind"])
+    return any(hostnames.common(one, other) for theirs in others for one in names for other in theirs)
+
+
+def _add(route: Object, listener: Listener, names: list[str], read: routes.Read, compiled: Compiled) -> None:
     identity = (route["kind"], key_of(route))
     if identity in listener.attached:
         return
-    listener.attached.add(identity)
+    listener.attached[identity] = names
+    if not listener.usable:
+        return
     port = compiled.ports[key_of(listener.gateway), listener.port]
     scope = compiled.scopes.setdefault(_scope_name(port, listener), Scope())
     for name in names:
-        scope.host(name).rules += [replace(rule) for rule in read.rules]
+        scope.host(name).rules += [_at(listener.port, rule) for rule in read.rules]
+
+
+def _at(port: int, rule: Rule) -> Rule:
+    """A rule where a listener serves it: a redirect that names no other port stays at the listener's."""
+
+    def settled(change: dict[str, Any]) -> dict[str, Any]:
+        redirect = change.get("redirect")
+        if not redirect or "port" in redirect or "scheme" in redirect:
+            return change
+        return {**change, "redirect": {**redirect, "port": port}}
+
+    backends: tuple[Backend, ...] = tuple(replace(each, changes=settled(each.changes)) for each in rule.backends)
+    return replace(rule, policy=settled(rule.policy), backends=backends)
 
 
 def _open(key: Key, all_of_it: list[Listener], compiled: Compiled) -> None:
@@ -157,10 +209,3 @@ def _open(key: Key, all_of_it: list[Listener], compiled: Compiled) -> None:
         shown = {each.hostname or hostnames.ANY: each.certificate for each in here if each.certificate}
         if shown:
             compiled.scopes.setdefault(scope, Scope()).certificates.update(shown)
-
-
-def _status(all_of_it: list[Listener], gateway: Object) -> GatewayStatus:
-    usable = [each for each in all_of_it if each.usable]
-    accepted = Condition("Accepted", True, "Accepted" if len(usable) == len(all_of_it) else "ListenersNotValid")
-    programmed = Condition("Programmed", bool(usable), "Programmed" if usable else "Invalid")
-    return GatewayStatus(gateway, [accepted, programmed], all_of_it)

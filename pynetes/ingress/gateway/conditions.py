@@ -16,9 +16,10 @@ class Condition(NamedTuple):
 
 
 def merged(wanted: Iterable[Condition], known: Iterable[Object], *, generation: int, now: str) -> list[Object]:
-    """The conditions to write: a time changes with the status only."""
+    """The conditions to write: a time changes with the status only. Those of other types are others', and stay."""
     before = {each.get("type"): each for each in known}
-    return [_shown(each, before.get(each.type), generation, now) for each in wanted]
+    mine = [_shown(each, before.pop(each.type, None), generation, now) for each in wanted]
+    return [*mine, *before.values()]
 
 
 def _shown(condition: Condition, before: Object | None, generation: int, now: str) -> Object:

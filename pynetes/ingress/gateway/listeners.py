@@ -13,6 +13,8 @@ from pynetes.machinery import labels
 from pynetes.machinery.meta import Key, Object, key_of
 
 KINDS = {"HTTP": ("HTTPRoute", "GRPCRoute"), "HTTPS": ("HTTPRoute", "GRPCRoute")}
+#: Protocols that can share a port with one another; HTTP shares it with none.
+BESIDE = {frozenset({"HTTPS", "TLS"}), *(frozenset({"UDP", other}) for other in ("HTTP", "HTTPS", "TLS", "TCP"))}
 
 
 @dataclass
@@ -24,9 +26,11 @@ class Listener:
     conditions: list[Condition] = field(default_factory=list)
     kinds: tuple[str, ...] = ()
     certificate: Certificate | None = None
-    #: Whether routes can be served through it at all.
+    #: Whether it is valid, so that routes attach to it; and whether they can be served through it as well.
+    accepted: bool = True
     usable: bool = True
-    attached: set[tuple[str, Key]] = field(default_factory=set)
+    #: The routes that have attached, with the names under which they are served.
+    attached: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -44,9 +48,14 @@ class Listener:
         return str(self.spec.get("hostname") or "").lower()
 
     @property
+    def protocol(self) -> str:
+        """As the Gateway names it."""
+        return str(self.spec.get("protocol"))
+
+    @property
     def tls(self) -> bool:
         """Whether clients speak TLS with it."""
-        return bool(self.spec.get("protocol") == "HTTPS")
+        return self.protocol == "HTTPS"
 
     def admits(self, route: Object, snapshot: Snapshot) -> bool:
         """Whether a route's kind and namespace may attach."""
@@ -66,11 +75,13 @@ class Listener:
         return False
 
 
-def read(gateway: Object, snapshot: Snapshot) -> list[Listener]:
-    """All of a Gateway's listeners with their conditions; conflicts are between those of one port."""
+def read(gateway: Object, snapshot: Snapshot, *, refused: str = "") -> list[Listener]:
+    """All of a Gateway's listeners with their conditions; conflicts are between those of one port.
+
+    refused: why the Gateway itself is not accepted, in which case none of them serves."""
     found = [Listener(gateway, spec) for spec in gateway["spec"].get("listeners") or ()]
     for listener in found:
-        _check(listener, snapshot, _conflict(listener, found))
+        _check(listener, snapshot, _conflict(listener, found), refused)
     return found
 
 
@@ -79,42 +90,48 @@ def _conflict(listener: Listener, others: Iterable[Listener]) -> str:
     for other in others:
         if other is listener:
             return ""
-        if other.port == listener.port:
-            if other.tls != listener.tls:
+        if other.port == listener.port and frozenset({other.protocol, listener.protocol}) not in BESIDE:
+            if other.protocol != listener.protocol:
                 return "ProtocolConflict"
             if other.hostname == listener.hostname:
                 return "HostnameConflict"
     return ""
 
 
-def _check(listener: Listener, snapshot: Snapshot, conflict: str) -> None:
-    protocol = listener.spec.get("protocol")
-    supported = KINDS.get(str(protocol), ())
-    wanted = [
-        (each.get("group") or GROUP, each["kind"])
-        for each in (listener.spec.get("allowedRoutes") or {}).get("kinds") or ()
-    ]
-    listener.kinds = tuple(kind for kind in supported if not wanted or (GROUP, kind) in wanted)
-    resolved = Condition("ResolvedRefs", True, "ResolvedRefs")
-    if any(group != GROUP or kind not in supported for group, kind in wanted):
-        resolved = Condition(
-            "ResolvedRefs", False, "InvalidRouteKinds", "allowedRoutes.kinds names kinds that cannot attach"
-        )
-    mode = (listener.spec.get("tls") or {}).get("mode") or "Terminate"
-    if not supported:
-        accepted = Condition("Accepted", False, "UnsupportedProtocol", f"the protocol {protocol} is not served")
-    elif listener.tls and mode != "Terminate":
-        accepted = Condition("Accepted", False, "UnsupportedProtocol", f"the TLS mode {mode} is not served")
-    elif conflict:
-        accepted = Condition("Accepted", False, conflict, "another listener has this port")
-    else:
-        accepted = Condition("Accepted", True, "Accepted")
+def _check(listener: Listener, snapshot: Snapshot, conflict: str, refused: str) -> None:
+    accepted = _accepted(listener, conflict)
+    resolved = _resolved_kinds(listener)
     if listener.tls and accepted.holds:
         resolved = _secure(listener, snapshot) or resolved
-    listener.usable = accepted.holds and (resolved.holds or resolved.reason == "InvalidRouteKinds")
-    programmed = Condition("Programmed", listener.usable, "Programmed" if listener.usable else "Invalid")
+    listener.accepted = accepted.holds and not refused
+    listener.usable = listener.accepted and (resolved.holds or resolved.reason == "InvalidRouteKinds")
+    reason = "Programmed" if listener.usable else "Invalid"
+    programmed = Condition("Programmed", listener.usable, reason, refused)
     clash = Condition("Conflicted", bool(conflict), conflict or "NoConflicts")
     listener.conditions = [accepted, programmed, resolved, clash]
+
+
+def _accepted(listener: Listener, conflict: str) -> Condition:
+    mode = (listener.spec.get("tls") or {}).get("mode") or "Terminate"
+    if listener.protocol not in KINDS:
+        return Condition("Accepted", False, "UnsupportedProtocol", f"the protocol {listener.protocol} is not served")
+    if listener.tls and mode != "Terminate":
+        return Condition("Accepted", False, "UnsupportedProtocol", f"the TLS mode {mode} is not served")
+    if conflict:
+        return Condition("Accepted", False, conflict, "another listener has this port")
+    return Condition("Accepted", True, "Accepted")
+
+
+def _resolved_kinds(listener: Listener) -> Condition:
+    """Notes the kinds that can attach; whether all that are named can."""
+    supported = KINDS.get(listener.protocol, ())
+    named = (listener.spec.get("allowedRoutes") or {}).get("kinds") or ()
+    wanted = [(each.get("group") or GROUP, each["kind"]) for each in named]
+    listener.kinds = tuple(kind for kind in supported if not wanted or (GROUP, kind) in wanted)
+    if any(group != GROUP or kind not in supported for group, kind in wanted):
+        message = "allowedRoutes.kinds names kinds that cannot attach"
+        return Condition("ResolvedRefs", False, "InvalidRouteKinds", message)
+    return Condition("ResolvedRefs", True, "ResolvedRefs")
 
 
 def _secure(listener: Listener, snapshot: Snapshot) -> Condition | None:

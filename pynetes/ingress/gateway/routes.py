@@ -10,14 +10,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynetes.ingress import grammar
-from pynetes.ingress.gateway.backends import Filters, Resolver, Unresolved, Unsupported, seconds
+from pynetes.ingress.gateway.backends import (
+    COPIES,
+    Filters,
+    Resolver,
+    Unresolved,
+    Unsupported,
+    replaces_prefix,
+    seconds,
+)
 from pynetes.ingress.gateway.references import From
 from pynetes.ingress.gateway.snapshot import Snapshot
 from pynetes.ingress.nginx.configuration import Location, Protocol
 from pynetes.ingress.rules import EXACT, PREFIX, REGEX, Rule, Source
 from pynetes.machinery.meta import Object, key_of
 
-TIMEOUTS = {"connect": 5, "send": 60, "read": 60}
+TIMEOUTS = {"connect": 5.0, "send": 60.0, "read": 60.0}
+#: Seconds that stand for no limit: nginx knows none.
+ENDLESS = 86400.0
 
 
 @dataclass
@@ -26,6 +36,7 @@ class Read:
 
     rules: list[Rule] = field(default_factory=list)
     unsupported: str = ""
+    reason: str = "UnsupportedValue"
     unresolved: list[Unresolved] = field(default_factory=list)
 
 
@@ -36,37 +47,46 @@ def read(route: Object, snapshot: Snapshot) -> Read:
     try:
         for number, rule in enumerate(route["spec"].get("rules") or ()):
             found.rules += _rules(route, number, rule, resolver)
-    except (Unsupported, ValueError) as problem:
+    except Unsupported as problem:
+        found.rules, found.unsupported, found.reason = [], str(problem), problem.reason
+    except ValueError as problem:
         found.rules, found.unsupported = [], str(problem)
     return found
 
 
 def _rules(route: Object, number: int, rule: Object, resolver: Resolver) -> Iterator[Rule]:
     filters = resolver.filters(rule.get("filters") or ())
-    backends = resolver.backends(rule.get("backendRefs") or ())
+    backends, of_backends = resolver.backends(rule.get("backendRefs") or ())
     grpc = route["kind"] == "GRPCRoute"
-    policy: dict[str, Any] = {"timeouts": _timeouts(rule), "tries": 2, **filters.policy}
-    source = Source.of(route)
-    for position, match in enumerate(rule.get("matches") or [{}]):
+    policy: dict[str, Any] = {"timeouts": timeouts(rule), "tries": 2, **filters.policy}
+    source, matches = Source.of(route), rule.get("matches") or [{}]
+    prefix = replaces_prefix(policy) or any(replaces_prefix(each.policy) for each in of_backends)
+    location = _location([filters, *of_backends], grpc=grpc)
+    for position, match in enumerate(matches):
         kind, path = _grpc_path(match.get("method")) if grpc else _path(match.get("path"))
+        if prefix and (kind != PREFIX or len(matches) > 1):
+            raise Unsupported("ReplacePrefixMatch needs a rule with one match, of type PathPrefix")
         conditions = _conditions(match, grpc=grpc)
         yield Rule(
             source,
             kind,
             path,
             {**policy, "pattern": f"^(?:{path})$"} if kind == REGEX else policy,
-            _location(filters, grpc=grpc),
+            location,
             backends,
             match=conditions,
-            other_refs=list(filters.mirrors),
+            other_refs=[ref for each in (filters, *of_backends) for ref in each.mirrors],
             precedence=(*_weight(conditions), source.created, source.namespace, source.name, number, position),
         )
 
 
-def _location(filters: Filters, *, grpc: bool) -> Location:
-    protocol = Protocol.GRPC if grpc else Protocol.HTTP
+def _location(filters: list[Filters], *, grpc: bool) -> Location:
+    """filters: of the rule, then those of its backends, of which a request meets one."""
+    copies = len(filters[0].mirrors) + max((len(each.mirrors) for each in filters[1:]), default=0)
+    if copies > COPIES:
+        raise Unsupported(f"a request can be mirrored to {COPIES} backends only")
     # This API knows no limit of bodies, and so has none.
-    return Location(protocol, body=0, mirrored=bool(filters.mirrors) and not grpc)
+    return Location(Protocol.GRPC if grpc else Protocol.HTTP, body=0, mirrored=copies)
 
 
 def _weight(conditions: dict[str, Any]) -> tuple[int, int, int]:
@@ -119,8 +139,16 @@ def _condition(each: Object, name: str) -> dict[str, Any]:
     return {"name": name, "value": each["value"]}
 
 
-def _timeouts(rule: Object) -> dict[str, float]:
+def timeouts(rule: Object) -> dict[str, float]:
+    """What nginx waits for (GEP-1742), in seconds: `read` and `send` for one backend's next byte, `total` for all
+    tries together, as far as it goes: an answer that has begun is not broken off. Raises Unsupported."""
     given = rule.get("timeouts") or {}
-    found = [seconds(given[name]) for name in ("request", "backendRequest") if given.get(name)]
-    limits = [value for value in found if value > 0]
-    return {**TIMEOUTS, "read": min(limits)} if limits else dict(TIMEOUTS)
+    limits = {name: seconds(given[name]) for name in ("request", "backendRequest") if given.get(name)}
+    if not limits:
+        return dict(TIMEOUTS)
+    whole, one = limits.get("request", 0.0), limits.get("backendRequest", 0.0)
+    if whole and one > whole:
+        raise Unsupported("timeouts.backendRequest is longer than timeouts.request")
+    each = one or whole or ENDLESS
+    found = {"connect": min(TIMEOUTS["connect"], each), "send": each, "read": each}
+    return {**found, "total": whole} if whole else found

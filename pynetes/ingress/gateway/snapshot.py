@@ -25,6 +25,8 @@ class Snapshot:
     secret: Callable[[Key], Object | None]
     #: (Gateway, port) → the port that nginx listens on for it, where one was given out before.
     ports: dict[tuple[Key, int], int]
+    #: What the API's CustomResourceDefinitions say of their version, "" for one that says nothing.
+    versions: frozenset[str] = frozenset()
     controller: str = CONTROLLER
 
     def may_refer(self, source: From, kind: str, target: Key) -> bool:

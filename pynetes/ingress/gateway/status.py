@@ -1,7 +1,8 @@
 """Statuses of the Gateway API's objects, and the Services through which Gateways are reached; written by difference."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from pynetes.apis.core import services
@@ -11,36 +12,63 @@ from pynetes.client.transport import Unreachable
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.ingress.gateway import kinds
-from pynetes.ingress.gateway.compile import Compiled, GatewayStatus, RouteStatus
+from pynetes.ingress.gateway import services as gateway_services
+from pynetes.ingress.gateway.acceptance import FEATURES
+from pynetes.ingress.gateway.compile import ClassStatus, Compiled, GatewayStatus, RouteStatus
 from pynetes.ingress.gateway.conditions import Condition, merged
 from pynetes.ingress.gateway.kinds import GROUP
 from pynetes.ingress.gateway.listeners import Listener
 from pynetes.ingress.gateway.snapshot import CONTROLLER
 from pynetes.machinery import time as times
 from pynetes.machinery.errors import StatusError
-from pynetes.machinery.meta import Key, Object, key_of
+from pynetes.machinery.meta import Object, key_of
 from pynetes.machinery.resource import Resource
 
-#: On a Gateway's Service: whose it is.
-OWNER = "gateway.networking.k8s.io/gateway-name"
-OWNER_NAMESPACE = "gateway.networking.k8s.io/gateway-namespace"
 _LOG = logging.getLogger(__name__)
 
 
-def service_name(gateway: Key) -> str:
-    """The Service of a Gateway, in the controller's namespace: a Service selects pods of its own namespace only."""
-    return f"gateway-{gateway.namespace}-{gateway.name}"[:63].rstrip("-")
+def of_class(status: ClassStatus, now: str, before: Object) -> Object:
+    """A GatewayClass's status; before: what it is now."""
+    conditions = _conditions(status.gateway_class, status.conditions, before, now)
+    return {**before, "conditions": conditions, "supportedFeatures": [{"name": name} for name in FEATURES]}
 
 
-def ports_of(found: Iterable[Object]) -> dict[tuple[Key, int], int]:
-    """Ports of nginx that Services of Gateways already lead to."""
-    ports: dict[tuple[Key, int], int] = {}
-    for service in found:
-        owner = service["metadata"].get("labels") or {}
-        if OWNER in owner:
-            key = Key(owner.get(OWNER_NAMESPACE, ""), owner[OWNER])
-            ports |= {(key, port["port"]): int(port["targetPort"]) for port in service["spec"].get("ports") or ()}
-    return ports
+def of_gateway(status: GatewayStatus, service: Object | None, now: str, before: Object) -> Object:
+    """A Gateway's status; its addresses are those of its Service."""
+    known = {each["name"]: each for each in before.get("listeners") or ()}
+    return {
+        **before,
+        "addresses": list(_addresses(service)),
+        "conditions": _conditions(status.gateway, status.conditions, before, now),
+        "listeners": [_listener(each, known.get(each.name), now) for each in status.listeners],
+    }
+
+
+def of_route(status: RouteStatus, now: str, before: Object) -> Object:
+    """A route's status: entries of other controllers stay, ours are those of the parents that it has now."""
+    parents = before.get("parents") or ()
+    kept = [each for each in parents if each.get("controllerName") != CONTROLLER]
+    ours = [each for each in parents if each.get("controllerName") == CONTROLLER]
+    mine = []
+    for parent, conditions in status.parents:
+        old = next((each for each in ours if each.get("parentRef") == parent), None)
+        shown = _conditions(status.route, conditions, old, now)
+        mine.append({"parentRef": parent, "controllerName": CONTROLLER, "conditions": shown})
+    return {"parents": [*kept, *mine]}
+
+
+def _listener(listener: Listener, before: Object | None, now: str) -> Object:
+    return {
+        "name": listener.name,
+        "attachedRoutes": len(listener.attached),
+        "supportedKinds": [{"group": GROUP, "kind": kind} for kind in listener.kinds],
+        "conditions": _conditions(listener.gateway, listener.conditions, before, now),
+    }
+
+
+def _conditions(obj: Object, wanted: list[Condition], before: Object | None, now: str) -> list[Object]:
+    known = (before or {}).get("conditions") or ()
+    return merged(wanted, known, generation=obj["metadata"].get("generation", 1), now=now)
 
 
 class GatewayTeller:
@@ -55,88 +83,44 @@ class GatewayTeller:
     async def tell(self, compiled: Compiled, found: Iterable[Object]) -> None:
         """Services first: a Gateway's address is its Service's. found: those that are there."""
         known = {each["metadata"]["name"]: each for each in found}
-        wanted = {service_name(key_of(each.gateway)): each for each in compiled.gateways}
-        for name, status in wanted.items():
-            await self._service(name, status, compiled, known.get(name))
-        for name, service in known.items():
-            if name not in wanted:
-                await self._quietly(self._client.delete(services.RESOURCE, key_of(service)))
-        for each in map(self._newest, compiled.classes):
-            accepted = self._conditions(each, [Condition("Accepted", True, "Accepted")], each.get("status"))
-            await self._write(kinds.GATEWAY_CLASSES, each, {"conditions": accepted})
+        now = times.rfc3339(self._clock.now())
+        wanted: set[str] = set()
         for status in compiled.gateways:
-            status.gateway = self._newest(status.gateway)
-            shown = self._gateway(status, known.get(service_name(key_of(status.gateway))))
-            await self._write(kinds.GATEWAYS, status.gateway, shown)
+            wish = gateway_services.wanted(
+                status.gateway, compiled.ports, namespace=self._namespace, selector=self._selector
+            )
+            service = None
+            if wish is not None:
+                name = wish["metadata"]["name"]
+                wanted.add(name)
+                service = known.get(name)
+                await self._service(wish, service)
+            await self._write(status.gateway, partial(of_gateway, status, service, now))
+        for name in known.keys() - wanted:
+            await self._quietly(self._client.delete(services.RESOURCE, key_of(known[name])))
+        for each in compiled.classes:
+            await self._write(each.gateway_class, partial(of_class, each, now))
         for route in compiled.routes:
-            route.route = self._newest(route.route)
-            await self._write(kinds.BY_KIND[route.route["kind"]], route.route, self._route(route))
+            await self._write(route.route, partial(of_route, route, now))
 
-    def _newest(self, obj: Object) -> Object:
-        """As the cache has it now: a status of our own since the rules were computed would make a write conflict."""
-        informer = self._informers.known(kinds.BY_KIND[obj["kind"]])
-        return (informer.get(key_of(obj)) if informer else None) or obj
-
-    async def _service(self, name: str, status: GatewayStatus, compiled: Compiled, known: Object | None) -> None:
-        key = key_of(status.gateway)
-        ports = [
-            {"name": f"port-{port}", "port": port, "targetPort": number, "protocol": "TCP"}
-            for (gateway, port), number in sorted(compiled.ports.items())
-            if gateway == key
-        ]
-        if not ports:
-            return
+    async def _service(self, wish: Object, known: Object | None) -> None:
         if known is None:
-            owner = {OWNER: key.name, OWNER_NAMESPACE: key.namespace}
-            spec: Object = {"type": "LoadBalancer", "selector": self._selector, "ports": ports}
-            made: Object = {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": name, "namespace": self._namespace, "labels": owner},
-                "spec": spec,
-            }
-            await self._quietly(self._client.create(services.RESOURCE, made))
-        elif {(each["port"], each["targetPort"]) for each in known["spec"]["ports"]} != {
-            (each["port"], each["targetPort"]) for each in ports
-        }:
-            change = {"spec": {"ports": ports}}
-            await self._quietly(self._client.patch(services.RESOURCE, key_of(known), change))
+            await self._quietly(self._client.create(services.RESOURCE, wish))
+        elif patch := gateway_services.change(known, wish):
+            await self._quietly(self._client.patch(services.RESOURCE, key_of(known), patch))
 
-    def _gateway(self, status: GatewayStatus, service: Object | None) -> Object:
-        before = status.gateway.get("status") or {}
-        known = {each["name"]: each for each in before.get("listeners") or ()}
-        return {
-            "addresses": list(_addresses(service)),
-            "conditions": self._conditions(status.gateway, status.conditions, before),
-            "listeners": [self._listener(each, known.get(each.name)) for each in status.listeners],
-        }
-
-    def _listener(self, listener: Listener, before: Object | None) -> Object:
-        return {
-            "name": listener.name,
-            "attachedRoutes": len(listener.attached),
-            "supportedKinds": [{"group": GROUP, "kind": kind} for kind in listener.kinds],
-            "conditions": self._conditions(listener.gateway, listener.conditions, before),
-        }
-
-    def _route(self, status: RouteStatus) -> Object:
-        before = (status.route.get("status") or {}).get("parents") or []
-        kept = [each for each in before if each.get("controllerName") != CONTROLLER]
-        mine = []
-        for parent, conditions in status.parents:
-            old = next((each for each in before if each.get("parentRef") == parent), None)
-            shown = self._conditions(status.route, conditions, old)
-            mine.append({"parentRef": parent, "controllerName": CONTROLLER, "conditions": shown})
-        return {"parents": [*kept, *mine]}
-
-    def _conditions(self, obj: Object, wanted: list[Condition], before: Object | None) -> list[Object]:
-        known = (before or {}).get("conditions") or ()
-        generation = obj["metadata"].get("generation", 1)
-        return merged(wanted, known, generation=generation, now=times.rfc3339(self._clock.now()))
-
-    async def _write(self, resource: Resource, obj: Object, status: Object) -> None:
-        if (obj.get("status") or {}) != status:
-            await self._quietly(self._client.update(resource, {**obj, "status": status}, subresource="status"))
+    async def _write(self, seen: Object, status_of: Callable[[Object], Object]) -> None:
+        """seen: the object from which the rules were computed. A status of our own since then is not in the way; one
+        with another spec is: what would be told is of what it was, and its own turn comes."""
+        resource: Resource = kinds.BY_KIND[seen["kind"]]
+        informer = self._informers.known(resource)
+        newest = (informer.get(key_of(seen)) if informer else None) or seen
+        if newest["metadata"].get("generation") != seen["metadata"].get("generation"):
+            return
+        before = newest.get("status") or {}
+        status = status_of(before)
+        if before != status:
+            await self._quietly(self._client.update(resource, {**newest, "status": status}, subresource="status"))
 
     async def _quietly(self, write: Any) -> None:
         try:

@@ -104,7 +104,12 @@ function _M.connect(state)
   state.tried = state.tried + 1
   local times = state.policy.timeouts
   if times then
-    balancer.set_timeouts(times.connect, times.send, times.read)
+    local left = times.total and times.total - (ngx.now() - ngx.req.start_time()) or math.huge
+    if left < 0.001 then
+      state.late = true
+      return ngx.exit(ngx.ERROR)
+    end
+    balancer.set_timeouts(math.min(times.connect, left), math.min(times.send, left), math.min(times.read, left))
   end
   local done, problem = balancer.set_current_peer(endpoint[1], endpoint[2])
   if not done then

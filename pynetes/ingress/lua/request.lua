@@ -35,18 +35,32 @@ local function secured(policy, entry)
   return policy.secure == "always" or policy.secure == "tls" and entry.tls
 end
 
+-- Where copies of the request go: keys of backends, of those whose share of requests this one is in.
+local function copies(policy, backend)
+  local chosen = {}
+  for _, mirrors in ipairs({policy.mirrors or {}, backend.mirrors or {}}) do
+    for _, mirror in ipairs(mirrors) do
+      if math.random() * 100 < mirror.percent then
+        chosen[#chosen + 1] = mirror.key
+      end
+    end
+  end
+  return chosen
+end
+
 local function forwarded(policy, state)
+  local backend = state.backend
   if policy.request_headers then
     rewrite.request_headers(policy.request_headers)
   end
-  if state.backend.request_headers then
-    rewrite.request_headers(state.backend.request_headers)
+  if backend.request_headers then
+    rewrite.request_headers(backend.request_headers)
   end
-  ngx.var.pynetes_host = policy.host or ngx.var.http_host or ngx.var.host
-  ngx.var.pynetes_name = policy.host or state.backend.server_name or ngx.var.host
-  if policy.mirrors then
-    local mirror = policy.mirrors[math.random(#policy.mirrors)]
-    ngx.var.pynetes_mirror = math.random() * 100 < mirror.percent and mirror.key or ""
+  local host = backend.host or policy.host
+  ngx.var.pynetes_host = host or ngx.var.http_host or ngx.var.host
+  ngx.var.pynetes_name = host or backend.server_name or ngx.var.host
+  if policy.mirrors or backend.mirrors then
+    ngx.var.pynetes_mirror = table.concat(copies(policy, backend), " ")
   end
 end
 
@@ -55,6 +69,9 @@ function _M.route(scope)
   local state = {}
   states[ngx.var.request_id] = state
   local host = ngx.var.host:lower():gsub("%.$", "")
+  if routes.misdirected(scope, host, ngx.var.ssl_server_name) then
+    return ngx.exit(421)
+  end
   local entry, rule, captures, matched = routes.find(scope, host, ngx.var.uri)
   if not rule then
     return ngx.exit(404)
@@ -81,6 +98,9 @@ function _M.route(scope)
   if not state.backend or state.backend.refuse then
     return ngx.exit(state.backend and state.backend.refuse or 500)
   end
+  if state.backend.redirect then
+    return redirect(state, rewrite.location(state.backend.redirect, captures, matched))
+  end
   if not balance.choose(state, policy.affinity) then
     return ngx.exit(503)
   end
@@ -88,8 +108,9 @@ function _M.route(scope)
   if policy.prefix_header then
     ngx.req.set_header("X-Forwarded-Prefix", policy.prefix_header)
   end
-  if policy.rewrite then
-    rewrite.path(policy.rewrite, captures, matched)
+  local other = state.backend.rewrite or policy.rewrite
+  if other then
+    rewrite.path(other, captures, matched)
   end
   return ngx.exec(location(policy.location))
 end
@@ -102,11 +123,21 @@ function _M.connect()
   return balance.connect(state)
 end
 
--- The subrequest of a mirror: its backend's answer is thrown away.
-function _M.mirror()
-  local key = ngx.var.pynetes_mirror
+-- nginx makes 500 of whatever ends the choice of a backend.
+function _M.failed()
+  local state = states[ngx.var.request_id]
+  return ngx.exit(state and state.late and 504 or 500)
+end
+
+-- The subrequest of the `number`th mirror: its backend's answer is thrown away.
+function _M.mirror(number)
+  local found, key = 0, nil
+  for each in ngx.var.pynetes_mirror:gmatch("%S+") do
+    found = found + 1
+    key = found == number and each or key
+  end
   local state = {backend = {key = key}, policy = {}}
-  if key == "" or not balance.choose(state) then
+  if not key or not balance.choose(state) then
     return ngx.exit(204)
   end
   ngx.ctx.mirror = state

@@ -133,6 +133,14 @@ local function listener(scope, host)
   return nil, true
 end
 
+-- Whether a TLS client asks a connection that it made to one listener for a host of another; it is to make its own.
+function _M.misdirected(scope, host, name)
+  if not name or not tables.get("l:" .. scope) then
+    return false
+  end
+  return listener(scope, host) ~= listener(scope, name:lower())
+end
+
 -- entry (of the host), rule, captures of a regular expression, and the prefix or path that matched.
 function _M.find(scope, host, uri)
   local inner, every = listener(scope, host)

@@ -39,7 +39,8 @@ class Location(NamedTuple):
     #: Whether a request's body is read whole before the backend hears of it, and an answer before the client does.
     request_buffering: bool = True
     buffering: bool = False
-    mirrored: bool = False
+    #: To how many backends a copy of each request may go.
+    mirrored: int = 0
 
     @property
     def name(self) -> str:
@@ -168,6 +169,7 @@ _SERVER = """\
       set $pynetes_mirror "";
       rewrite_by_lua_block {{ require("request").route("{scope}") }}
     }}
+    location @failed {{ content_by_lua_block {{ require("request").failed() }} }}
 {locations}  }}
 """
 
@@ -196,8 +198,8 @@ def mark(settings: Settings) -> str:
 def render(settings: Settings, run: Path, modules: Path = Path("/usr/lib/nginx/modules")) -> str:
     """The file's text; the same settings give the same text."""
     locations = "".join(_location(each) for each in sorted(settings.locations, key=lambda each: each.name))
-    if any(each.mirrored for each in settings.locations):
-        locations += _mirror()
+    copies = max((each.mirrored for each in settings.locations), default=0)
+    locations += "".join(_mirror(number) for number in range(1, copies + 1))
     upstreams = "".join(
         _UPSTREAM.format(name=each.value, connect="connect", kept="" if each in SECURE else _KEPT) for each in Protocol
     )
@@ -241,7 +243,7 @@ def _location(location: Location) -> str:
         f"{family}_next_upstream error timeout",
         *([f"{family}_ssl_server_name on", f"{family}_ssl_name $pynetes_name"] if secure else ()),
         *(() if grpc else _plain(location)),
-        *(["mirror /.pynetes/mirror"] if location.mirrored else ()),
+        *(f"mirror /.pynetes/mirror/{number}" for number in range(1, location.mirrored + 1)),
         f"{family}_pass {location.protocol.value}://pynetes_{location.protocol.value}",
     ]
     return _block(f"@{location.name}", lines)
@@ -249,6 +251,7 @@ def _location(location: Location) -> str:
 
 def _plain(location: Location) -> Iterable[str]:
     """HTTP/1.1 with upgrades; gRPC knows neither these headers nor buffering."""
+    yield "error_page 500 = @failed"
     yield "proxy_http_version 1.1"
     yield "proxy_set_header Upgrade $http_upgrade"
     yield "proxy_set_header Connection $pynetes_connection"
@@ -259,16 +262,16 @@ def _plain(location: Location) -> Iterable[str]:
     yield "proxy_buffers 8 16k"
 
 
-def _mirror() -> str:
+def _mirror(number: int) -> str:
     lines = [
         "internal",
-        'rewrite_by_lua_block { require("request").mirror() }',
+        f'rewrite_by_lua_block {{ require("request").mirror({int(number)}) }}',
         *(f"proxy_set_header {name} {value}" for name, value in _HEADERS),
         "proxy_http_version 1.1",
         'proxy_set_header Connection ""',
         "proxy_pass http://pynetes_mirror$request_uri",
     ]
-    return _block("= /.pynetes/mirror", lines)
+    return _block(f"= /.pynetes/mirror/{int(number)}", lines)
 
 
 def _block(name: str, lines: Sequence[str]) -> str:
