@@ -26,7 +26,7 @@ from pynetes.machinery.resource import Resource
 from pynetes.testing.cluster import Cluster
 from tests.ingress import grpcs
 from tests.ingress.conftest import LUA_MODULE, free_port, pair
-from tests.ingress.gateway_world import HTTP, mirror, path, redirect, rewrite, to
+from tests.ingress.gateway_world import HTTP, header_filter, mirror, path, redirect, rewrite, to
 
 pytestmark = pytest.mark.root
 WITHIN = 20
@@ -66,10 +66,9 @@ class Site:
 
         async def answer(request: web.Request) -> web.Response:
             self.seen.append(name)
-            headers = dict(request.headers)
-            return web.json_response(
-                {"server": name, "path": request.raw_path, "headers": headers}, headers={"X-Old": "1"}
-            )
+            told = {"server": name, "path": request.raw_path, "headers": dict(request.headers)}
+            told["added"] = request.headers.getall("X-Add", [])
+            return web.json_response(told, headers={"X-Old": "1"})
 
         made = web.Application()
         made.router.add_route("*", "/{path:.*}", answer)
@@ -251,6 +250,52 @@ async def test_precedence_of_matches(site: Site) -> None:
     assert (await site.get("a.test", Version="2", Env="canary"))[1]["server"] == "two"
     assert (await site.get("a.test", method="POST", Version="2"))[1]["server"] == "method"
     assert (await site.get("a.test", "/?q=1"))[1]["server"] == "query"
+
+
+async def test_paths_and_their_changes(site: Site) -> None:
+    """Exact before the longest prefix, of whole elements, whatever the order of rules; prefixes and paths replaced."""
+    for name in ("one", "two", "three"):
+        await site.server(name)
+    await site.gateway(HTTP)
+    ordered = [
+        ("one", "Exact", "/match"), ("two", "Exact", "/match/exact"), ("three", "Exact", "/match/exact/one"),
+        ("three", "PathPrefix", "/match/"), ("one", "PathPrefix", "/match/prefix/"),
+        ("two", "PathPrefix", "/match/prefix/one"),
+    ]  # fmt: skip
+    await site.route("order", *(to(server, matches=[path(kind, value)]) for server, kind, value in ordered))
+    modified = header_filter(
+        set=[{"name": "X-Set", "value": "new"}], add=[{"name": "X-Add", "value": "b"}], remove=["X-Gone"]
+    )
+    prefix = {name: {"type": "ReplacePrefixMatch", "replacePrefixMatch": name} for name in ("/one", "/", "/prefix")}
+    full = {"type": "ReplaceFullPath", "replaceFullPath": "/full"}
+    changes = [
+        ("/prefix/one", [rewrite(path=prefix["/one"])]), ("/strip", [rewrite(path=prefix["/"])]),
+        ("/all", [rewrite(path=full), modified]), ("/p/and", [rewrite(path=prefix["/prefix"]), modified]),
+        ("/gone", [redirect(path=prefix["/one"])]), ("/gone/full", [redirect(path=full)]),
+    ]  # fmt: skip
+    await site.route("change", *(
+        {"matches": [path("PathPrefix", value)], "filters": filters,
+         **({} if value.startswith("/gone") else {"backendRefs": [{"name": "one", "port": 80}]})}
+        for value, filters in changes
+    ), hostnames=("c.test",))  # fmt: skip
+    await site.accepted("change")
+    for asked, server in {
+        "/match": "one", "/match/exact": "two", "/match/exact/one": "three", "/match/prefix/one/any": "two",
+        "/match/prefix/any": "one", "/match/any": "three", "/match/prefix/ones": "one", "/match/": "three",
+    }.items():  # fmt: skip
+        assert (await site.get("a.test", asked))[1].get("server") == server, asked
+    assert (await site.get("a.test", "/matching"))[0] == 404
+    for asked, wanted in {
+        "/prefix/one/two": "/one/two", "/prefix/one": "/one", "/strip/three": "/three", "/strip": "/",
+        "/all/one/two": "/full", "/p/and/one": "/prefix/one",
+    }.items():  # fmt: skip
+        body = (await site.get("c.test", asked, X_Set="old", X_Add="a", X_Gone="x"))[1]
+        assert body["path"] == wanted
+        if asked.startswith(("/all", "/p/")):
+            assert body["headers"]["X-Set"] == "new" and "X-Gone" not in body["headers"]
+            assert body["added"] == ["a", "b"]
+    for asked, wanted in {"/gone/lemon": "/one/lemon", "/gone": "/one", "/gone/full/x": "/full"}.items():
+        assert (await site.get("c.test", asked))[2]["Location"] == f"http://c.test{wanted}"
 
 
 async def test_hostnames_and_listeners(site: Site) -> None:

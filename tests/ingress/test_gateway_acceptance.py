@@ -1,6 +1,8 @@
 """Classes, Gateways and listeners: what is accepted, what is told, and the Services that lead to them. No nginx."""
 
 import base64
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,8 +96,21 @@ def test_a_class_says_what_it_supports() -> None:
     names = [each["name"] for each in shown["supportedFeatures"]]
     assert {"Gateway", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "HTTPRouteRequestMirror"} <= set(names)
     assert names == sorted(names) and len(names) <= 64
+    assert {each["observedGeneration"] for each in shown["conditions"]} == {1}
+    world.classes[0]["metadata"]["generation"] = 2
+    again = status.of_class(world.compiled.classes[0], "later", shown)
+    assert [(each["observedGeneration"], each["lastTransitionTime"]) for each in again["conditions"]] == [(2, NOW)] * 2
     assert compiled.classes[1].conditions[0][1:3] == (False, "InvalidParameters")
     assert compiled.gateways == []
+
+
+def test_features_are_those_of_the_page() -> None:
+    """What the class says it supports is on the page of features with its test, and what is not, is not."""
+    page = (Path(__file__).parents[2] / "docs" / "gateway-conformance.md").read_text()
+    held, _, missing = page.partition("## What is not supported")
+    core = {"Gateway", "HTTPRoute", "GRPCRoute", "ReferenceGrant"}
+    assert [name for name in acceptance.FEATURES if name not in core and not re.search(rf"\b{name}\b", held)] == []
+    assert [name for name in acceptance.FEATURES if name not in core and re.search(rf"\b{name}\b", missing)] == []
 
 
 @pytest.mark.parametrize("versions", [{"v1.6.1", "v0.8.0"}, {""}])

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from pynetes.ingress import table
+from pynetes.ingress import endpoints, table
 from pynetes.ingress.gateway import status
 from pynetes.ingress.gateway.routes import ENDLESS, TIMEOUTS, timeouts
 from pynetes.ingress.gateway.snapshot import CONTROLLER
-from pynetes.ingress.rules import Host
-from pynetes.machinery.meta import Object
+from pynetes.ingress.rules import BackendRef, Host
+from pynetes.machinery.meta import Key, Object
 from tests.ingress.gateway_world import HTTP, NOW, World, header_filter, mirror, path, redirect, rewrite, to
 
 ACCEPTED, RESOLVED = (True, "Accepted"), (True, "ResolvedRefs")
@@ -43,7 +43,8 @@ def test_one_header_named_twice_counts_once() -> None:
     assert world.rules()[0].match == {"headers": [{"name": "color", "value": "blue"}]}
 
 
-def test_names_that_listener_and_route_have_in_common() -> None:
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+def test_names_that_listener_and_route_have_in_common(kind: str) -> None:
     """Each listener serves a route under the narrower names; a name outside it is left out."""
     world = World()
     world.gateway(
@@ -51,7 +52,7 @@ def test_names_that_listener_and_route_have_in_common() -> None:
         {**HTTP, "name": "wild", "hostname": "*.example.com"},
         {**HTTP, "name": "open", "port": 8080},
     )
-    world.route("r", to("s"), hostnames=("very.example.com", "*.example.com", "other.org"))
+    world.route("r", to("s"), hostnames=("very.example.com", "*.example.com", "other.org"), kind=kind)
     compiled = world.compiled
     hosts = {name.partition("/")[2]: sorted(scope.hosts) for name, scope in compiled.scopes.items()}
     assert hosts == {
@@ -59,7 +60,7 @@ def test_names_that_listener_and_route_have_in_common() -> None:
         "wild": ["*.example.com", "very.example.com"],
         "open": ["*.example.com", "other.org", "very.example.com"],
     }
-    world.route("none", to("s"), hostnames=("example.com",), parents=({"sectionName": "wild"},))
+    world.route("none", to("s"), hostnames=("example.com",), parents=({"sectionName": "wild"},), kind=kind)
     assert world.condition("none") == (False, "NoMatchingListenerHostname")
 
 
@@ -149,6 +150,19 @@ def test_grants_of_backends() -> None:
     assert world.condition("r", "ResolvedRefs") == refused
     world.grant("HTTPRoute", "Service", namespace="far", name="s")
     assert world.condition("r", "ResolvedRefs") == RESOLVED
+
+
+@pytest.mark.parametrize("address", ["10.96.0.9", "None"])
+def test_kinds_of_services(address: str) -> None:
+    """Endpoints are those of the slices, at their own port, whoever wrote them; also of a Service without address."""
+    ports = [{"name": "web", "port": 8080, "targetPort": 3000}]
+    service: Object = {"metadata": {}, "spec": {"clusterIP": address, "ports": ports}}
+    slices: list[Object] = [
+        {"addressType": f"IPv{family}", "ports": [{"name": "web", "port": 3000}], "endpoints": [{"addresses": [each]}]}
+        for family, each in ((4, "10.244.0.5"), (6, "fd00::5"))
+    ]
+    ref = BackendRef(Key("default", "s"), "8080")
+    assert endpoints.endpoints(ref, service, slices) == [("10.244.0.5", 3000), ("[fd00::5]", 3000)]
 
 
 def test_websockets_are_spoken_and_grpc_is_two() -> None:
