@@ -9,7 +9,13 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("volumes-and-devices.md", 90), ("observability-tests.md", 45), ("gateway-conformance.md", 60)]
+    ("page", "least"),
+    [
+        ("volumes-and-devices.md", 90),
+        ("observability-tests.md", 45),
+        ("gateway-conformance.md", 60),
+        ("ingress-tests.md", 60),
+    ],
 )
 def test_every_promise_has_a_test(page: str, least: int) -> None:
     """Each line names tests, and all of them exist."""
