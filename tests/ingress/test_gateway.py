@@ -591,3 +591,43 @@ async def test_connections_to_another_listener_are_misdirected(site: Site) -> No
         ("unknown.test", "a.test", 200),
     ):  # fmt: skip
         assert (await site.get(host, port=443, tls=True, sni=name))[0] == wanted, (name, host)
+
+
+async def test_cors(site: Site) -> None:
+    """Preflights are answered here, also those of origins that may not; * is any host, any method, any header."""
+    await site.server("s")
+    await site.gateway(HTTP)
+    named = {"allowOrigins": ["https://www.foo.com", "https://*.bar.com"], "allowMethods": ["GET", "OPTIONS"],
+             "allowHeaders": ["x-one", "x-two"], "exposeHeaders": ["x-three"], "allowCredentials": True,
+             "maxAge": 3600}  # fmt: skip
+    every = {"allowOrigins": ["*"], "allowMethods": ["*"], "allowHeaders": ["*"]}
+    filters = {"named": named, "every": every, "secret": {**every, "allowCredentials": True}}
+    rules = [
+        to("s", matches=[path("PathPrefix", f"/{name}")], filters=[{"type": "CORS", "cors": cors}])
+        for name, cors in filters.items()
+    ]
+    backend = {"name": "s", "port": 80, "filters": [{"type": "CORS", "cors": every}]}
+    await site.route("r", *rules, {"matches": [path("PathPrefix", "/backend")], "backendRefs": [backend]})
+    await site.accepted("r")
+
+    async def preflight(where: str, origin: str, **more: str) -> dict[str, str]:
+        asked = {"Origin": origin, "Access_Control_Request_Method": "PUT", **more}
+        status, _, shown = await site.get("a.test", where, method="OPTIONS", **asked)
+        assert status == 204
+        return {name[15:]: value for name, value in shown.items() if name.startswith("Access-Control-")}
+
+    whole = {"Allow-Methods": "GET, OPTIONS", "Allow-Headers": "x-one, x-two", "Expose-Headers": "x-three",
+             "Max-Age": "3600", "Allow-Credentials": "true"}  # fmt: skip
+    for origin in ("https://www.foo.com", "https://www.bar.com", "https://xpto.www.bar.com"):
+        assert await preflight("/named", origin) == {**whole, "Allow-Origin": origin}
+    for origin in ("https://foobar.com", "http://www.bar.com", "https://bar.com", "https://www.bar.com:8443"):
+        assert await preflight("/named", origin) == {}
+        assert "Access-Control-Allow-Origin" not in (await site.get("a.test", "/named", Origin=origin))[2]
+    open_to_all = {"Allow-Origin": "*", "Allow-Methods": "PUT", "Max-Age": "5"}
+    asked = {"Access_Control_Request_Headers": "x-a, x-b"}
+    for where in ("/every", "/backend"):
+        assert await preflight(where, "https://x.test:99", **asked) == {**open_to_all, "Allow-Headers": "x-a, x-b"}
+    shown = await preflight("/secret", "https://x.test")
+    assert shown == {**open_to_all, "Allow-Origin": "https://x.test", "Allow-Credentials": "true"}
+    _, body, headers = await site.get("a.test", "/named", Origin="https://www.bar.com")
+    assert (body["server"], headers["Access-Control-Allow-Origin"]) == ("s", "https://www.bar.com")

@@ -121,6 +121,7 @@ def test_two_kinds_do_not_share_a_name() -> None:
         ({"name": "s", "port": 81}, "BackendNotFound"),
         ({"name": "s", "port": 80, "namespace": "far"}, "RefNotPermitted"),
         ({"name": "two", "port": 80}, "UnsupportedProtocol"),
+        ({"name": "elsewhere", "port": 80}, "InvalidKind"),
     ],
 )
 def test_references_that_do_not_hold(ref: Object, reason: str) -> None:
@@ -128,6 +129,8 @@ def test_references_that_do_not_hold(ref: Object, reason: str) -> None:
     world = World()
     world.service("s", namespace="far")
     world.service("two", appProtocol="kubernetes.io/h2c")
+    world.service("elsewhere")
+    world.services[Key("default", "elsewhere")]["spec"]["type"] = "ExternalName"
     world.route("r", {"backendRefs": [ref]}, to("t"))
     assert world.condition("r") == ACCEPTED
     assert world.condition("r", "ResolvedRefs") == (False, reason)
@@ -200,6 +203,17 @@ def test_filters_of_backends() -> None:
     assert {ref.service.name for ref in rule.refs()} == {"s", "t", "copy"}
 
 
+def test_origins_that_may_share() -> None:
+    """What browsers are told, with the API's own defaults."""
+    world = World()
+    given = {"allowOrigins": ["https://*.bar.com"], "allowMethods": ["GET", "PUT"], "exposeHeaders": ["X-A"]}
+    world.route("r", to("s", filters=[{"type": "CORS", "cors": given}]))
+    assert world.rules()[0].policy["cors"] == {
+        "origins": ["https://*.bar.com"], "methods": "GET, PUT", "expose": "X-A", "credentials": False, "max_age": 5,
+        "deep": True,
+    }  # fmt: skip
+
+
 EXTENSION = {"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "X", "name": "x"}}
 PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}
 
@@ -208,7 +222,9 @@ PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}
     ("rule", "reason"),
     [
         (to("s", filters=[EXTENSION]), "UnsupportedValue"),
-        (to("s", filters=[{"type": "CORS", "cors": {}}]), "UnsupportedValue"),
+        (to("s", filters=[{"type": "CORS", "cors": {"allowMethods": ["GET\r\nX: y"]}}]), "UnsupportedValue"),
+        (to("s", filters=[header_filter(set=[{"name": "a", "value": "b\r\nc: d"}])]), "UnsupportedValue"),
+        (to("s", filters=[header_filter("Response", remove=["a b"])]), "UnsupportedValue"),
         ({"backendRefs": [{"name": "s", "port": 80, "filters": [EXTENSION]}]}, "UnsupportedValue"),
         ({"backendRefs": [{"name": "gone", "port": 80, "filters": [EXTENSION]}]}, "UnsupportedValue"),
         (to("s", filters=[header_filter(), header_filter()]), "UnsupportedValue"),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pynetes.ingress import grammar
 from pynetes.ingress.endpoints import port_of
 from pynetes.ingress.gateway.references import From
 from pynetes.ingress.gateway.snapshot import Snapshot
@@ -21,12 +22,14 @@ COPIES = 8
 UNSPOKEN = ("kubernetes.io/h2c", "kubernetes.io/wss")
 #: The fields of filters by their types; of an HTTPRoute, and those that a GRPCRoute has as well.
 FIELDS = {
+    "CORS": "cors",
     "RequestHeaderModifier": "requestHeaderModifier",
     "ResponseHeaderModifier": "responseHeaderModifier",
     "RequestRedirect": "requestRedirect",
     "URLRewrite": "urlRewrite",
     "RequestMirror": "requestMirror",
 }
+_LISTED = {"allowMethods": "methods", "allowHeaders": "headers", "exposeHeaders": "expose"}
 OF_GRPC = ("RequestHeaderModifier", "ResponseHeaderModifier")
 
 
@@ -87,6 +90,8 @@ class Resolver:
         service = self.snapshot.service(key)
         if service is None:
             raise Unresolved("BackendNotFound", f"there is no Service {key}")
+        if service["spec"].get("type") == "ExternalName":
+            raise Unresolved("InvalidKind", f"the Service {key} is an ExternalName, which is not supported")
         port = str(ref.get("port") or "")
         found = port_of(service, port)
         if found is None:
@@ -108,6 +113,8 @@ class Resolver:
                 read.policy["request_headers"] = _headers(content)
             elif kind == "ResponseHeaderModifier":
                 read.policy["response_headers"] = _headers(content)
+            elif kind == "CORS":
+                read.policy["cors"] = _cors(content)
             elif kind == "RequestRedirect":
                 read.policy["redirect"] = _redirect(content)
             elif kind == "URLRewrite":
@@ -140,10 +147,28 @@ class Resolver:
 
 
 def _headers(change: Object) -> dict[str, Any]:
+    """Names and values are held to their grammar here too: the definitions may be others than the add-on's."""
     return {
-        "set": [[each["name"], each["value"]] for each in change.get("set") or ()],
-        "add": [[each["name"], each["value"]] for each in change.get("add") or ()],
-        "remove": list(change.get("remove") or ()),
+        "set": [[grammar.token(each["name"]), _value(each["value"])] for each in change.get("set") or ()],
+        "add": [[grammar.token(each["name"]), _value(each["value"])] for each in change.get("add") or ()],
+        "remove": [grammar.token(name) for name in change.get("remove") or ()],
+    }
+
+
+def _value(text: str) -> str:
+    if any(each in text for each in "\r\n\0"):
+        raise Unsupported("the value of a header has an end of line in it")
+    return text
+
+
+def _cors(given: Object) -> dict[str, Any]:
+    listed = {name: ", ".join(map(grammar.token, given.get(name) or ())) for name in _LISTED}
+    cors: dict[str, Any] = {mine: listed[theirs] for theirs, mine in _LISTED.items() if listed[theirs]}
+    return cors | {
+        "origins": list(given.get("allowOrigins") or ()),
+        "credentials": bool(given.get("allowCredentials")),
+        "max_age": given.get("maxAge") or 5,
+        "deep": True,
     }
 
 

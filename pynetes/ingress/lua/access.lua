@@ -76,37 +76,65 @@ function _M.leave(state)
   end
 end
 
+-- Whether an origin is one of a pattern's: * stands for one label of a host (Ingress), or for any beginning of it
+-- (deep, as the Gateway API has it), but never for a port.
+local function matches(wanted, origin, deep)
+  if wanted == "*" or wanted == origin then
+    return true
+  end
+  local scheme, rest = wanted:match("^(%w+://)%*(.*)$")
+  if not scheme or origin:sub(1, #scheme) ~= scheme or (rest == "" and not deep) then
+    return false
+  end
+  local host = origin:sub(#scheme + 1)
+  local first = host:sub(1, #host - #rest)
+  return #first > 0 and host:sub(#first + 1) == rest and not first:find(deep and "[^%w%-%.]" or "[^%w%-]")
+end
+
 local function allowed_origin(cors, origin)
   for _, each in ipairs(cors.origins) do
-    if each == "*" or each == origin then
+    if matches(each, origin, cors.deep) then
       return each == "*" and not cors.credentials and "*" or origin
     end
-    local scheme, domain = each:match("^(%w+://)%*(%..+)$")
-    if scheme and origin:sub(1, #scheme) == scheme and origin:sub(-#domain) == domain
-      and #origin > #scheme + #domain and not origin:sub(#scheme + 1, -#domain - 1):find("[^%w%-]") then
-      return origin
-    end
   end
+end
+
+-- What may be asked for: "*" is whatever this request wants to ask for.
+local function granted(wanted, asked)
+  if wanted == "*" then
+    return asked
+  end
+  return wanted
 end
 
 -- Headers for the answer, and whether this is a preflight that is answered here.
 local function shared_origin(cors)
   local origin = ngx.var.http_origin
   local allowed = origin and allowed_origin(cors, origin)
+  local preflight = ngx.req.get_method() == "OPTIONS" and ngx.var.http_access_control_request_method ~= nil
   if not allowed then
-    return nil, false
+    return nil, preflight and cors.deep and origin ~= nil
   end
-  local headers = {["Access-Control-Allow-Origin"] = allowed, ["Access-Control-Expose-Headers"] = cors.expose}
+  local headers = {["Access-Control-Allow-Origin"] = allowed}
+  if not (cors.expose == "*" and cors.credentials) then
+    headers["Access-Control-Expose-Headers"] = cors.expose
+  end
   if cors.credentials then
     headers["Access-Control-Allow-Credentials"] = "true"
   end
-  local preflight = ngx.req.get_method() == "OPTIONS" and ngx.var.http_access_control_request_method ~= nil
   if preflight then
-    headers["Access-Control-Allow-Methods"] = cors.methods
-    headers["Access-Control-Allow-Headers"] = cors.headers
+    headers["Access-Control-Allow-Methods"] = granted(cors.methods, ngx.var.http_access_control_request_method)
+    headers["Access-Control-Allow-Headers"] = granted(cors.headers, ngx.var.http_access_control_request_headers)
     headers["Access-Control-Max-Age"] = tostring(cors.max_age)
   end
   return headers, preflight
+end
+
+-- Notes the headers for the answer; 204 where it is given here.
+function _M.share(cors, state)
+  local headers, preflight = shared_origin(cors)
+  state.cors = headers
+  return preflight and 204 or nil
 end
 
 -- A status that ends the request here, or nil.
@@ -126,12 +154,9 @@ function _M.check(policy, state)
   if length and policy.body and policy.body > 0 and length > policy.body then
     return 413
   end
-  if policy.cors then
-    local headers, preflight = shared_origin(policy.cors)
-    state.cors = headers
-    if preflight then
-      return 204
-    end
+  local answered = policy.cors and _M.share(policy.cors, state)
+  if answered then
+    return answered
   end
   if policy.auth then
     ngx.var.pynetes_realm = policy.auth.realm

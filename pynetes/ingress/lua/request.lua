@@ -98,6 +98,9 @@ function _M.route(scope)
   if not state.backend or state.backend.refuse then
     return ngx.exit(state.backend and state.backend.refuse or 500)
   end
+  if state.backend.cors and access.share(state.backend.cors, state) then
+    return ngx.exit(204)
+  end
   if state.backend.redirect then
     return redirect(state, rewrite.location(state.backend.redirect, captures, matched))
   end
