@@ -49,18 +49,22 @@ class BackendRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Backend:
-    """One of a rule's backends. refuse: the status to answer instead, where the reference is not valid."""
+    """One of a rule's backends. refuse: the status to answer instead, where the reference is not valid. location: where
+    it is spoken to in another way than the rule's others."""
 
     ref: BackendRef | None
     weight: int = 1
     refuse: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
+    location: Location | None = None
 
     def laid_out(self) -> dict[str, Any]:
         """As the tables have it."""
         shown: dict[str, Any] = {"weight": self.weight, **self.changes}
         if self.ref is not None:
             shown |= {"key": self.ref.text, "service": self.ref.service.name}
+        if self.location is not None:
+            shown["location"] = self.location.name
         return shown | ({"refuse": self.refuse} if self.refuse else {})
 
 
@@ -87,6 +91,11 @@ class Rule:
         yield from (backend.ref for backend in self.backends if backend.ref)
         yield from self.other_refs
 
+    def locations(self) -> Iterable[Location]:
+        """What it needs of nginx."""
+        yield self.location
+        yield from (backend.location for backend in self.backends if backend.location)
+
 
 @dataclass
 class Host:
@@ -107,7 +116,8 @@ class Host:
 
     def locations(self) -> set[Location]:
         """What its rules need of nginx."""
-        return {rule.location for rule in (*self.rules, *([self.default] if self.default else []))}
+        every = (*self.rules, *([self.default] if self.default else []))
+        return {location for rule in every for location in rule.locations()}
 
 
 class Certificate(NamedTuple):

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from pynetes.apis.core import namespaces, secrets, services
 from pynetes.apis.discovery import endpointslices
 from pynetes.cluster.addons import catalog, manifests
 from pynetes.cluster.config import Cluster as Configured
+from pynetes.component import command
 from pynetes.ingress import app
 from pynetes.ingress.gateway import kinds
 from pynetes.machinery.errors import StatusError
@@ -43,10 +45,11 @@ class Site:
     """A cluster with the Gateway API's resources, and a controller with its nginx."""
 
     def __init__(
-        self, cluster: Cluster, controller: Any, session: aiohttp.ClientSession, stack: AsyncExitStack
+        self, cluster: Cluster, controller: Any, session: aiohttp.ClientSession, stack: AsyncExitStack, folder: Path
     ) -> None:
         self.cluster, self.controller, self.session, self.stack = cluster, controller, session, stack
         self.client = cluster.client
+        self.folder = folder
         self.seen: list[str] = []
 
     async def make(
@@ -101,9 +104,15 @@ class Site:
         """Wait until an HTTPRoute is served: nginx has its rules before its status is told."""
         assert await self.condition(kinds.HTTP_ROUTES, name, "Accepted") == ("True", "Accepted")
 
-    async def service(self, name: str, *numbers: int, namespace: str = "default") -> None:
+    async def text(self, host: str, path: str, *, method: str, data: bytes) -> str:
+        """An answer that is no JSON, at port 80."""
+        url = f"http://127.0.0.1:{self.controller.gateways.ports[Key('default', 'gw'), 80]}{path}"
+        async with self.session.request(method, url, headers={"Host": host}, data=data) as answer:
+            return await answer.text()
+
+    async def service(self, name: str, *numbers: int, namespace: str = "default", protocol: str = "") -> None:
         """A Service that leads to ports of this machine."""
-        port = {"name": "web", "port": 80, "targetPort": 8080}
+        port = {"name": "web", "port": 80, "targetPort": 8080, **({"appProtocol": protocol} if protocol else {})}
         await self.make(services.RESOURCE, name, {"ports": [port]}, namespace=namespace)
         labels = {"kubernetes.io/service-name": name}
         for number in numbers:
@@ -223,7 +232,7 @@ async def site() -> AsyncIterator[Site]:
         client = cluster.client_as("system:serviceaccount:kube-system:ingress-nginx", "system:masters")
         controller = await stack.enter_async_context(app.serving_traffic(config, client=client))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Site(cluster, controller, session, stack)
+        yield Site(cluster, controller, session, stack, Path(folder))
 
 
 async def test_precedence_of_matches(site: Site) -> None:
@@ -631,3 +640,31 @@ async def test_cors(site: Site) -> None:
     assert shown == {**open_to_all, "Allow-Origin": "https://x.test", "Allow-Credentials": "true"}
     _, body, headers = await site.get("a.test", "/named", Origin="https://www.bar.com")
     assert (body["server"], headers["Access-Control-Allow-Origin"]) == ("s", "https://www.bar.com")
+
+
+async def test_backends_that_speak_http2(site: Site) -> None:
+    """A Service that says kubernetes.io/h2c is spoken to so, beside one that does not; answers are what they are."""
+    await site.server("plain")
+    number = free_port()
+    answer = 'return 200 "$server_protocol $request_method $uri $http_x_a $host"'
+    configuration = f"""
+        daemon off; pid {site.folder}/h2c.pid; events {{}}
+        http {{ access_log off; server {{ listen {own_address()}:{number} http2;
+            location / {{ {answer}; }} location /gone {{ return 410; }} }} }}"""
+    (site.folder / "h2c.conf").write_text(configuration)
+    argv = ["nginx", "-p", str(site.folder), "-c", str(site.folder / "h2c.conf"), "-e", "stderr"]
+    await site.stack.enter_async_context(command.running(argv))
+    await site.service("two", number, protocol="kubernetes.io/h2c")
+    await site.gateway(HTTP)
+    refs = [{"name": "plain", "port": 80, "weight": 0}, {"name": "two", "port": 80}]
+    headers = header_filter(set=[{"name": "X-A", "value": "1"}])
+    await site.route(
+        "r", {"backendRefs": refs, "filters": [headers]}, to("plain", matches=[path("PathPrefix", "/plain")])
+    )
+    await site.accepted("r")
+    async with asyncio.timeout(WITHIN):
+        while (await site.get("a.test"))[0] != 200:
+            await asyncio.sleep(0.02)
+    assert await site.text("a.test", "/x?y=1", method="POST", data=b"x" * 100_000) == "HTTP/2.0 POST /x 1 a.test"
+    assert (await site.get("a.test", "/gone"))[0] == 410
+    assert (await site.get("a.test", "/plain"))[1]["server"] == "plain"

@@ -128,7 +128,7 @@ def test_references_that_do_not_hold(ref: Object, reason: str) -> None:
     """The route is accepted and says why; requests of that rule get 500, those of its other rules do not."""
     world = World()
     world.service("s", namespace="far")
-    world.service("two", appProtocol="kubernetes.io/h2c")
+    world.service("two", appProtocol="kubernetes.io/wss")
     world.service("elsewhere")
     world.services[Key("default", "elsewhere")]["spec"]["type"] = "ExternalName"
     world.route("r", {"backendRefs": [ref]}, to("t"))
@@ -168,14 +168,20 @@ def test_kinds_of_services(address: str) -> None:
     assert endpoints.endpoints(ref, service, slices) == [("10.244.0.5", 3000), ("[fd00::5]", 3000)]
 
 
-def test_websockets_are_spoken_and_grpc_is_two() -> None:
-    """A Service that says kubernetes.io/ws is one as any; h2c is what backends of GRPCRoutes speak."""
+def test_backends_are_spoken_to_as_their_services_say() -> None:
+    """kubernetes.io/ws is a Service as any; h2c has a location of its own, and is what backends of GRPCRoutes speak."""
     world = World()
     world.service("ws", appProtocol="kubernetes.io/ws")
     world.service("two", appProtocol="kubernetes.io/h2c")
-    world.route("r", to("ws"), hostnames=("a.test",))
+    world.route("r", to("ws", "two", filters=[mirror("copy")]), hostnames=("a.test",))
     world.route("g", to("two"), hostnames=("b.test",), kind="GRPCRoute")
     assert world.condition("r", "ResolvedRefs") == world.condition("g", "ResolvedRefs") == RESOLVED
+    (rule,) = world.rules("a.test")
+    assert [each.name for each in rule.locations()] == ["http_0_101", "grpc_0_101"]
+    assert "location" not in rule.backends[0].laid_out()
+    assert rule.backends[1].laid_out()["location"] == "grpc_0_101"
+    world.route("m", to("s", filters=[mirror("two")]), hostnames=("c.test",))
+    assert world.condition("m", "ResolvedRefs") == (False, "UnsupportedProtocol")
 
 
 def test_filters_of_backends() -> None:

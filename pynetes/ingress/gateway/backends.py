@@ -9,6 +9,7 @@ from pynetes.ingress import grammar
 from pynetes.ingress.endpoints import port_of
 from pynetes.ingress.gateway.references import From
 from pynetes.ingress.gateway.snapshot import Snapshot
+from pynetes.ingress.nginx.configuration import Location, Protocol
 from pynetes.ingress.rules import Backend, BackendRef
 from pynetes.machinery.meta import Key, Object
 
@@ -18,8 +19,8 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 BROKEN = 500
 #: Copies of one request, each of which is a location of nginx.
 COPIES = 8
-#: What a Service may say of its port's protocol that nginx does not speak with backends of HTTPRoutes.
-UNSPOKEN = ("kubernetes.io/h2c", "kubernetes.io/wss")
+#: What a Service may say of its port's protocol: HTTP/2 without TLS, and what is not spoken here.
+H2C, UNSPOKEN = "kubernetes.io/h2c", ("kubernetes.io/wss",)
 #: The fields of filters by their types; of an HTTPRoute, and those that a GRPCRoute has as well.
 FIELDS = {
     "CORS": "cors",
@@ -74,13 +75,15 @@ class Resolver:
     def _backend(self, ref: Object) -> tuple[Backend, Filters]:
         weight, filters = int(ref.get("weight", 1)), self.filters(ref.get("filters") or ())
         try:
-            return Backend(self.target(ref), weight, changes=filters.policy), filters
+            target, protocol = self.target(ref)
+            location = Location(Protocol.GRPC, body=0) if protocol == H2C else None
+            return Backend(target, weight, changes=filters.policy, location=location), filters
         except Unresolved as problem:
             self.unresolved.append(problem)
             return Backend(None, weight, refuse=BROKEN), Filters()
 
-    def target(self, ref: Object) -> BackendRef:
-        """The Service's port that a reference means. Raises Unresolved."""
+    def target(self, ref: Object) -> tuple[BackendRef, str]:
+        """The Service's port that a reference means, and the protocol that the Service names. Raises Unresolved."""
         group, kind = ref.get("group") or "", ref.get("kind") or "Service"
         if (group, kind) != ("", "Service"):
             raise Unresolved("InvalidKind", f"a backend of kind {kind} in group {group!r} is not supported")
@@ -96,9 +99,10 @@ class Resolver:
         found = port_of(service, port)
         if found is None:
             raise Unresolved("BackendNotFound", f"the Service {key} has no port {port or '(none was given)'}")
-        if self.source.kind == "HTTPRoute" and found.get("appProtocol") in UNSPOKEN:
-            raise Unresolved("UnsupportedProtocol", f"{found['appProtocol']} of the Service {key} is not spoken here")
-        return BackendRef(key, port)
+        protocol = str(found.get("appProtocol") or "")
+        if protocol in UNSPOKEN:
+            raise Unresolved("UnsupportedProtocol", f"{protocol} of the Service {key} is not spoken here")
+        return BackendRef(key, port), protocol
 
     def filters(self, given: Iterable[Object]) -> Filters:
         """Filters in their order. Raises Unsupported."""
@@ -134,7 +138,9 @@ class Resolver:
 
     def _mirror(self, mirror: Object, read: Filters) -> None:
         try:
-            ref = self.target(mirror["backendRef"])
+            ref, protocol = self.target(mirror["backendRef"])
+            if protocol == H2C:
+                raise Unresolved("UnsupportedProtocol", f"{protocol} of the Service {ref.service} is not mirrored to")
         except Unresolved as problem:
             self.unresolved.append(problem)
             return

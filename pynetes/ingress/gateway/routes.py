@@ -6,7 +6,7 @@ older route, then its name, then the order of its rules: the API's own precedenc
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pynetes.ingress import grammar
@@ -22,7 +22,7 @@ from pynetes.ingress.gateway.backends import (
 from pynetes.ingress.gateway.references import From
 from pynetes.ingress.gateway.snapshot import Snapshot
 from pynetes.ingress.nginx.configuration import Location, Protocol
-from pynetes.ingress.rules import EXACT, PREFIX, REGEX, Rule, Source
+from pynetes.ingress.rules import EXACT, PREFIX, REGEX, Backend, Rule, Source
 from pynetes.machinery.meta import Object, key_of
 
 TIMEOUTS = {"connect": 5.0, "send": 60.0, "read": 60.0}
@@ -62,6 +62,7 @@ def _rules(route: Object, number: int, rule: Object, resolver: Resolver) -> Iter
     source, matches = Source.of(route), rule.get("matches") or [{}]
     prefix = replaces_prefix(policy) or any(replaces_prefix(each.policy) for each in of_backends)
     location = _location([filters, *of_backends], grpc=grpc)
+    backends = tuple(_spoken_to(each, location) for each in backends)
     for position, match in enumerate(matches):
         kind, path = _grpc_path(match.get("method")) if grpc else _path(match.get("path"))
         if prefix and (kind != PREFIX or len(matches) > 1):
@@ -78,6 +79,13 @@ def _rules(route: Object, number: int, rule: Object, resolver: Resolver) -> Iter
             other_refs=[ref for each in (filters, *of_backends) for ref in each.mirrors],
             precedence=(*_weight(conditions), source.created, source.namespace, source.name, number, position),
         )
+
+
+def _spoken_to(backend: Backend, location: Location) -> Backend:
+    """What a backend needs of nginx beside its protocol is what its rule needs."""
+    if backend.location is None:
+        return backend
+    return replace(backend, location=location._replace(protocol=backend.location.protocol))
 
 
 def _location(filters: list[Filters], *, grpc: bool) -> Location:

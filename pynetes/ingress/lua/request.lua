@@ -115,7 +115,7 @@ function _M.route(scope)
   if other then
     rewrite.path(other, captures, matched)
   end
-  return ngx.exec(location(policy.location))
+  return ngx.exec(location(state.backend.location or policy.location))
 end
 
 function _M.connect()

@@ -241,6 +241,7 @@ def _location(location: Location) -> str:
         "auth_basic_user_file $pynetes_users",
         *(f"{family}_set_header {name} {value}" for name, value in _HEADERS),
         f"{family}_next_upstream error timeout",
+        "error_page 500 = @failed",
         *([f"{family}_ssl_server_name on", f"{family}_ssl_name $pynetes_name"] if secure else ()),
         *(() if grpc else _plain(location)),
         *(f"mirror /.pynetes/mirror/{number}" for number in range(1, location.mirrored + 1)),
@@ -251,7 +252,6 @@ def _location(location: Location) -> str:
 
 def _plain(location: Location) -> Iterable[str]:
     """HTTP/1.1 with upgrades; gRPC knows neither these headers nor buffering."""
-    yield "error_page 500 = @failed"
     yield "proxy_http_version 1.1"
     yield "proxy_set_header Upgrade $http_upgrade"
     yield "proxy_set_header Connection $pynetes_connection"
