@@ -60,12 +60,12 @@ def test_a_gateway_is_as_valid_as_its_listeners(
     ("spec", "reason"),
     [
         ({"infrastructure": {"parametersRef": {"group": "", "kind": "ConfigMap", "name": "p"}}}, "InvalidParameters"),
-        ({"addresses": [{"type": "IPAddress", "value": "192.0.2.1"}]}, "UnsupportedAddress"),
+        ({"addresses": [{"type": "Hostname", "value": "a.test"}]}, "UnsupportedAddress"),
         ({"tls": {"frontend": {"default": {"validation": {}}}}}, "Invalid"),
     ],
 )
 def test_what_a_gateway_cannot_have_is_told(spec: Object, reason: str) -> None:
-    """Parameters, addresses of one's own and clients' certificates: the Gateway is not accepted and does not serve."""
+    """Parameters, odd kinds of addresses, clients' certificates: the Gateway is not accepted and does not serve."""
     world = World()
     world.gateway(HTTP, **spec)
     world.route("r", to("s"))
@@ -80,6 +80,30 @@ def test_an_address_without_value_is_any() -> None:
     world = World()
     world.gateway(HTTP, addresses=[{"type": "IPAddress"}])
     assert world.gateway_condition("Accepted") == (True, "Accepted")
+
+
+def test_addresses_that_are_asked_for() -> None:
+    """The Service asks its balancer for it; without it the Gateway is not programmed, and no other is told."""
+    world = World()
+    plain = wish(world)
+    world.gateway(HTTP, addresses=[{"type": "IPAddress", "value": "192.0.2.1"}])
+    assert world.gateway_condition("Accepted") == (True, "Accepted")
+    assert services.change(plain, wish(world)) == {"spec": {"loadBalancerIP": "192.0.2.1"}}
+    assert services.change(wish(world), plain) == {"spec": {"loadBalancerIP": None}}
+
+    def told(*given: str) -> tuple[list[str], str, str]:
+        ingress = [{"ip": each} for each in given]
+        service = {"spec": {"clusterIP": "10.96.0.9"}, "status": {"loadBalancer": {"ingress": ingress}}}
+        shown = status.of_gateway(world.compiled.gateways[0], service, NOW, {})
+        programmed = next(each for each in shown["conditions"] if each["type"] == "Programmed")
+        return [each["value"] for each in shown["addresses"]], programmed["status"], programmed["reason"]
+
+    assert told() == ([], "False", "AddressNotUsable")
+    assert told("192.0.2.9") == ([], "False", "AddressNotUsable")
+    assert told("192.0.2.1") == (["192.0.2.1"], "True", "Programmed")
+    two = [{"value": "192.0.2.1"}, {"value": "no address"}]
+    world.gateway(HTTP, addresses=two)
+    assert told("192.0.2.1") == (["192.0.2.1"], "False", "AddressNotUsable")
 
 
 def test_a_class_says_what_it_supports() -> None:

@@ -24,6 +24,7 @@ FEATURES = (
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -74,8 +75,8 @@ def refused(gateway: Object) -> Condition | None:
     if (spec.get("infrastructure") or {}).get("parametersRef"):
         message = "spec.infrastructure.parametersRef: no parameters are supported"
         return Condition("Accepted", False, "InvalidParameters", message)
-    if any(each.get("value") for each in spec.get("addresses") or ()):
-        message = "spec.addresses: the Service of a Gateway is given its address, none can be chosen"
+    if any((each.get("type") or "IPAddress") != "IPAddress" for each in spec.get("addresses") or ()):
+        message = "spec.addresses: only those of the type IPAddress can be chosen"
         return Condition("Accepted", False, "UnsupportedAddress", message)
     if any((spec.get("tls") or {}).values()):
         message = "spec.tls: certificates of clients are not checked, and none is shown to backends"

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pynetes.machinery import names
 from pynetes.machinery.meta import Key, Object, key_of
 
 #: On a Gateway's Service: whose it is.
@@ -35,6 +36,11 @@ def service_name(gateway: Key) -> str:
 def label_of(name: str) -> str:
     """A name as the value of a label, which is at most 63 characters long (GEP-1762)."""
     return name if len(name) <= LONGEST else _hashed(name, name)
+
+
+def chosen(gateway: Object) -> list[str]:
+    """The addresses that a Gateway asks for; one without a value may be any."""
+    return [each["value"] for each in gateway["spec"].get("addresses") or () if each.get("value")]
 
 
 def _hashed(text: str, whole: str) -> str:
@@ -85,7 +91,10 @@ def wanted(gateway: Object, ports: Ports, *, namespace: str, selector: Mapping[s
         "labels": {**labels, **owner},
         "annotations": {**annotations, **noted},
     }
-    spec = {"type": "LoadBalancer", "selector": dict(selector), "ports": open_ports}
+    spec: Object = {"type": "LoadBalancer", "selector": dict(selector), "ports": open_ports}
+    if addresses := [each for each in chosen(gateway) if not names.ip(each)]:
+        # A Service has one address of its balancer's; that there are more, the Gateway's status tells.
+        spec["loadBalancerIP"] = addresses[0]
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
@@ -95,9 +104,9 @@ def change(known: Object, wish: Object) -> Object | None:
     noted = (metadata.get("annotations") or {}).get(ASKED)
     before = json.loads(noted) if noted else [[], []]
     patch: dict[str, Any] = {}
-    for kind, names in zip(("labels", "annotations"), before, strict=True):
+    for kind, noted_names in zip(("labels", "annotations"), before, strict=True):
         has, should = metadata.get(kind) or {}, fields[kind]
-        gone = {*names, *([ASKED] if kind == "annotations" and noted else ())} - set(should)
+        gone = {*noted_names, *([ASKED] if kind == "annotations" and noted else ())} - set(should)
         part = {name: None for name in sorted(gone) if name in has}
         part |= {name: value for name, value in should.items() if has.get(name) != value}
         if part:
@@ -105,4 +114,7 @@ def change(known: Object, wish: Object) -> Object | None:
     pairs = [{(each["port"], each["targetPort"]) for each in one["spec"]["ports"]} for one in (known, wish)]
     if pairs[0] != pairs[1]:
         patch["spec"] = {"ports": wish["spec"]["ports"]}
+    address = wish["spec"].get("loadBalancerIP")
+    if known["spec"].get("loadBalancerIP") != address:
+        patch.setdefault("spec", {})["loadBalancerIP"] = address
     return patch or None

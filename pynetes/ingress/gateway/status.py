@@ -36,10 +36,14 @@ def of_class(status: ClassStatus, now: str, before: Object) -> Object:
 def of_gateway(status: GatewayStatus, service: Object | None, now: str, before: Object) -> Object:
     """A Gateway's status; its addresses are those of its Service."""
     known = {each["name"]: each for each in before.get("listeners") or ()}
+    chosen = gateway_services.chosen(status.gateway)
+    addresses = [each for each in _addresses(service) if not chosen or each["value"] in chosen]
+    missing = sorted(set(chosen) - {each["value"] for each in addresses})
+    conditions = [_usable(each, missing) for each in status.conditions]
     return {
         **before,
-        "addresses": list(_addresses(service)),
-        "conditions": _conditions(status.gateway, status.conditions, before, now),
+        "addresses": addresses,
+        "conditions": _conditions(status.gateway, conditions, before, now),
         "listeners": [_listener(each, known.get(each.name), now) for each in status.listeners],
     }
 
@@ -55,6 +59,13 @@ def of_route(status: RouteStatus, now: str, before: Object) -> Object:
         shown = _conditions(status.route, conditions, old, now)
         mine.append({"parentRef": parent, "controllerName": CONTROLLER, "conditions": shown})
     return {"parents": [*kept, *mine]}
+
+
+def _usable(condition: Condition, missing: list[str]) -> Condition:
+    """A Gateway is programmed when it has all addresses that it asks for."""
+    if condition.type != "Programmed" or not condition.holds or not missing:
+        return condition
+    return Condition("Programmed", False, "AddressNotUsable", f"not to be had: {', '.join(missing)}")
 
 
 def _listener(listener: Listener, before: Object | None, now: str) -> Object:
