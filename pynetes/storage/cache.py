@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 #: Where objects live; upstream's --etcd-prefix.
 ROOT = "/registry/"
+#: Questions for the store's revision that are out at once. With one, whoever came while it was out waited for all of it
+#: and then for the next; with three, so few share a question that asking takes the time.
+QUESTIONS = 2
 #: Objects asked of the store at once; upstream's page of a list is 500, larger ones make answers of many megabytes.
 PAGE = 500
 #: Seconds a reader waits for the cache to reach a revision, as upstream.
@@ -104,7 +107,8 @@ class Cacher:
         """Keep the cache current until cancelled."""
         self._started = True
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._ask())
+            for _ in range(QUESTIONS):
+                group.create_task(self._ask())
             group.create_task(self._keep())
 
     async def _keep(self) -> None:
@@ -295,7 +299,7 @@ class Cacher:
         return await future
 
     def _join(self, told: Callable[[Revision | Exception], None]) -> None:
-        """Who comes while a question is out waits for the next one, which is asked for all of them."""
+        """Who comes while all questions are out waits for the next one, which is asked for all of them."""
         self._readers.append(told)
         self._wanted.set()
 
