@@ -1,8 +1,8 @@
 """What admission plugins see of a request, and the shape they all have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from pynetes.apiserver.authn.user import User
 from pynetes.apiserver.objects import Context
@@ -11,6 +11,7 @@ from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Key, Object
 from pynetes.machinery.resource import Resource
 
+Kinds: TypeAlias = Set[tuple[str, str]]
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
@@ -60,6 +61,14 @@ class Plugin(Protocol):
 
     name: str
 
+    @property
+    def admits(self) -> Kinds | None:
+        """The resources (group, plural) that admit has to do with; None for any."""
+
+    @property
+    def validates(self) -> Kinds | None:
+        """Those of validate."""
+
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Before validation: fill in, change."""
 
@@ -71,6 +80,8 @@ class Policy:
     """A plugin that does nothing yet; subclasses define admit, validate, or both."""
 
     name = ""
+    admits: Kinds | None = None
+    validates: Kinds | None = None
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Nothing to change."""

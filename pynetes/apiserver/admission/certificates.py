@@ -36,6 +36,7 @@ class CertificateApproval(Policy):
     """Approving needs the verb approve on the signer."""
 
     name = "CertificateApproval"
+    validates = frozenset({(GROUP, PLURAL)})
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403."""
@@ -49,6 +50,7 @@ class CertificateSigning(Policy):
     """Setting the certificate, or saying that it failed, needs the verb sign on the signer."""
 
     name = "CertificateSigning"
+    validates = frozenset({(GROUP, PLURAL)})
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403."""
@@ -71,6 +73,7 @@ class CertificateSubjectRestriction(Policy):
     """Nobody becomes system:masters by asking for a certificate."""
 
     name = "CertificateSubjectRestriction"
+    validates = frozenset({(GROUP, PLURAL)})
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403."""

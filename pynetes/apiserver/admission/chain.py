@@ -32,6 +32,7 @@ from pynetes.apiserver.admission.validating_admission_policy import ValidatingAd
 from pynetes.apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from pynetes.apiserver.objects import Context
 from pynetes.component.metrics import REGISTRY, Spread
+from pynetes.machinery.resource import Resource
 
 _PLUGIN_SECONDS = REGISTRY.histogram(
     "apiserver_admission_controller_admission_duration_seconds",
@@ -94,26 +95,30 @@ class Chain:
         self.ctx = ctx
         self.plugins = plugins() if chosen is None else chosen
         # A write passes all of them twice, and most have something to say at one of the two only.
-        self._admitting = [(each.name, each.admit) for each in self.plugins if type(each).admit is not Policy.admit]
-        self._validating = [
-            (each.name, each.validate) for each in self.plugins if type(each).validate is not Policy.validate
-        ]
-        self._timed: dict[tuple[str, str], Timed] = {}
+        self._steps = {
+            "admit": [(p.name, p.admit, p.admits) for p in self.plugins if type(p).admit is not Policy.admit],
+            "validate": [
+                (p.name, p.validate, p.validates) for p in self.plugins if type(p).validate is not Policy.validate
+            ],
+        }
+        self._timed: dict[tuple[str, str, Resource], Timed] = {}
 
     async def admit(self, attributes: Attributes) -> None:
         """Before validation: plugins may change attributes.obj."""
-        await self._run("admit", self._admitting, attributes)
+        await self._run("admit", attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         """After validation: plugins may only refuse."""
-        await self._run("validate", self._validating, attributes)
+        await self._run("validate", attributes)
 
-    async def _run(self, step: str, called: Sequence[tuple[str, Step]], attributes: Attributes) -> None:
-        operation = attributes.operation
-        timed = self._timed.get((step, operation))
+    async def _run(self, step: str, attributes: Attributes) -> None:
+        operation, resource = attributes.operation, attributes.resource
+        timed = self._timed.get((step, operation, resource))
         if timed is None:
-            timed = self._timed[step, operation] = [
-                (name, judge, _PLUGIN_SECONDS.labels(name, operation, "false", step)) for name, judge in called
+            timed = self._timed[step, operation, resource] = [
+                (name, judge, _PLUGIN_SECONDS.labels(name, operation, "false", step))
+                for name, judge, kinds in self._steps[step]
+                if kinds is None or (resource.group, resource.plural) in kinds
             ]
         began = at = perf_counter()
         refused = ""

@@ -13,6 +13,7 @@ class DefaultIngressClass(Policy):
     """Ingresses on create."""
 
     name = "DefaultIngressClass"
+    admits = frozenset({("networking.k8s.io", "ingresses")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Fill in spec.ingressClassName."""

@@ -12,6 +12,7 @@ class DefaultTolerationSeconds(Policy):
     """Pods, unless they say themselves how long."""
 
     name = "DefaultTolerationSeconds"
+    admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Add what is missing of the two tolerations."""

@@ -11,6 +11,7 @@ class DenyServiceExternalIPs(Policy):
     """What a Service has may stay, and go."""
 
     name = "DenyServiceExternalIPs"
+    validates = frozenset({("", "services")})
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403."""

@@ -17,6 +17,7 @@ class LimitRanger(Policy):
     """Pods and claims."""
 
     name = "LimitRanger"
+    admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Fill containers' requests and limits in, and note it in an annotation."""

@@ -13,6 +13,8 @@ class Priority(Policy):
     """Pods and PriorityClasses."""
 
     name = "Priority"
+    validates = frozenset({("scheduling.k8s.io", "priorityclasses")})
+    admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Resolve the class. Raises 403 when it is not there, or the pod brings another number."""

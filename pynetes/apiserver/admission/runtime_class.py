@@ -14,6 +14,7 @@ class RuntimeClass(Policy):
     """Pods on create."""
 
     name = "RuntimeClass"
+    admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403 when the class is not there or contradicts the pod."""

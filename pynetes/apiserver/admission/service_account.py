@@ -21,6 +21,7 @@ class ServiceAccount(Policy):
     """Pods on create."""
 
     name = "ServiceAccount"
+    admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Fill in the account, its pull secrets, and the token's volume. Raises 403 when there is no such account."""

@@ -21,6 +21,7 @@ class DefaultStorageClass(Policy):
     """Claims that name no class get the default one; an empty name means none is wanted."""
 
     name = "DefaultStorageClass"
+    admits = frozenset({("", "persistentvolumeclaims")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Fill in spec.storageClassName."""
@@ -52,6 +53,7 @@ class StorageObjectInUseProtection(Policy):
     """Claims and volumes stay until nothing uses them."""
 
     name = "StorageObjectInUseProtection"
+    admits = PROTECTED.keys()
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Add the finalizer that the protection controllers remove."""
@@ -68,6 +70,7 @@ class PersistentVolumeClaimResize(Policy):
     """A claim grows only where its class allows it."""
 
     name = "PersistentVolumeClaimResize"
+    validates = frozenset({("", "persistentvolumeclaims")})
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises 403."""

@@ -10,6 +10,7 @@ class TaintNodesByCondition(Policy):
     """Nodes on create."""
 
     name = "TaintNodesByCondition"
+    admits = frozenset({("", "nodes")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Add the taint, which the node lifecycle controller takes away."""
