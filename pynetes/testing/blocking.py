@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: Seconds within which the cluster must be there, or a piece of work done.
 TIMEOUT = 30.0
 #: New objects after which Python looks for garbage in cycles, in a process that has a cluster.
-COLLECT_AFTER = 20_000
+COLLECT_AFTER = 50_000
 CLOCKS = ("real", "virtual", "automatic")
 
 

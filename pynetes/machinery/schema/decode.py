@@ -10,6 +10,7 @@ caller turns to `inspect`, which walks slowly, names what is wrong and where, an
 import binascii
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from pynetes.machinery import quantity, time
@@ -62,8 +63,21 @@ def zero_of(field: Field) -> Any:
 
 def zero_struct(type_: Type) -> Object:
     """What an object of the type has when nothing is set."""
-    values = {name: zero_of(field) for name, field in type_.fields.items() if field.unset}
-    return {name: value for name, value in values.items() if value is not DROP}
+    constants, structs = _zero_parts(type_)
+    made = dict(constants)
+    for name, inner in structs:
+        made[name] = zero_struct(inner)
+    return made
+
+
+@cache
+def _zero_parts(type_: Type) -> tuple[Object, tuple[tuple[str, Type], ...]]:
+    """Its members that cannot be changed, and those that every object has its own of."""
+    unset = {name: field for name, field in type_.fields.items() if field.unset}
+    constants = {
+        name: zero for name, field in unset.items() if field.unset != "s" and (zero := zero_of(field)) is not DROP
+    }
+    return constants, tuple((name, field.type) for name, field in unset.items() if field.unset == "s")
 
 
 class _Object:
