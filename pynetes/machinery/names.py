@@ -4,7 +4,6 @@ Each rule returns the mistakes as texts, worded as upstream's util/validation wo
 them to clients. An empty list means the text is good.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import TypeAlias
@@ -195,32 +194,6 @@ def percent(text: str) -> list[str]:
     return [
         regex_error("a valid percent string must be a numeric string followed by an ending '%'", _PERCENT, "1%", "93%")
     ]
-
-
-def ip(text: str) -> list[str]:
-    """An IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return []
-
-
-def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as the kernel takes it: ::ffff:127.0.0.1 is 127.0.0.1. Raises ValueError when it is none."""
-    found = ipaddress.ip_address(text)
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
-
-
-def cidr(text: str) -> list[str]:
-    """An IPv4 or IPv6 block."""
-    try:
-        if "/" not in text:
-            raise ValueError(text)
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    return []
 
 
 #: Resource.name_rule → the check of metadata.name.

@@ -1,7 +1,7 @@
 """CustomResourceDefinition: a kind that users add."""
 
-from pynetes.apis.apiextensions import _validation
-from pynetes.machinery import cells
+from pynetes.apis.apiextensions import _formats, _validation
+from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -44,6 +44,12 @@ def prepare_status(new: Object, old: Object | None) -> None:
         status["storedVersions"] = [each["name"] for each in new["spec"]["versions"] if each.get("storage")]
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Formats that are ignored; those that were ignored before have been warned of."""
+    before = set(_formats.of_definition(old))
+    return [f"unrecognized format {field.quote(form)}" for form in _formats.of_definition(new) if form not in before]
+
+
 RESOURCE = Resource(
     group="apiextensions.k8s.io",
     versions=("v1",),
@@ -58,5 +64,6 @@ RESOURCE = Resource(
     prepare=prepare,
     prepare_status=prepare_status,
     validate=_validation.validate,
+    warnings=warnings,
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

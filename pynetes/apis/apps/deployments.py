@@ -81,5 +81,5 @@ RESOURCE = Resource(
         _workload.SELECTOR,
     ),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "template"),
+    warnings=_pod_warnings.of_template("spec", "template", named=True),
 )

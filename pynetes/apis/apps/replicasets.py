@@ -47,5 +47,5 @@ RESOURCE = Resource(
     immutable=("spec.selector",),
     columns=(*_workload.REPLICAS, Column.AGE, _workload.CONTAINERS, _workload.IMAGES, _workload.SELECTOR),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "template"),
+    warnings=_pod_warnings.of_template("spec", "template", named=True),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
-from pynetes.apis.core import _pod_defaults, _pod_warnings
+from pynetes.apis.core import _pod_defaults, _pod_warnings, _volumes
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
@@ -99,6 +99,23 @@ def _rolling(strategy: Object, path: str) -> Iterator[field.Error]:
         yield from validation.at_most_hundred_percent(most, f"{path}.maxUnavailable")
 
 
+_OF_TEMPLATE = _pod_warnings.of_template("spec", "template")
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Settings of its pods and claims that are old or do nothing, and a history without end."""
+    spec, found = new.get("spec") or {}, _OF_TEMPLATE(new, old)
+    # Upstream's own spelling of the second.
+    end = "" if old is None else ".Spec"
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        path = f"spec.volumeClaimTemplates[{index}]{end}"
+        found.extend(_volumes.claim_warnings(claim.get("spec") or {}, path))
+    if (spec.get("revisionHistoryLimit") or 0) < 0:
+        text = "a negative value retains all historical revisions; a value >= 0 is recommended"
+        found.append(f"spec.revisionHistoryLimit: {text}")
+    return found
+
+
 RESOURCE = Resource(
     group="apps",
     versions=("v1",),
@@ -125,5 +142,5 @@ RESOURCE = Resource(
     ),
     columns=(Column("Ready", _workload.ready_of_desired), Column.AGE, _workload.CONTAINERS, _workload.IMAGES),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "template"),
+    warnings=warnings,
 )

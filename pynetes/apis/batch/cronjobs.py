@@ -105,5 +105,5 @@ RESOURCE = Resource(
         Column("Selector", cells.selector(".spec.jobTemplate.spec.selector"), wide=True),
     ),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "jobTemplate", "spec", "template"),
+    warnings=_pod_warnings.of_template("spec", "jobTemplate", "spec", "template", named=True),
 )

@@ -164,5 +164,5 @@ RESOURCE = Resource(
         Column("Selector", cells.selector(), wide=True),
     ),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "template"),
+    warnings=_pod_warnings.of_template("spec", "template", named=True),
 )

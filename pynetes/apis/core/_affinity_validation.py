@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
@@ -122,7 +122,7 @@ def validate_dns(config: Any, path: str) -> Errors:
         detail = f"must not have more than {_NAMESERVERS} nameservers"
         yield field.invalid(f"{path}.nameservers", list(servers), detail)
     for index, server in enumerate(servers):
-        yield from validation.checked(server, f"{path}.nameservers[{index}]", names.ip)
+        yield from validation.checked(server, f"{path}.nameservers[{index}]", inet.ip)
     if len(searches) > _SEARCHES:
         yield field.invalid(f"{path}.searches", list(searches), f"must not have more than {_SEARCHES} search paths")
     if len(" ".join(searches)) > _SEARCH_LENGTH:

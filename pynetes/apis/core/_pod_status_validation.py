@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
@@ -79,7 +79,7 @@ def _addresses(items: list[Object], path: str) -> Errors:
     texts = [item.get("ip") or "" for item in items]
     wrong = False
     for index, text in enumerate(texts):
-        found = names.ip(text)
+        found = inet.ip(text)
         wrong = wrong or bool(found)
         yield from (field.invalid(f"{path}[{index}]", text, detail) for detail in found)
     if len(texts) < _FAMILIES or wrong:

@@ -13,7 +13,7 @@ from pynetes.apis.core import (
     _security_validation,
     _volume_validation,
 )
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.recent import Recent
 from pynetes.machinery.schema import gotext, types
@@ -294,7 +294,7 @@ def _gates(gates: Any, path: str) -> Errors:
 
 def _aliases(aliases: Any, path: str) -> Errors:
     for index, item in enumerate(aliases or ()):
-        yield from validation.checked(item.get("ip", ""), f"{path}[{index}].ip", names.ip)
+        yield from validation.checked(item.get("ip", ""), f"{path}[{index}].ip", inet.ip)
         for number, host in enumerate(item.get("hostnames") or ()):
             yield from validation.checked(host, f"{path}[{index}].hostnames[{number}]", names.dns_subdomain)
 

@@ -6,20 +6,14 @@ Warnings are for people: nothing is refused here. Texts and order are what clien
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pynetes.apis.core import _node_labels, _volumes
 from pynetes.apis.core._pod_validation import LARGEST, template_of
-from pynetes.machinery import quantity
+from pynetes.machinery import inet, names, quantity
 from pynetes.machinery.meta import Object
 from pynetes.machinery.recent import Recent
 
 Warnings = Callable[[Object, Object | None], list[str]]
 
-_OLD_LABELS = {
-    "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
-    "beta.kubernetes.io/os": ("v1.14", "kubernetes.io/os"),
-    "failure-domain.beta.kubernetes.io/region": ("v1.17", "topology.kubernetes.io/region"),
-    "failure-domain.beta.kubernetes.io/zone": ("v1.17", "topology.kubernetes.io/zone"),
-    "beta.kubernetes.io/instance-type": ("v1.17", "node.kubernetes.io/instance-type"),
-}
 #: Annotation → since when it does nothing, and the field that took its place.
 _DEAD_ANNOTATIONS = {
     "scheduler.alpha.kubernetes.io/critical-pod": ("v1.16", "priorityClassName"),
@@ -27,10 +21,10 @@ _DEAD_ANNOTATIONS = {
     "security.alpha.kubernetes.io/unsafe-sysctls": ("v1.11", "sysctls"),
 }
 _SECCOMP = ("v1.27", "seccompProfile")
-#: Volume source → deprecated in, without function since ("" while it still works).
+#: Volume source → deprecated in, without function since (None: it can be enabled).
 _OLD_VOLUMES = {
     "photonPersistentDisk": ("v1.11", "v1.16"),
-    "gitRepo": ("v1.11", ""),
+    "gitRepo": ("v1.11", None),
     "scaleIO": ("v1.16", "v1.22"),
     "flocker": ("v1.22", "v1.25"),
     "storageos": ("v1.22", "v1.25"),
@@ -50,18 +44,21 @@ def of_pod(new: Object, old: Object | None) -> list[str]:
     if old is not None:
         return []
     metadata, spec = new.get("metadata") or {}, new.get("spec") or {}
-    # Only annotations, beside the spec, can bring warnings.
-    template = b"" if metadata.get("annotations") else template_of(spec)
+    # Only annotations and names, beside the spec, can bring warnings.
+    template = b"" if metadata.get("annotations") or name_warning(metadata) else template_of(spec)
     if _QUIET.get(template):
         return []
-    found = list(_warnings(metadata, spec, ""))
+    found = [*name_warning(metadata, "the Pod's hostname"), *_warnings(metadata, spec, "")]
     if template and not found and len(template) <= LARGEST:
         _QUIET.put(template, True)
     return found
 
 
-def of_template(*path: str) -> Warnings:
-    """Warnings about the pod template at a path; an update that leaves the spec alone brings none."""
+def of_template(*path: str, named: bool = False) -> Warnings:
+    """Warnings about the pod template at a path; an update that leaves the spec alone brings none.
+
+    named: pods are named after the object, so that its name is looked at when it comes.
+    """
 
     def warnings(new: Object, old: Object | None) -> list[str]:
         if old is not None and old.get(path[0]) == new.get(path[0]):
@@ -69,7 +66,9 @@ def of_template(*path: str) -> Warnings:
         template: Any = new
         for name in path:
             template = template.get(name) or {}
-        return list(_warnings(template.get("metadata") or {}, template.get("spec") or {}, f"{'.'.join(path)}."))
+        found = name_warning(new["metadata"]) if named and old is None else []
+        found.extend(_warnings(template.get("metadata") or {}, template.get("spec") or {}, f"{'.'.join(path)}."))
+        return found
 
     return warnings
 
@@ -83,8 +82,11 @@ def _warnings(metadata: Object, spec: Object, at: str) -> Iterator[str]:
         for source, (since, dead) in _OLD_VOLUMES.items():
             if volume.get(source) is not None:
                 shown = "storageOS" if source == "storageos" else source
-                end = f", non-functional in {dead}+" if dead else ""
+                end = f", non-functional in {dead}+" if dead else ", and disabled by default in v1.33+"
                 yield f"{at}spec.volumes[{index}].{shown}: deprecated in {since}{end}"
+        template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}
+        place = f"{at}spec.volumes[{index}].ephemeral.volumeClaimTemplate.spec"
+        yield from _volumes.claim_warnings(template.get("spec") or {}, place)
     for volume in spec.get("volumes") or ():
         yield from _overlaps(volume)
     yield from _references(spec, f"{at}spec")
@@ -95,14 +97,36 @@ def _warnings(metadata: Object, spec: Object, at: str) -> Iterator[str]:
     for container, place in _containers(spec, f"{at}spec"):
         yield from _container(spec, container, place, annotations, at)
     yield from _ports(spec, f"{at}spec")
+    yield from _port_names(spec, f"{at}spec")
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         text = "must be >= 0; negative values are invalid and will be treated as 1"
         yield f"{at}spec.terminationGracePeriodSeconds: {text}"
+    yield from _affinities(spec, f"{at}spec.affinity")
+    for index, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
+        yield from inet.ip_warnings(server, f"{at}spec.dnsConfig.nameservers[{index}]")
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        yield from inet.ip_warnings(alias.get("ip", ""), f"{at}spec.hostAliases[{index}].ip")
 
 
-def _old(label: str) -> str:
-    since, instead = _OLD_LABELS.get(label, ("", ""))
-    return f'deprecated since {since}; use "{instead}" instead' if since else ""
+def name_warning(metadata: Object, where: str = "Pod names and hostnames") -> list[str]:
+    """Pods' hosts are named after the object."""
+    name = metadata.get("name")
+    found = " ".join(names.dns_label(name)) if name else ""
+    about = "which can result in surprising behavior; a DNS label is recommended"
+    return [f"metadata.name: this is used in {where}, {about}: [{found}]"] if found else []
+
+
+def _affinities(spec: Object, at: str) -> Iterator[str]:
+    """Terms that match no pod."""
+    for kind in ("podAffinity", "podAntiAffinity"):
+        affinity = (spec.get("affinity") or {}).get(kind) or {}
+        required, preferred = (f"{each}DuringSchedulingIgnoredDuringExecution" for each in ("required", "preferred"))
+        terms = [(term, f"{required}[{index}]") for index, term in enumerate(affinity.get(required) or ())]
+        for index, weighted in enumerate(affinity.get(preferred) or ()):
+            terms.append((weighted.get("podAffinityTerm") or {}, f"{preferred}[{index}].podAffinityTerm"))
+        for term, place in terms:
+            if term.get("labelSelector") is None:
+                yield f"{at}.{kind}.{place}.labelSelector: a null labelSelector results in matching no pod"
 
 
 def _dead(metadata: str, annotation: str, since: str, field: str) -> str:
@@ -118,26 +142,22 @@ def _containers(spec: Object, at: str) -> Iterator[tuple[Object, str]]:
 def _labels(spec: Object, at: str) -> Iterator[str]:
     """Labels of nodes that go by another name now, wherever nodes are chosen by them."""
     for label in spec.get("nodeSelector") or {}:
-        if text := _old(label):
+        if text := _node_labels.old(label):
             yield f"{at}.nodeSelector[{label}]: {text}"
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    place = f"{at}.affinity.nodeAffinity"
     required, preferred = (f"{kind}DuringSchedulingIgnoredDuringExecution" for kind in ("required", "preferred"))
     for index, term in enumerate((affinity.get(required) or {}).get("nodeSelectorTerms") or ()):
-        yield from _term(term, f"{at}.affinity.nodeAffinity.{required}.nodeSelectorTerms[{index}]")
+        yield from _node_labels.in_term(term, f"{place}.{required}.nodeSelectorTerms[{index}]", values=False)
     for index, term in enumerate(affinity.get(preferred) or ()):
-        yield from _term(term.get("preference") or {}, f"{at}.affinity.nodeAffinity.{preferred}[{index}].preference")
+        preference = term.get("preference") or {}
+        yield from _node_labels.in_term(preference, f"{place}.{preferred}[{index}].preference", values=True)
     for index, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         place = f"{at}.topologySpreadConstraints[{index}]"
-        if text := _old(constraint.get("topologyKey", "")):
+        if text := _node_labels.old(constraint.get("topologyKey", "")):
             yield f"{place}.topologyKey: {constraint['topologyKey']} is {text}"
         if constraint.get("labelSelector") is None:
             yield f"{place}.labelSelector: a null labelSelector results in matching no pod"
-
-
-def _term(term: Object, at: str) -> Iterator[str]:
-    for index, expression in enumerate(term.get("matchExpressions") or ()):
-        if text := _old(expression.get("key", "")):
-            yield f"{at}.matchExpressions[{index}].key: {expression['key']} is {text}"
 
 
 def _references(spec: Object, at: str) -> Iterator[str]:
@@ -192,12 +212,28 @@ def _container(spec: Object, container: Object, place: str, annotations: Object,
         seen.add(name)
 
 
+def _port_names(spec: Object, at: str) -> Iterator[str]:
+    """Services and probes go by the first port of a name."""
+    known: dict[str, str] = {}
+    for container, place in _containers(spec, at):
+        for index, port in enumerate(container.get("ports") or ()):
+            where, name = f"{place}.ports[{index}]", port.get("name") or ""
+            first = known.setdefault(name, where)
+            if name and first != where:
+                text = f"services and probes that select ports by name will use {first}"
+                yield f'{where}: duplicate port name "{name}" with {first}, {text}'
+
+
 def _ports(spec: Object, at: str) -> Iterator[str]:
     """Ports that are the same, of one container or several."""
     known: dict[tuple[Any, Any], list[tuple[str, Object]]] = {}
     for container, place in _containers(spec, at):
         for index, port in enumerate(container.get("ports") or ()):
             where, host, address = f"{place}.ports[{index}]", port.get("hostPort") or 0, port.get("hostIP") or ""
+            if address and not host:
+                shown = f"Name:{port.get('name', '')} HostPort:0 ContainerPort:{port.get('containerPort', 0)}"
+                shown += f" Protocol:{port.get('protocol', '')} HostIP:{address}"
+                yield f"{where}: hostIP set without hostPort: {{{shown}}}"
             others = known.setdefault((port.get("containerPort"), port.get("protocol")), [])
             for there, other in others:
                 other_host, other_address = other.get("hostPort") or 0, other.get("hostIP") or ""

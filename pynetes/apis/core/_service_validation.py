@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
@@ -64,7 +64,7 @@ def validate_status(new: Object, old: Object | None) -> Errors:
 def _ingress(item: Object, path: str, known: list[Any]) -> Errors:
     address, mode, host = item.get("ip"), item.get("ipMode"), item.get("hostname")
     if address and address not in known:
-        yield from validation.checked(address, f"{path}.ip", names.ip)
+        yield from validation.checked(address, f"{path}.ip", inet.ip)
     if mode is None and address:
         yield field.required(f"{path}.ipMode", "must be specified when `ip` is set")
     elif mode is not None and not address:
@@ -73,7 +73,7 @@ def _ingress(item: Object, path: str, known: list[Any]) -> Errors:
         yield field.not_supported(f"{path}.ipMode", mode, _IP_MODES)
     if host:
         yield from validation.checked(host, f"{path}.hostname", names.dns_subdomain)
-        if not names.ip(host):
+        if not inet.ip(host):
             yield field.invalid(f"{path}.hostname", host, "must be a DNS name, not an IP address")
 
 
@@ -85,7 +85,7 @@ def _annotated_ranges(annotations: Object, kind: str) -> Errors:
     if kind != "LoadBalancer":
         yield field.forbidden(path, _BALANCED)
     for part in text.strip().split(",") if text.strip() else ():
-        yield from validation.checked(part.strip(), path, names.cidr)
+        yield from validation.checked(part.strip(), path, inet.cidr)
 
 
 def _by_type(spec: Object, kind: str, *, headless: bool) -> Errors:
@@ -176,16 +176,17 @@ def _each_address(given: list[str]) -> Errors:
             if len(given) > 1:
                 yield field.invalid("spec.clusterIPs", given, "'None' must be the first and only value")
         else:
-            yield from validation.checked(address, f"spec.clusterIPs[{index}]", names.ip)
+            yield from validation.checked(address, f"spec.clusterIPs[{index}]", inet.ip)
 
 
 def _external_ips(spec: Object) -> Errors:
     for index, text in enumerate(spec.get("externalIPs") or ()):
         path = f"spec.externalIPs[{index}]"
-        if texts := names.ip(text):
+        if texts := inet.ip(text):
             yield from (field.invalid(path, text, why) for why in texts)
             continue
-        address = names.address(text)
+        address = inet.parse(text)
+        assert address is not None
         for applies, range_ in (
             (address.is_unspecified, f"may not be unspecified ({text})"),
             (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
@@ -228,7 +229,7 @@ def _load_balancer(spec: Object, kind: str) -> Errors:
         if not balanced:
             yield field.forbidden(path, _BALANCED)
         for index, text in enumerate(ranges):
-            yield from validation.checked(text.strip(), f"{path}[{index}]", names.cidr)
+            yield from validation.checked(text.strip(), f"{path}[{index}]", inet.cidr)
     if spec.get("allocateLoadBalancerNodePorts") is not None and not balanced:
         yield field.forbidden("spec.allocateLoadBalancerNodePorts", _BALANCED)
     if (name := spec.get("loadBalancerClass")) is not None:

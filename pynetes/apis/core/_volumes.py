@@ -71,3 +71,22 @@ def validate_size(amount: str | None, path: str, item: str) -> Iterator[field.Er
         yield field.required(path if not item else f"{path}[{item}]")
     elif quantity.parse(amount).nanos <= 0:
         yield field.invalid(f"{path}[{item}]", amount, "must be greater than zero")
+
+
+def claim_warnings(spec: Object, path: str) -> Iterator[str]:
+    """Amounts that no volume can have."""
+    for side in ("requests", "limits"):
+        amount = ((spec.get("resources") or {}).get(side) or {}).get("storage")
+        if amount is None:
+            continue
+        found = quantity.parse(amount)
+        if found.milli() % 1000:
+            text = f"fractional byte value {field.quote(str(found))} is invalid, must be an integer"
+            yield f"{path}.resources.{side}[storage]: {text}"
+
+
+def class_warning(metadata: Object) -> Iterator[str]:
+    """The class has a field now."""
+    if _CLASS_ANNOTATION in (metadata.get("annotations") or {}):
+        text = 'deprecated since v1.8; use "storageClassName" attribute instead'
+        yield f"metadata.annotations[{_CLASS_ANNOTATION}]: {text}"

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from datetime import datetime
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -19,8 +19,15 @@ def default(obj: Object) -> None:
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:
-    """The kind is on its way out."""
-    return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+    """The kind is on its way out; and addresses that are written in another way than others."""
+    found = ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+    if (new["metadata"].get("labels") or {}).get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return found
+    for index, subset in enumerate(new.get("subsets") or ()):
+        for name in ("addresses", "notReadyAddresses"):
+            for number, address in enumerate(subset.get(name) or ()):
+                found.extend(inet.ip_warnings(address.get("ip", ""), f"subsets[{index}].{name}[{number}].ip"))
+    return found
 
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -33,8 +40,8 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         ready, waiting = subset.get("addresses") or (), subset.get("notReadyAddresses") or ()
         if not ready and not waiting:
             yield field.required(path, "must specify `addresses` or `notReadyAddresses`")
-        for name, addresses in (("addresses", ready), ("notReadyAddresses", waiting)):
-            for number, address in enumerate(addresses):
+        for name, given in (("addresses", ready), ("notReadyAddresses", waiting)):
+            for number, address in enumerate(given):
                 yield from _address_problems(address, f"{path}.{name}[{number}]")
         ports = subset.get("ports") or ()
         for number, port in enumerate(ports):
@@ -43,7 +50,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
 
 def _address_problems(address: Object, path: str) -> Iterator[field.Error]:
     text = address.get("ip", "")
-    yield from validation.checked(text, f"{path}.ip", names.ip)
+    yield from validation.checked(text, f"{path}.ip", inet.ip)
     if address.get("hostname"):
         yield from validation.checked(address["hostname"], f"{path}.hostname", names.dns_label)
     if address.get("nodeName") is not None:
@@ -53,9 +60,8 @@ def _address_problems(address: Object, path: str) -> Iterator[field.Error]:
 
 def unreachable(text: str, path: str) -> Iterator[field.Error]:
     """Addresses that mean another host on every host."""
-    try:
-        address = names.address(text)
-    except ValueError:
+    address = inet.parse(text)
+    if address is None:
         yield field.invalid(path, text, "must be a valid IP address")
         return
     if address.is_unspecified:

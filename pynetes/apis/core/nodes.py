@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from pynetes.machinery import cells, field, names, quantity, validation
+from pynetes.machinery import cells, field, inet, names, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -139,9 +139,21 @@ def _taints(spec: Object) -> Iterator[field.Error]:
 def _ranges(spec: Object) -> Iterator[field.Error]:
     cidrs = spec.get("podCIDRs") or []
     for index, cidr in enumerate(cidrs):
-        yield from validation.checked(cidr, f"spec.podCIDRs[{index}]", names.cidr)
+        yield from validation.checked(cidr, f"spec.podCIDRs[{index}]", inet.cidr)
     if len({":" in cidr for cidr in cidrs}) != len(cidrs):
         yield field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family")
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Settings that do nothing any more, and blocks that are written in another way than others."""
+    spec, found = new.get("spec") or {}, []
+    if spec.get("configSource") is not None:
+        found.append("spec.configSource: the feature is removed")
+    if spec.get("externalID"):
+        found.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+    for index, block in enumerate(spec.get("podCIDRs") or ()):
+        found.extend(inet.cidr_warnings(block, f"spec.podCIDRs[{index}]"))
+    return found
 
 
 RESOURCE = Resource(
@@ -171,5 +183,6 @@ RESOURCE = Resource(
         Column("Container-Runtime", _info("containerRuntimeVersion", "<unknown>"), wide=True),
     ),
     validate=validate,
+    warnings=warnings,
     validate_status=validate_status,
 )

@@ -132,6 +132,11 @@ def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
             yield field.invalid(f"status.capacity[{name}]", whole, "must be a valid resource quantity")
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Settings that are old, and amounts that no volume can have."""
+    return [*_volumes.class_warning(new["metadata"]), *_volumes.claim_warnings(new.get("spec") or {}, "spec")]
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -154,5 +159,6 @@ RESOURCE = Resource(
         Column("VolumeMode", _volumes.mode, wide=True),
     ),
     validate=validate,
+    warnings=warnings,
     validate_status=validate_status,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.apis.core import _affinity_validation, _pod_defaults, _volume_validation, _volumes
+from pynetes.apis.core import _affinity_validation, _node_labels, _pod_defaults, _volume_validation, _volumes
 from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -142,6 +142,40 @@ def _csi(csi: Object) -> Iterator[field.Error]:
                     yield field.required(f"spec.csi.{name}.{member}")
 
 
+_MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"
+#: Volume source → deprecated in, without function since.
+_OLD_SOURCES = {
+    "cephfs": ("v1.28", "v1.31"),
+    "photonPersistentDisk": ("v1.11", "v1.16"),
+    "scaleIO": ("v1.16", "v1.22"),
+    "storageos": ("v1.22", "v1.25"),
+    "glusterfs": ("v1.25", "v1.26"),
+    "rbd": ("v1.28", "v1.31"),
+}
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Settings that are old."""
+    spec, found = new.get("spec") or {}, list(_volumes.class_warning(new["metadata"]))
+    if _MOUNT_OPTIONS in (new["metadata"].get("annotations") or {}):
+        text = 'deprecated since v1.31; use "mountOptions" attribute instead'
+        found.append(f"metadata.annotations[{_MOUNT_OPTIONS}]: {text}")
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        found.append(
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. "
+            "Instead, the recommended approach is to use dynamic provisioning."
+        )
+    required = (spec.get("nodeAffinity") or {}).get("required") or {}
+    for index, term in enumerate(required.get("nodeSelectorTerms") or ()):
+        path = f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]"
+        found.extend(_node_labels.in_term(term, path, values=False))
+    for source, (since, dead) in _OLD_SOURCES.items():
+        if spec.get(source) is not None:
+            shown = "storageOS" if source == "storageos" else source
+            found.append(f"spec.{shown}: deprecated in {since}, non-functional in {dead}+")
+    return found
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -168,4 +202,5 @@ RESOURCE = Resource(
         Column("VolumeMode", _volumes.mode, wide=True),
     ),
     validate=validate,
+    warnings=warnings,
 )

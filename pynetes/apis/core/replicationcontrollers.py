@@ -76,5 +76,5 @@ RESOURCE = Resource(
         Column("Selector", cells.label_map(".spec.selector"), wide=True),
     ),
     validate=validate,
-    warnings=_pod_warnings.of_template("spec", "template"),
+    warnings=_pod_warnings.of_template("spec", "template", named=True),
 )

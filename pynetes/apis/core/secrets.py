@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pynetes.apis.core import _data_validation
+from pynetes.apis.core import _data_validation, _key_pair
 from pynetes.machinery import cells, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -55,6 +55,17 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("type", kind, "field is immutable")
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """A certificate and a key that do not belong together."""
+    if new.get("type") != "kubernetes.io/tls":
+        return []
+    certificate, key = (
+        base64.b64decode((new.get("data") or {}).get(name) or "") for name in _KEYS["kubernetes.io/tls"]
+    )
+    found = _key_pair.problem(certificate, key)
+    return [found] if found else []
+
+
 RESOURCE = Resource(
     group="",
     versions=("v1",),
@@ -65,4 +76,5 @@ RESOURCE = Resource(
     fields={"type": ".type"},
     columns=(Column("Type", ".type"), Column("Data", cells.count(".data")), Column.AGE),
     validate=validate,
+    warnings=warnings,
 )

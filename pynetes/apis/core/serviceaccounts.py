@@ -1,6 +1,19 @@
 """ServiceAccount: the identity of processes in pods."""
 
+from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
+
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """An annotation that is on its way out, when it comes."""
+    mark, before = ((each or {}).get("metadata", {}).get("annotations") or {} for each in (new, old))
+    if _MOUNTABLE not in mark or _MOUNTABLE in before:
+        return []
+    text = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    return [f"metadata.annotations[{_MOUNTABLE}]: {text}"]
+
 
 RESOURCE = Resource(
     group="",
@@ -10,5 +23,6 @@ RESOURCE = Resource(
     short_names=("sa",),
     subresources=("token",),
     generation=False,
+    warnings=warnings,
     columns=(Column.AGE,),
 )

@@ -1,10 +1,11 @@
 """Service: one stable address in front of pods. Addresses and node ports are allocated by the API server's registry."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _service_validation
-from pynetes.machinery import cells
+from pynetes.machinery import cells, inet
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -146,17 +147,22 @@ def warnings(new: Object, old: Object | None) -> list[str]:
     annotations, spec = new["metadata"].get("annotations") or {}, new["spec"]
     external, kind = spec.get("externalIPs"), spec.get("type")
     headless = kind == "ClusterIP" and spec.get("clusterIP") == "None"
+    clusters = [] if spec.get("clusterIP") in (None, "", "None") else spec.get("clusterIPs") or []
     found = {
         "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
         "please use service.kubernetes.io/topology-mode instead": (
             "service.kubernetes.io/topology-aware-hints" in annotations
         ),
+        **_odd(clusters, "spec.clusterIPs"),
         "spec.loadBalancerIP is ignored for headless services": headless and spec.get("loadBalancerIP"),
         "spec.externalIPs is ignored for headless services": headless and external,
         "spec.SessionAffinity is ignored for headless services": headless and spec.get("sessionAffinity") != "None",
+        **_odd(external or [], "spec.externalIPs"),
         "spec.externalIPs is deprecated and may no longer be implemented in some clusters": (
             external and not headless and kind != "ExternalName"
         ),
+        **dict.fromkeys(inet.ip_warnings(spec.get("loadBalancerIP") or "", "spec.loadBalancerIP"), True),
+        **dict.fromkeys(_odd_blocks(spec), True),
         'spec.externalIPs is ignored when spec.type is "ExternalName"': external and kind == "ExternalName",
         'spec.externalName is ignored when spec.type is not "ExternalName"': (
             spec.get("externalName") and kind != "ExternalName"
@@ -166,6 +172,16 @@ def warnings(new: Object, old: Object | None) -> list[str]:
         ),
     }
     return [text for text, applies in found.items() if applies]
+
+
+def _odd(addresses: list[str], path: str) -> dict[str, bool]:
+    """Addresses that are written in another way than others."""
+    return {text: True for index, each in enumerate(addresses) for text in inet.ip_warnings(each, f"{path}[{index}]")}
+
+
+def _odd_blocks(spec: Object) -> Iterator[str]:
+    for index, block in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+        yield from inet.cidr_warnings(block, f"spec.loadBalancerSourceRanges[{index}]")
 
 
 RESOURCE = Resource(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -97,10 +97,7 @@ def _domain(text: str, path: str) -> Iterator[field.Error]:
 
 
 def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.Error]:
-    try:
-        parsed = names.address(address)
-    except ValueError:
-        parsed = None
+    parsed = inet.parse(address)
     if parsed is None or parsed.version != int(kind[-1]):
         yield field.invalid(path, address, f"must be an {kind} address")
     if parsed is not None and parsed.is_loopback:
@@ -110,6 +107,23 @@ def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.
     if parsed is not None and parsed.is_link_local:
         detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
         yield field.invalid(f"{path}[{number}]", address, detail)
+
+
+_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """A type that is old, and addresses that are written in another way than others."""
+    found = []
+    if old is None and new.get("addressType") == "FQDN":
+        found.append("spec.addressType: FQDN endpoints are deprecated")
+    if (new["metadata"].get("labels") or {}).get(_MANAGED_BY) in _CONTROLLERS:
+        return found
+    for index, endpoint in enumerate(new.get("endpoints") or ()):
+        for number, address in enumerate(endpoint.get("addresses") or ()):
+            found.extend(inet.ip_warnings(address, f"endpoints[{index}].addresses[{number}]"))
+    return found
 
 
 RESOURCE = Resource(
@@ -126,4 +140,5 @@ RESOURCE = Resource(
         Column.AGE,
     ),
     validate=validate,
+    warnings=warnings,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -83,17 +83,17 @@ def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
     for index, item in enumerate(balancer.get("ingress") or ()):
         path, address, host = f"status.loadBalancer.ingress[{index}]", item.get("ip"), item.get("hostname")
         if address and address not in known:
-            yield from validation.checked(address, f"{path}.ip", names.ip)
+            yield from validation.checked(address, f"{path}.ip", inet.ip)
         if host:
             yield from validation.checked(host, f"{path}.hostname", names.dns_subdomain)
-            if not names.ip(host):
+            if not inet.ip(host):
                 yield field.invalid(f"{path}.hostname", host, "must be a DNS name, not an IP address")
 
 
 def _host(host: str, path: str) -> Iterator[field.Error]:
     if not host:
         return
-    if not names.ip(host):
+    if not inet.ip(host):
         yield field.invalid(path, host, "must be a DNS name, not an IP address")
     yield from _name(host, path)
 

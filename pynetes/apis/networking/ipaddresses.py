@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from ipaddress import ip_address
 
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -17,11 +16,7 @@ def _parent(obj: Object, _: datetime) -> str:
 
 def name_problem(name: str) -> str | None:
     """The name is the address, in the one way in which it is written."""
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return names.ip(name)[0]
-    return None if str(address) == name else f"must be in canonical form ({field.quote(str(address))})"
+    return next(iter(inet.canonical_ip(name)), None)
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:

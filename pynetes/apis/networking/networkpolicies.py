@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from pynetes.machinery import cells, field, names, validation
+from pynetes.machinery import cells, field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -76,18 +76,32 @@ def _block(block: Object, path: str) -> Iterator[field.Error]:
     if not cidr:
         yield field.required(f"{path}.cidr")
         return
-    if texts := names.cidr(cidr):
+    if texts := inet.cidr(cidr):
         yield from (field.invalid(f"{path}.cidr", cidr, text) for text in texts)
         return
     whole = ipaddress.ip_network(cidr, strict=False)
     for index, inner in enumerate(block.get("except") or ()):
         place = f"{path}.except[{index}]"
-        if texts := names.cidr(inner):
+        if texts := inet.cidr(inner):
             yield from (field.invalid(place, inner, text) for text in texts)
             continue
         part = ipaddress.ip_network(inner, strict=False)
         if part.version != whole.version or part == whole or not part.subnet_of(whole):  # type: ignore[arg-type]
             yield field.invalid(place, inner, "must be a strict subset of `cidr`")
+
+
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Blocks that are written in another way than others."""
+    spec = new.get("spec") or {}
+    found: list[str] = []
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            for number, peer in enumerate(rule.get(side) or ()):
+                path, block = f"spec.{direction}[{index}].{side}[{number}].ipBlock", peer.get("ipBlock") or {}
+                found.extend(inet.cidr_warnings(block.get("cidr", ""), f"{path}.cidr"))
+                for place, inner in enumerate(block.get("except") or ()):
+                    found.extend(inet.cidr_warnings(inner, f"{path}.except[{place}]"))
+    return found
 
 
 RESOURCE = Resource(
@@ -99,4 +113,5 @@ RESOURCE = Resource(
     default=default,
     columns=(Column("Pod-Selector", cells.selector(".spec.podSelector")), Column.AGE),
     validate=validate,
+    warnings=warnings,
 )

@@ -5,7 +5,7 @@ from datetime import datetime
 from ipaddress import ip_interface
 
 from pynetes.apis.apps import _workload
-from pynetes.machinery import field, names, validation
+from pynetes.machinery import field, inet, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -43,9 +43,7 @@ def _ranges(ranges: list[str]) -> Iterator[field.Error]:
         yield field.invalid(_PATH, shown, _BOTH)
         return
     for index, text in enumerate(ranges):
-        yield from validation.checked(text, f"{_PATH}[{index}]", names.cidr)
-        if not names.cidr(text) and ip_interface(text).ip != ip_interface(text).network.network_address:
-            yield field.invalid(f"{_PATH}[{index}]", text, "must not have bits set beyond the prefix length")
+        yield from validation.checked(text, f"{_PATH}[{index}]", inet.canonical_cidr)
 
 
 def _family(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.core import _container_validation, _pod_validation
+from pynetes.apis.core import _container_validation, _node_labels, _pod_validation
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -18,6 +18,12 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield from _pod_validation.validate_tolerations(scheduling.get("tolerations"), "scheduling.tolerations")
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Labels that are old."""
+    selector = (new.get("scheduling") or {}).get("nodeSelector") or {}
+    return [f"scheduling.nodeSelector: {text}" for label in selector if (text := _node_labels.old(label))]
+
+
 RESOURCE = Resource(
     group="node.k8s.io",
     versions=("v1",),
@@ -28,4 +34,5 @@ RESOURCE = Resource(
     immutable=("handler",),
     columns=(Column("Handler", ".handler"), Column.AGE),
     validate=validate,
+    warnings=warnings,
 )

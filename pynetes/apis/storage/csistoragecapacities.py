@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pynetes.apis.core import _node_labels
 from pynetes.machinery import cells, field, names, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -17,6 +18,11 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from validation.label_selector(new.get("nodeTopology"), "nodeTopology")
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Labels that are old."""
+    return list(_node_labels.in_selector(new.get("nodeTopology"), "nodeTopology"))
+
+
 RESOURCE = Resource(
     group="storage.k8s.io",
     versions=("v1",),
@@ -24,6 +30,7 @@ RESOURCE = Resource(
     plural="csistoragecapacities",
     generation=False,
     validate=validate,
+    warnings=warnings,
     immutable=("nodeTopology", "storageClassName"),
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pynetes.apis.core import _node_labels
 from pynetes.apis.storage import _parameters
 from pynetes.machinery import cells, field, names, validation
 from pynetes.machinery.meta import Object
@@ -50,6 +51,16 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             seen.add(key)
 
 
+def warnings(new: Object, old: Object | None) -> list[str]:
+    """Labels that are old."""
+    return [
+        f"allowedTopologies[{index}].matchLabelExpressions[{number}].key: {text}"
+        for index, term in enumerate(new.get("allowedTopologies") or ())
+        for number, expression in enumerate(term.get("matchLabelExpressions") or ())
+        if (text := _node_labels.old(expression.get("key", "")))
+    ]
+
+
 RESOURCE = Resource(
     group="storage.k8s.io",
     versions=("v1",),
@@ -69,4 +80,5 @@ RESOURCE = Resource(
         Column.AGE,
     ),
     validate=validate,
+    warnings=warnings,
 )

@@ -166,7 +166,7 @@ class Update:
             validation.on_part(scope, new, old, part.problems)
         else:
             validation.on_update(scope, new, old, self.request.warnings)
-        if scope.resource.warnings is not None:
+        if scope.resource.warnings is not None and not scope.subresource:
             self.request.warnings.extend(scope.resource.warnings(new, old))
         assert self._attributes is not None
         self._attributes.obj = new
