@@ -42,7 +42,7 @@ def canonical_ip(text: str) -> list[str]:
 
 def cidr(text: str) -> list[str]:
     """What is wrong with a block in a field that takes any way of writing IPv6."""
-    if _sloppy_block(text) is None:
+    if block(text) is None:
         return [_BAD_BLOCK]
     host, _, length = text.partition("/")
     exact = _exact(host)
@@ -95,7 +95,8 @@ def _without_zeros(text: str) -> str:
     return head + colon + re.sub(r"(^|\.)0+(?=[0-9])", r"\1", tail) if "." in tail else text
 
 
-def _sloppy_block(text: str) -> Block | None:
+def block(text: str) -> Block | None:
+    """A block, however it is written, without what its prefix cuts off. None when it is none."""
     host, slash, length = text.partition("/")
     address = _exact(host) or _exact(_without_zeros(host))
     if address is None or not slash or not re.fullmatch("[0-9]+", length) or int(length) > address.max_prefixlen:

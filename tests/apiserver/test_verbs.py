@@ -38,6 +38,35 @@ async def test_update_needs_the_newest_version_if_it_names_one() -> None:
         assert (await cluster.get(f"{CONFIGMAPS}/a")).body["data"] == {"x": "2"}
 
 
+async def test_some_kinds_are_not_overwritten_without_a_version() -> None:
+    """Those that controllers and administrators change at the same time."""
+    async with api() as cluster:
+        path = "/apis/node.k8s.io/v1/runtimeclasses"
+        body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "r"}, "handler": "runc"}
+        assert (await cluster.post(path, body)).status == 201
+        refused = await cluster.put(f"{path}/r", body)
+        assert refused.status == 422
+        assert "metadata.resourceVersion: Invalid value: 0: must be specified" in refused.body["message"]
+
+
+async def test_a_service_comes_by_put_too() -> None:
+    """One of the kinds that may."""
+    async with api() as cluster:
+        path = "/api/v1/namespaces/default/services/web"
+        body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+        made = await cluster.put(path, body)
+        assert (made.status, bool(made.body["spec"]["clusterIP"])) == (201, True)
+
+
+async def test_secrets_of_an_account_are_names() -> None:
+    """Whatever else is said of them."""
+    async with api() as cluster:
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
+        secrets = [{"name": "s", "namespace": "elsewhere", "kind": "Secret"}]
+        made = await cluster.post("/api/v1/namespaces/default/serviceaccounts", {**body, "secrets": secrets})
+        assert made.body["secrets"] == [{"name": "s"}]
+
+
 async def test_an_update_that_changes_nothing_is_not_written() -> None:
     """resourceVersion stays."""
     async with api() as cluster:

@@ -36,7 +36,7 @@ def validate(new: Object, old: Object | None) -> Errors:
     yield from validation.label_map(spec.get("selector"), "spec.selector")
     yield from _affinity(spec)
     if kind != "ExternalName":
-        yield from _addresses(spec)
+        yield from related_addresses(spec)
     yield from _external_ips(spec)
     yield from validation.one_of(kind, "spec.type", _TYPES)
     yield from _taken_twice(spec, kind)
@@ -138,7 +138,7 @@ def _affinity(spec: Object) -> Errors:
         yield field.forbidden("spec.sessionAffinityConfig", "must not be set when session affinity is None")
 
 
-def _addresses(spec: Object) -> Errors:
+def related_addresses(spec: Object) -> Errors:
     """Families, and addresses that fit them. What is wrong with one address hides what is wrong between them."""
     one, given, asked = spec.get("clusterIP"), spec.get("clusterIPs") or [], spec.get("ipFamilies") or ()
     if one and given and given[0] != one:

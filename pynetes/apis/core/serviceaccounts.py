@@ -3,6 +3,13 @@
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
+
+def prepare(new: Object, old: Object | None) -> None:
+    """Secrets are named and nothing else: they are in the account's namespace."""
+    if "secrets" in new:
+        new["secrets"] = [{"name": secret["name"]} if secret.get("name") else {} for secret in new["secrets"] or ()]
+
+
 _MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 
 
@@ -23,6 +30,7 @@ RESOURCE = Resource(
     short_names=("sa",),
     subresources=("token",),
     generation=False,
+    prepare=prepare,
     warnings=warnings,
     columns=(Column.AGE,),
 )

@@ -1,6 +1,5 @@
 """NetworkPolicy: which traffic reaches and leaves pods."""
 
-import ipaddress
 from collections.abc import Iterator
 
 from pynetes.machinery import cells, field, inet, names, validation
@@ -76,16 +75,16 @@ def _block(block: Object, path: str) -> Iterator[field.Error]:
     if not cidr:
         yield field.required(f"{path}.cidr")
         return
-    if texts := inet.cidr(cidr):
-        yield from (field.invalid(f"{path}.cidr", cidr, text) for text in texts)
+    yield from validation.checked(cidr, f"{path}.cidr", inet.cidr)
+    whole = inet.block(cidr)
+    if whole is None:
         return
-    whole = ipaddress.ip_network(cidr, strict=False)
     for index, inner in enumerate(block.get("except") or ()):
         place = f"{path}.except[{index}]"
-        if texts := inet.cidr(inner):
-            yield from (field.invalid(place, inner, text) for text in texts)
+        yield from validation.checked(inner, place, inet.cidr)
+        part = inet.block(inner)
+        if part is None:
             continue
-        part = ipaddress.ip_network(inner, strict=False)
         if part.version != whole.version or part == whole or not part.subnet_of(whole):  # type: ignore[arg-type]
             yield field.invalid(place, inner, "must be a strict subset of `cidr`")
 

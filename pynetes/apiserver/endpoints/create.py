@@ -64,13 +64,13 @@ async def create(
     scope.default(obj)
     _complete(api, scope, obj)
     attributes.name = obj["metadata"]["name"]
-    validation.on_create(scope, obj)
-    if scope.resource.warnings is not None:
-        request.warnings.extend(scope.resource.warnings(obj, None))
-    await api.chain.validate(attributes)
     strategy = STRATEGIES.get((scope.resource.group, scope.resource.plural))
     allocation = await strategy.before(api.context, attributes) if strategy is not None else None
     try:
+        validation.on_create(scope, obj)
+        if scope.resource.warnings is not None:
+            request.warnings.extend(scope.resource.warnings(obj, None))
+        await api.chain.validate(attributes)
         if options.dry_run:
             await _pretend(api, scope, obj)
             if allocation is not None:

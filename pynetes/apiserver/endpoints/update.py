@@ -31,6 +31,7 @@ CREATE_ON_UPDATE = frozenset(
         ("", "endpoints"),
         ("", "events"),
         ("", "limitranges"),
+        ("", "services"),
         ("node.k8s.io", "runtimeclasses"),
         ("coordination.k8s.io", "leases"),
         ("events.k8s.io", "events"),
@@ -43,10 +44,21 @@ CREATE_ON_UPDATE = frozenset(
 #: Kinds whose PUT needs a resourceVersion, as upstream's AllowUnconditionalUpdate.
 CONDITIONAL = frozenset(
     {
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("apiregistration.k8s.io", "apiservices"),
         ("coordination.k8s.io", "leases"),
+        ("node.k8s.io", "runtimeclasses"),
         ("policy", "poddisruptionbudgets"),
+        ("storage.k8s.io", "csidrivers"),
+        ("storage.k8s.io", "csinodes"),
+        ("storage.k8s.io", "csistoragecapacities"),
+        ("storage.k8s.io", "volumeattachments"),
     }
 )
 

@@ -61,7 +61,7 @@ class Strategy(Protocol):
     """Surrounds the generic create, update and delete of one resource with I/O."""
 
     async def before(self, ctx: Context, attributes: Attributes) -> Allocation | None:
-        """Last thing before CREATE and UPDATE are stored, after validation and admission (again on each retry).
+        """After mutating admission; before validation of what is created, after that of an update (on each retry).
 
         May allocate and fill in attributes.obj, or raise StatusError. On a dry run nothing may outlive the request."""
 

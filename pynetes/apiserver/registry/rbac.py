@@ -46,12 +46,16 @@ class BindingStrategy:
         binding, old = attributes.obj, attributes.old
         if ctx.rbac is None or binding is None or (old is not None and _only_collected(binding, old)):
             return None
-        if await _exempt(ctx, attributes, "bind", binding["roleRef"]):
+        ref = binding.get("roleRef") or {}
+        if not ref.get("name") or ref.get("kind") not in ("Role", "ClusterRole"):
+            # Validation refuses it.
             return None
-        granted = ctx.rbac.role_rules(binding["roleRef"], attributes.namespace)
+        if await _exempt(ctx, attributes, "bind", ref):
+            return None
+        granted = ctx.rbac.role_rules(ref, attributes.namespace)
         if granted is None:
             # Upstream names the binding's kind here, with the role's name.
-            raise errors.not_found(attributes.resource.plural, GROUP, binding["roleRef"]["name"])
+            raise errors.not_found(attributes.resource.plural, GROUP, ref["name"])
         confirm(ctx, attributes, granted)
         return None
 

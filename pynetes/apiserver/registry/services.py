@@ -87,14 +87,18 @@ class ServiceStrategy:
         key = Key(new["metadata"]["namespace"], new["metadata"]["name"])
         held = Held(ctx, key, self._ports(ctx.objects), dry_run=attributes.dry_run)
         try:
-            if new["spec"].get("type") == "ExternalName":
-                _strip_addresses(new["spec"])
-            else:
+            if new["spec"].get("type") != "ExternalName":
+                if old is None:
+                    # Nothing can be given to what does not fit together; everything else is validated later.
+                    _refuse(new, list(_service_validation.related_addresses(new["spec"])))
                 families(ctx, new, old)
                 if old is not None:
                     _refuse(new, list(_service_validation.families_changed(new["spec"], old["spec"])))
                 await _addresses(held, new, old)
-            await _node_ports(held, new)
+            elif old is not None:
+                _strip_addresses(new["spec"])
+            if new["spec"].get("type") in WITH_NODE_PORTS:
+                await (_node_ports if old is None else _changed_node_ports)(held, new)
         except BaseException:
             await held.release()
             raise
@@ -240,29 +244,70 @@ async def _addresses(held: Held, service: Object, old: Object | None) -> None:
 
 
 async def _node_ports(held: Held, service: Object) -> None:
+    """For a new Service: ports of one number share what they can, which is what DNS over TCP and UDP expects."""
     spec = service["spec"]
-    kind = spec.get("type")
-    wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
     numbers: dict[int, int] = {}
+    ports = spec.get("ports") or ()
+    asked: dict[int, int] = {}
+    for port in ports:
+        if port.get("nodePort"):
+            asked.setdefault(port.get("port", 0), port["nodePort"])
+    for index, port in enumerate(ports):
+        number, own, path = port.get("port", 0), port.get("nodePort") or 0, f"spec.ports[{index}].nodePort"
+        if not own and not _automatic(spec):
+            continue
+        shared = numbers.get(number) or asked.get(number)
+        if number in numbers and own in (0, shared):
+            port["nodePort"] = shared
+            continue
+        if wish := own if number in numbers else shared:
+            await _take(held, service, wish, path, again=False)
+            port["nodePort"] = wish
+        else:
+            port["nodePort"] = await _given(held, index)
+        numbers.setdefault(number, port["nodePort"])
+    await _health_check(held, service)
+
+
+async def _changed_node_ports(held: Held, service: Object) -> None:
+    """For an update: a port that says nothing gets one of its own."""
+    spec = service["spec"]
     for index, port in enumerate(spec.get("ports") or ()):
         if port.get("nodePort"):
             await _take(held, service, port["nodePort"], f"spec.ports[{index}].nodePort")
-            numbers[port["port"]] = port["nodePort"]
+    numbers = {port["port"]: port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
     for index, port in enumerate(spec.get("ports") or ()):
-        if not wanted or port.get("nodePort"):
+        if not _automatic(spec) or port.get("nodePort"):
             continue
-        # TCP and UDP on one port share a number where they can: that is what DNS over both expects.
         same = numbers.get(port["port"])
-        number = same if same and held.taken.free(same, held.service) else await _any(held)
-        if number is None:
-            text = "failed to allocate a nodePort: range is full"
-            raise errors.internal(f"{text} (spec.ports[{index}])")
+        number = same if same and held.taken.free(same, held.service) else await _given(held, index)
         port["nodePort"] = numbers[port["port"]] = number
-    if _needs_health_check(spec):
-        if spec.get("healthCheckNodePort"):
-            await _take(held, service, spec["healthCheckNodePort"], "spec.healthCheckNodePort")
-        elif (number := await _any(held)) is not None:
-            spec["healthCheckNodePort"] = number
+    await _health_check(held, service)
+
+
+def _automatic(spec: Object) -> bool:
+    kind = spec.get("type")
+    return kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
+
+
+async def _given(held: Held, index: int) -> int:
+    number = await _any(held)
+    if number is None:
+        raise errors.internal(f"failed to allocate a nodePort: range is full (spec.ports[{index}])")
+    return number
+
+
+async def _health_check(held: Held, service: Object) -> None:
+    spec = service["spec"]
+    if not _needs_health_check(spec):
+        return
+    if asked := spec.get("healthCheckNodePort"):
+        try:
+            await _take(held, service, asked, "")
+        except Refused as error:
+            raise errors.internal(f"failed to allocate requested HealthCheck NodePort {asked}: {error}") from None
+    elif (number := await _any(held)) is not None:
+        spec["healthCheckNodePort"] = number
 
 
 async def _any(held: Held) -> int | None:
@@ -286,19 +331,32 @@ def _mark(number: int) -> str:
     return f"nodeports/{number}"
 
 
-async def _take(held: Held, service: Object, number: int, path: str) -> None:
+class Refused(Exception):
+    """A port that cannot be had, and why."""
+
+
+async def _take(held: Held, service: Object, number: int, path: str, *, again: bool = True) -> None:
+    """Take a certain port. Raises 422 at the path when it cannot be had, Refused where there is no path."""
+    try:
+        await _get(held, number, again=again)
+    except Refused as error:
+        if not path:
+            raise
+        raise _invalid(service, problem.invalid(path, number, str(error))) from None
+
+
+async def _get(held: Held, number: int, *, again: bool) -> None:
     allowed = held.ctx.settings.node_ports
     if number not in allowed:
         shown = f"{allowed.start}-{allowed.stop - 1}"
-        text = f"provided port is not in the valid range. The range of valid ports is {shown}"
-        raise _invalid(service, problem.invalid(path, number, text))
-    if number in held.ports or held.taken.held(number, held.service):
+        raise Refused(f"provided port is not in the valid range. The range of valid ports is {shown}")
+    if (again and number in held.ports) or held.taken.held(number, held.service):
         return
     if not held.taken.free(number, held.service):
         # Given back at another server, perhaps.
         await held.ctx.objects.fresh(services.RESOURCE)
-    if not held.taken.free(number, held.service) or not await held.promise(number):
-        raise _invalid(service, problem.invalid(path, number, "provided port is already allocated"))
+    if number in held.ports or not held.taken.free(number, held.service) or not await held.promise(number):
+        raise Refused("provided port is already allocated")
 
 
 def _invalid(service: Object, error: problem.Error) -> StatusError:

@@ -293,3 +293,42 @@ async def test_a_full_range_is_followed_by_the_next(strategy: ServiceStrategy) -
     ctx.objects.put(servicecidrs.RESOURCE, made)  # type: ignore[attr-defined]
     found = [(await create(ctx, strategy, service(f"s{number}")))["spec"]["clusterIP"] for number in range(3)]
     assert [address.startswith("10.9.") for address in found] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "why"),
+    [
+        (
+            {"type": "NodePort", "ports": [{**PORT, "nodePort": 30080}, {**PORT, "port": 81, "nodePort": 30080}]},
+            "spec.ports[1].nodePort",
+            "provided port is already allocated",
+        ),
+        ({"clusterIP": "10.96.0.010"}, "spec.clusterIPs[0]", "must not have leading 0s"),
+        ({"ipFamilyPolicy": "Bogus"}, "spec.ipFamilyPolicy", "Unsupported value"),
+    ],
+)
+async def test_what_cannot_be_given_is_all_that_is_said(
+    ctx: Context, strategy: ServiceStrategy, spec: Object, path: str, why: str
+) -> None:
+    """Addresses and ports are given before the rest is looked at: one fault, and nothing is kept."""
+    with pytest.raises(StatusError) as refused:
+        await strategy.before(ctx, attributes(CREATE, service("web", **spec)))
+    (cause,) = refused.value.status["details"]["causes"]
+    assert (cause["field"], why in cause["message"]) == (path, True)
+    assert not addresses(ctx)
+
+
+async def test_ports_of_one_number_share_what_was_asked_for(ctx: Context, strategy: ServiceStrategy) -> None:
+    """Whichever of them asked: DNS over TCP and UDP is one port of the node."""
+    ports = [{**PORT, "name": "a", "port": 53}, {**PORT, "name": "b", "port": 53, "protocol": "UDP", "nodePort": 30053}]
+    new = service("dns", type="NodePort", ports=ports)
+    await strategy.before(ctx, attributes(CREATE, new))
+    assert [port["nodePort"] for port in new["spec"]["ports"]] == [30053, 30053]
+
+
+async def test_a_health_check_port_that_cannot_be_had_is_our_fault(ctx: Context, strategy: ServiceStrategy) -> None:
+    """500, as upstream has it."""
+    new = service("web", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=80)
+    with pytest.raises(StatusError, match="failed to allocate requested HealthCheck NodePort 80") as refused:
+        await strategy.before(ctx, attributes(CREATE, new))
+    assert refused.value.code == 500
