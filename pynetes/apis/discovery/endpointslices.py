@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from pynetes.apis.core import endpoints
 from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -98,15 +99,12 @@ def _domain(text: str, path: str) -> Iterator[field.Error]:
 
 def _address(address: str, kind: str, path: str, number: int) -> Iterator[field.Error]:
     parsed = inet.parse(address)
-    if parsed is None or parsed.version != int(kind[-1]):
+    if parsed is None or inet.ip(address):
+        yield from validation.checked(address, f"{path}[{number}]", inet.ip)
+        return
+    if parsed.version != int(kind[-1]):
         yield field.invalid(path, address, f"must be an {kind} address")
-    if parsed is not None and parsed.is_loopback:
-        yield field.invalid(f"{path}[{number}]", address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    if parsed is not None and parsed.is_unspecified:
-        yield field.invalid(f"{path}[{number}]", address, f"may not be unspecified ({parsed})")
-    if parsed is not None and parsed.is_link_local:
-        detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
-        yield field.invalid(f"{path}[{number}]", address, detail)
+    yield from endpoints.unreachable(address, f"{path}[{number}]")
 
 
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
