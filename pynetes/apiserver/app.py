@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pynetes import apis
-from pynetes.apiserver import healthchecks, nonresource, telemetry
+from pynetes.apiserver import healthchecks, identity, nonresource, telemetry
 from pynetes.apiserver.admission.chain import Chain, plugins
 from pynetes.apiserver.aggregator.handler import Aggregator
 from pynetes.apiserver.api import Api
@@ -100,8 +100,7 @@ class APIServer(Server):
             self.checks.ready("kms-providers", backend.problem)
         self.aggregator = Aggregator(stored, config, clock)
         self.dangling = Dangling(stored, clock)
-        address = f"{config.advertise_address or host_address(config.bind_address)}:{config.secure_port}"
-        discovery = Discovery(served, address, self.aggregator)
+        discovery = Discovery(served, address_of(config), self.aggregator)
 
         async def scraped() -> str:
             await telemetry.measure(backend, "etcd-0" if config.etcd_servers else "embedded-0")
@@ -173,6 +172,9 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
             await server.bootstrap.run(server.port)
             server.cacher.settle()
             tasks.append(group.create_task(server.bootstrap.follow_authorities()))
+            if server.config.enabled(identity.FEATURE):
+                own = identity.IdentityLease(server.stored, server.clock, address_of(server.config, server.port))
+                tasks.append(group.create_task(own.follow()))
             yield server
         finally:
             await server.shutdown()
@@ -180,6 +182,11 @@ async def running(server: APIServer, *, tls: TLS | None = None, listen: bool = T
                 server.audit.close()
             for task in tasks:
                 task.cancel()
+
+
+def address_of(config: Config, port: int = 0) -> str:
+    """HOST:PORT where others reach this server."""
+    return f"{config.advertise_address or host_address(config.bind_address)}:{port or config.secure_port}"
 
 
 def settings_of(config: Config) -> Settings:

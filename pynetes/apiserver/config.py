@@ -210,5 +210,12 @@ class Config:
     enable_bootstrap_token_auth: bool = option(
         "--enable-bootstrap-token-auth", False, "Authenticate nodes that join by tokens kept in kube-system Secrets."
     )
-    feature_gates: tuple[str, ...] = option("--feature-gates", (), "Name=true|false pairs.")
+    feature_gates: tuple[str, ...] = option(
+        "--feature-gates", (), "Name=true|false pairs. APIServerIdentity=false: no Lease of this server in kube-system."
+    )
     v: int = option("-v", 0, "Verbosity of the log.")
+
+    def enabled(self, feature: str) -> bool:
+        """Whether no --feature-gates switches it off; the last one counts."""
+        chosen = dict(pair.partition("=")[::2] for pair in self.feature_gates)
+        return chosen.get(feature, "true").lower() in ("true", "t", "1")

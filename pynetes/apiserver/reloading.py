@@ -4,7 +4,6 @@ Looked at once a second at most, by the first request that needs them. A file th
 changes nothing. Metrics are upstream's: apiserver_authentication_config_controller_* and ..._authorization_config_*.
 """
 
-import base64
 import logging
 import socket
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from pynetes.apiserver import identity
 from pynetes.component import logs
 from pynetes.component.clock import Clock
 from pynetes.component.files import Reread
@@ -24,9 +24,7 @@ LOOK = 1.0
 
 
 def _server() -> str:
-    """The digest of this server's name, which upstream makes of the host's."""
-    host = base64.b32encode(sha256(socket.gethostname().encode()).digest()).decode().lower()[:26]
-    return f"sha256:{sha256(f'apiserver-{host}'.encode()).hexdigest()}"
+    return f"sha256:{sha256(identity.name_of(socket.gethostname()).encode()).hexdigest()}"
 
 
 _SERVER = _server()

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.identity import FEATURE
 from pynetes.component import logs
 from pynetes.component.remedy import RemedyError
 
@@ -51,6 +52,7 @@ class Worker:
             max_requests_inflight=_share(config.max_requests_inflight, workers),
             max_mutating_requests_inflight=_share(config.max_mutating_requests_inflight, workers),
             paths_socket=own if config.paths_socket else "",
+            feature_gates=(*config.feature_gates, *((f"{FEATURE}=false",) if self.number else ())),
         )
 
     @contextlib.asynccontextmanager

@@ -28,6 +28,7 @@ from pynetes.apis.core import pods as pod_kind
 from pynetes.apis.core import serviceaccounts
 from pynetes.apiserver import app, http
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.identity import FEATURE
 from pynetes.apiserver.server import TLS
 from pynetes.client.controller import Controller
 from pynetes.client.manager import Manager
@@ -356,6 +357,8 @@ class Cluster:
             enable_bootstrap_token_auth=True,
             allow_privileged=True,
             service_account_projected_configmaps=(),
+            # A virtual hour would be 360 renewals.
+            feature_gates=(f"{FEATURE}=false",),
         )
         pair = str(folder / "apiserver.crt"), str(folder / "apiserver.key")
         return config, TLS(certificate=pair[0], key=pair[1], client_cas=(config.client_ca_file,))
