@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.admission.matching import namespace_of
@@ -13,6 +13,9 @@ from pynetes.apiserver.objects import Context
 from pynetes.component.metrics import REGISTRY
 from pynetes.machinery import cel
 from pynetes.machinery.meta import Object
+
+if TYPE_CHECKING:
+    from pynetes.machinery.cel.runtime import Program
 
 #: Of policies; match conditions of webhooks see the first five.
 VARIABLES = ("object", "oldObject", "request", "authorizer", "namespaceObject", "params", "variables")
@@ -65,7 +68,7 @@ def user_info(user: User) -> Object:
     return info
 
 
-def _program(expression: str) -> cel.Program:
+def _program(expression: str) -> "Program":
     before, began = cel.compilations(), perf_counter()
     try:
         return cel.program(expression, VARIABLES)

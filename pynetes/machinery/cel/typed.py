@@ -20,7 +20,8 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from pynetes.machinery.cel import CompileError, Program, checking, compiled, literals, sizes
+from pynetes.machinery.cel import CompileError, literals, sizes
+from pynetes.machinery.cel.runtime import Program, checking, compiled
 from pynetes.machinery.schema.rules import escaped
 
 _F = descriptor_pb2.FieldDescriptorProto
