@@ -51,12 +51,12 @@ async def serve(stack: AsyncExitStack, name: str, address: str, pair: tuple[str,
     return port
 
 
-def channel(port: int, host: str, chain: str = "") -> grpc.aio.Channel:
+def channel(port: int, host: str, chain: str = "", *, address: str = "127.0.0.1") -> grpc.aio.Channel:
     """To nginx, as a client that dials the host; with TLS where the host's certificate is given."""
     if not chain:
-        return grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.default_authority", host)])
+        return grpc.aio.insecure_channel(f"{address}:{port}", [("grpc.default_authority", host)])
     options = [("grpc.ssl_target_name_override", host), ("grpc.default_authority", host)]
-    return grpc.aio.secure_channel(f"127.0.0.1:{port}", grpc.ssl_channel_credentials(chain.encode()), options)
+    return grpc.aio.secure_channel(f"{address}:{port}", grpc.ssl_channel_credentials(chain.encode()), options)
 
 
 async def ask(made: grpc.aio.Channel, method: str = f"/{SERVICE}/Count", **headers: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import shutil
 import socket
 import tempfile
@@ -32,6 +33,8 @@ from tests.ingress.gateway_world import HTTP, header_filter, mirror, path, redir
 
 pytestmark = pytest.mark.root
 WITHIN = 20
+#: Of this process alone: nginx's port for a Gateway depends on its name only, and other tests have one of this name.
+LOOPBACK = f"127.{1 + os.getpid() // 250 % 250}.{1 + os.getpid() % 250}.1"
 
 
 def own_address() -> str:
@@ -106,7 +109,7 @@ class Site:
 
     async def text(self, host: str, path: str, *, method: str, data: bytes) -> str:
         """An answer that is no JSON, at port 80."""
-        url = f"http://127.0.0.1:{self.controller.gateways.ports[Key('default', 'gw'), 80]}{path}"
+        url = f"http://{LOOPBACK}:{self.controller.gateways.ports[Key('default', 'gw'), 80]}{path}"
         async with self.session.request(method, url, headers={"Host": host}, data=data) as answer:
             return await answer.text()
 
@@ -178,7 +181,7 @@ class Site:
         number = self.controller.gateways.ports[Key("default", "gw"), port]
         shown = {"Host": host, **{key.replace("_", "-"): value for key, value in headers.items()}}
         async with self.session.request(
-            method, f"{'https' if tls else 'http'}://127.0.0.1:{number}{path}", headers=shown, allow_redirects=False,
+            method, f"{'https' if tls else 'http'}://{LOOPBACK}:{number}{path}", headers=shown, allow_redirects=False,
             ssl=False, server_hostname=(sni or host) if tls else None,
         ) as answer:  # fmt: skip
             body = await answer.json() if answer.content_type == "application/json" else {}
@@ -226,7 +229,7 @@ async def site() -> AsyncIterator[Site]:
                 await cluster.client.create(kinds.GATEWAY_CLASSES, obj)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-"))
         config = app.Config(
-            http_port=free_port(), https_port=free_port(), healthz_port=free_port(), bind_address="127.0.0.1",
+            http_port=free_port(), https_port=free_port(), healthz_port=free_port(), bind_address=LOOPBACK,
             run_dir=folder, worker_processes=1, table_memory=16,
         )  # fmt: skip
         client = cluster.client_as("system:serviceaccount:kube-system:ingress-nginx", "system:masters")
@@ -465,7 +468,7 @@ async def test_grpc_routes(site: Site) -> None:
     )
     assert await site.condition(kinds.GRPC_ROUTES, "r", "Accepted") == ("True", "Accepted")
     for port, shown in ((80, ""), (443, chain)):
-        async with grpcs.channel(await site.port(port), "a.test", shown) as channel:
+        async with grpcs.channel(await site.port(port), "a.test", shown, address=LOOPBACK) as channel:
             async with asyncio.timeout(WITHIN):
                 while await grpcs.ask(channel) != "count x":
                     await asyncio.sleep(0.05)
