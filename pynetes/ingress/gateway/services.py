@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pynetes.machinery import names
+from pynetes.machinery import inet
 from pynetes.machinery.meta import Key, Object, key_of
 
 #: On a Gateway's Service: whose it is.
@@ -92,7 +92,7 @@ def wanted(gateway: Object, ports: Ports, *, namespace: str, selector: Mapping[s
         "annotations": {**annotations, **noted},
     }
     spec: Object = {"type": "LoadBalancer", "selector": dict(selector), "ports": open_ports}
-    if addresses := [each for each in chosen(gateway) if not names.ip(each)]:
+    if addresses := [each for each in chosen(gateway) if not inet.ip(each)]:
         # A Service has one address of its balancer's; that there are more, the Gateway's status tells.
         spec["loadBalancerIP"] = addresses[0]
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
