@@ -13,6 +13,7 @@ from pynetes.client.informer import InformerFactory
 from pynetes.component.clock import SystemClock
 from pynetes.component.tasks import Group
 from pynetes.ingress.gateway import acceptance, kinds, services, status
+from pynetes.ingress.gateway.compile import Compiled
 from pynetes.machinery.meta import Key, Object, key_of
 from tests.ingress.conftest import pair
 from tests.ingress.gateway_world import HTTP, NOW, World, to
@@ -125,7 +126,8 @@ def test_a_class_says_what_it_supports() -> None:
     again = status.of_class(world.compiled.classes[0], "later", shown)
     assert [(each["observedGeneration"], each["lastTransitionTime"]) for each in again["conditions"]] == [(2, NOW)] * 2
     assert compiled.classes[1].conditions[0][1:3] == (False, "InvalidParameters")
-    assert compiled.gateways == []
+    assert world.gateway_condition("Accepted") == (False, "InvalidParameters")
+    assert compiled.ports == {}
 
 
 def test_features_are_those_of_the_page() -> None:
@@ -345,14 +347,14 @@ def test_ports_that_were_given_out_stay() -> None:
     assert not services.is_ours({**made, "metadata": {**made["metadata"], "namespace": "mine"}}, "kube-system")
 
 
-async def told(api: FakeAPI, world: World, group: Group) -> None:
+async def told(api: FakeAPI, compiled: Compiled, group: Group) -> None:
     """One round of the leader."""
     informers = InformerFactory(api.client(), clock=SystemClock(), group=group)
     teller = status.GatewayTeller(
         api.client(), informers, SystemClock(), namespace="kube-system", selector=SELECTOR
     )  # fmt: skip
     found = [each for each in api.listed(service_kind.RESOURCE) if services.is_ours(each, "kube-system")]
-    await teller.tell(world.compiled, found)
+    await teller.tell(compiled, found)
 
 
 async def test_a_gateway_without_listeners_keeps_no_service() -> None:
@@ -368,11 +370,12 @@ async def test_a_gateway_without_listeners_keeps_no_service() -> None:
 
     put()
     async with Group() as group:
-        await told(api, world, group)
+        await told(api, world.compiled, group)
+        await told(api, Compiled(), group)  # as after a start, before any Gateway is known
         assert {key_of(each).name for each in api.listed(service_kind.RESOURCE)} == {"envoy", "gateway-default-gw"}
         world.gateway(TCP)
         put()
-        await told(api, world, group)
+        await told(api, world.compiled, group)
         assert {key_of(each).name for each in api.listed(service_kind.RESOURCE)} == {"envoy"}
         gateway: Any = api.get(kinds.GATEWAYS, GW)
         assert gateway["status"]["addresses"] == []

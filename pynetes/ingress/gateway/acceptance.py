@@ -69,9 +69,13 @@ def of_class(gateway_class: Object, versions: frozenset[str]) -> list[Condition]
     return [accepted, Condition("SupportedVersion", False, "UnsupportedVersion", message.replace(".,", ".x,"))]
 
 
-def refused(gateway: Object) -> Condition | None:
+def refused(gateway: Object, of_its_class: Sequence[Condition] = ()) -> Condition | None:
     """Why a Gateway is not accepted whatever its listeners are; None when nothing speaks against it."""
     spec = gateway["spec"]
+    for condition in of_its_class:
+        if condition.type == "Accepted" and not condition.holds:
+            message = f"the GatewayClass {spec['gatewayClassName']} is not accepted: {condition.message}"
+            return Condition("Accepted", False, condition.reason, message)
     if (spec.get("infrastructure") or {}).get("parametersRef"):
         message = "spec.infrastructure.parametersRef: no parameters are supported"
         return Condition("Accepted", False, "InvalidParameters", message)
@@ -84,10 +88,10 @@ def refused(gateway: Object) -> Condition | None:
     return None
 
 
-def of_gateway(gateway: Object, found: Sequence[Listener]) -> list[Condition]:
-    """A Gateway's conditions. One valid listener is enough for it to be accepted, one usable to be programmed."""
+def of_gateway(accepted: Condition | None, found: Sequence[Listener]) -> list[Condition]:
+    """A Gateway's conditions; accepted: why it is not, if `refused` says so. Otherwise one valid listener is enough for
+    it to be accepted, and one usable to be programmed."""
     usable = [each for each in found if each.usable]
-    accepted = refused(gateway)
     if accepted is None:
         wrong = ", ".join(each.name for each in found if not each.usable)
         reason, message = ("ListenersNotValid", f"not valid: {wrong}") if wrong else ("Accepted", "")

@@ -51,6 +51,8 @@ class GatewayStatus:
 class Compiled:
     """Scopes by name, the ports that nginx opens, the listeners' tables, and statuses."""
 
+    #: Whether it was computed at all: before, that there is nothing means nothing.
+    known: bool = False
     scopes: dict[str, Scope] = field(default_factory=dict)
     ports: dict[tuple[Key, int], int] = field(default_factory=dict)
     opened: list[configuration.Listener] = field(default_factory=list)
@@ -62,15 +64,23 @@ class Compiled:
 
 def compile_all(snapshot: Snapshot) -> Compiled:
     """Everything of the classes that are ours."""
-    compiled = Compiled()
+    compiled = Compiled(known=True)
     compiled.classes = [
         ClassStatus(each, acceptance.of_class(each, snapshot.versions))
         for each in snapshot.classes
         if each["spec"].get("controllerName") == snapshot.controller
     ]
-    ours = {each.gateway_class["metadata"]["name"] for each in compiled.classes if each.conditions[0].holds}
+    ours = {each.gateway_class["metadata"]["name"]: each for each in compiled.classes}
     mine = [each for each in snapshot.gateways if each["spec"].get("gatewayClassName") in ours]
-    found = {key_of(each): _listeners(each, snapshot) for each in sorted(mine, key=Source.of)}
+    refused = {
+        key_of(each): acceptance.refused(each, ours[each["spec"]["gatewayClassName"]].conditions) for each in mine
+    }
+    found = {
+        key_of(each): listeners.read(
+            each, snapshot, refused=problem.message if (problem := refused[key_of(each)]) else ""
+        )
+        for each in sorted(mine, key=Source.of)
+    }
     compiled.ports = _ports(found, snapshot)
     for route in sorted((*snapshot.http_routes, *snapshot.grpc_routes), key=Source.of):
         status = _attach(route, found, snapshot, compiled)
@@ -79,14 +89,9 @@ def compile_all(snapshot: Snapshot) -> Compiled:
     gateways = {key_of(each): each for each in mine}
     for key, all_of_it in found.items():
         _open(key, all_of_it, compiled)
-        conditions = acceptance.of_gateway(gateways[key], all_of_it)
+        conditions = acceptance.of_gateway(refused[key], all_of_it)
         compiled.gateways.append(GatewayStatus(gateways[key], conditions, all_of_it))
     return compiled
-
-
-def _listeners(gateway: Object, snapshot: Snapshot) -> list[Listener]:
-    problem = acceptance.refused(gateway)
-    return listeners.read(gateway, snapshot, refused=problem.message if problem else "")
 
 
 def _was_told(route: Object, controller: str) -> bool:

@@ -93,6 +93,8 @@ class GatewayTeller:
 
     async def tell(self, compiled: Compiled, found: Iterable[Object]) -> None:
         """Services first: a Gateway's address is its Service's. found: those that are there."""
+        if not compiled.known:
+            return  # this process has just begun: whose Services these are it has not seen
         known = {each["metadata"]["name"]: each for each in found}
         now = times.rfc3339(self._clock.now())
         wanted: set[str] = set()
