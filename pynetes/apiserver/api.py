@@ -7,6 +7,7 @@ from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.admission.chain import Chain
 from pynetes.apiserver.compression import Compressor
 from pynetes.apiserver.config import Config
+from pynetes.apiserver.conversion import convert
 from pynetes.apiserver.crd.conversion import Conversions
 from pynetes.apiserver.http import Request
 from pynetes.apiserver.objects import Context
@@ -74,17 +75,6 @@ class Scope:
         shown = convert(self.resource, obj, self.api_version)
         self.decode(shown)
         return shown
-
-
-def convert(resource: Resource, obj: Object, to: str) -> Object:
-    """An object of a resource in another of its versions."""
-    have = obj.get("apiVersion", "")
-    if have == to:
-        return obj
-    if resource.convert is not None:
-        obj = resource.convert(obj, have, to)
-    obj["apiVersion"] = to
-    return obj
 
 
 class Api:

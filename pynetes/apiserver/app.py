@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -48,6 +48,8 @@ from pynetes.apiserver.served import Served
 from pynetes.apiserver.server import TLS, Server
 from pynetes.apiserver.stored import Stored
 from pynetes.component.clock import Clock, SystemClock
+from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
 from pynetes.storage.backend import Backend
 from pynetes.storage.backends import compact_regularly
 from pynetes.storage.cache import Cacher
@@ -74,6 +76,8 @@ class APIServer(Server):
             issuer=issuer_of(config),
             rbac=authorizer.rbac if authorizer.by_rules else None,
             kind=served.by_kind,
+            alike=served.alike,
+            prepare=self._prepare,
         )
         api = Api(
             config=config,
@@ -120,6 +124,9 @@ class APIServer(Server):
         super().__init__(chain.build((*filters, *last), self.aggregator.over(verbs)), clock=clock)
         # The aggregator and the verbs have a say too.
         self.links = len(filters) + len(last) + 2
+
+    async def _prepare(self, resource: Resource, objs: Iterable[Object], to: str) -> None:
+        await self.api.conversions.ready(resource, objs, to)
 
     def soon(self, then: Callable[[bool], None]) -> None:
         """Once the cache shows every write acknowledged before this call."""

@@ -5,7 +5,7 @@ caught up with every acknowledged write when a decision depends on it). Writes g
 verbs use, past authorization and admission.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Protocol
@@ -116,3 +116,7 @@ class Context:
     rbac: "RBAC | None" = None
     #: Finds what is served under an apiVersion and kind, custom resources included.
     kind: Callable[[str, str], Resource | None] | None = None
+    #: Other resources that are served from the same storage.
+    alike: Callable[[Resource], Iterable[Resource]] = lambda _: ()
+    #: Has a webhook convert objects of a resource, which then can be converted at once.
+    prepare: Callable[[Resource, Iterable[Object], str], Awaitable[None]] | None = None

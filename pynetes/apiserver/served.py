@@ -12,6 +12,7 @@ class Served:
         self.revision = 0
         self._by_path: dict[tuple[str, str, str], Resource] = {}
         self._resources: dict[tuple[str, str], Resource] = {}
+        self._alike: dict[Resource, list[Resource]] = {}
         for resource in resources:
             self.add(resource)
 
@@ -24,6 +25,7 @@ class Served:
         self._resources[resource.group, resource.plural] = resource
         for version in resource.versions:
             self._by_path[resource.group, version, resource.plural] = resource
+        self._alike.clear()
         self.revision += 1
 
     def remove(self, group: str, plural: str) -> None:
@@ -32,6 +34,7 @@ class Served:
         if gone is not None:
             for version in gone.versions:
                 del self._by_path[group, version, plural]
+            self._alike.clear()
             self.revision += 1
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
@@ -41,6 +44,13 @@ class Served:
     def get(self, group: str, plural: str) -> Resource | None:
         """The resource, in whatever versions."""
         return self._resources.get((group, plural))
+
+    def alike(self, resource: Resource) -> list[Resource]:
+        """Others with the same storage."""
+        found = self._alike.get(resource)
+        if found is None:
+            found = self._alike[resource] = [r for r in self if r.prefix == resource.prefix and r != resource]
+        return found
 
     def by_kind(self, api_version: str, kind: str) -> Resource | None:
         """The resource whose objects bear this apiVersion and kind."""

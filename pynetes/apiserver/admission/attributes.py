@@ -35,6 +35,8 @@ class Attributes:
     dry_run: bool = False
     #: The request's CreateOptions, UpdateOptions, DeleteOptions.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: The request as it came, where this is what an equivalent resource would have had.
+    requested: "Attributes | None" = None
     #: Texts for the Warning header.
     warnings: list[str] = field(default_factory=list)
     #: For the audit log: what plugins found, under their keys.

@@ -30,19 +30,13 @@ class Failed(Exception):
 
 def request_of(attributes: Attributes) -> Object:
     """The request as AdmissionReview has it, without objects."""
-    resource, user = attributes.resource, attributes.user
-    group, version = resource.group, attributes.version or resource.version
-    named = {"group": group, "version": version, "kind": resource.kind}
-    if attributes.subresource and attributes.obj is not None and attributes.obj.get("kind"):
-        body_group, _, body_version = str(attributes.obj.get("apiVersion") or "").rpartition("/")
-        named = {"group": body_group, "version": body_version, "kind": attributes.obj["kind"]}
-    where = {"group": group, "version": version, "resource": resource.plural}
+    user, came = attributes.user, attributes.requested or attributes
     metadata = (attributes.obj or {}).get("metadata") or {}
     request: Object = {
-        "kind": named,
-        "resource": where,
-        "requestKind": named,
-        "requestResource": where,
+        "kind": _kind(attributes),
+        "resource": _where(attributes),
+        "requestKind": _kind(came),
+        "requestResource": _where(came),
         "name": attributes.name or metadata.get("name") or "",
         "operation": attributes.operation,
         "userInfo": user_info(user),
@@ -54,6 +48,19 @@ def request_of(attributes: Attributes) -> Object:
     if attributes.namespace:
         request["namespace"] = attributes.namespace
     return request
+
+
+def _kind(attributes: Attributes) -> Object:
+    resource, obj = attributes.resource, attributes.obj
+    if attributes.subresource and obj is not None and obj.get("kind"):
+        group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+        return {"group": group, "version": version, "kind": obj["kind"]}
+    return {"group": resource.group, "version": attributes.version or resource.version, "kind": resource.kind}
+
+
+def _where(attributes: Attributes) -> Object:
+    resource = attributes.resource
+    return {"group": resource.group, "version": attributes.version or resource.version, "resource": resource.plural}
 
 
 def user_info(user: User) -> Object:
@@ -89,7 +96,7 @@ class Scene:
         variables: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._ctx, self._attributes = ctx, attributes
-        resource = attributes.resource
+        resource = (attributes.requested or attributes).resource
         about = {"group": resource.group, "resource": resource.plural, "namespace": attributes.namespace}
         about |= {"subresource": attributes.subresource, "name": attributes.name}
         self._base: dict[str, Any] = {

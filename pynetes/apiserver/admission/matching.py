@@ -1,6 +1,6 @@
 """Which requests a webhook or policy is for: rules, selectors and the kinds that none may touch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pynetes.apis.core import namespaces
@@ -8,6 +8,7 @@ from pynetes.apiserver.admission.attributes import Attributes
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import labels
 from pynetes.machinery.meta import Key, Object
+from pynetes.machinery.resource import Resource
 
 #: Nobody may lock everybody out of repairing the locks.
 EXEMPT = frozenset(
@@ -28,15 +29,13 @@ def exempt(attributes: Attributes) -> bool:
     return resource.group == "admissionregistration.k8s.io" and resource.plural in EXEMPT
 
 
-def rule_matches(rule: Mapping[str, Any], attributes: Attributes, *, equivalent: bool = True) -> bool:
-    """Whether a rule names this request; equivalent rules name any version of its resource."""
-    resource = attributes.resource
-    versions = set(resource.versions) if equivalent else {attributes.version or resource.version}
+def rule_matches(rule: Mapping[str, Any], attributes: Attributes, resource: Resource, version: str) -> bool:
+    """Whether a rule names this request, were it to the resource in this version."""
     named = rule.get("resourceNames")
     return (
-        _any(rule.get("apiGroups"), {resource.group})
-        and _any(rule.get("apiVersions"), versions)
-        and _any(rule.get("operations"), {attributes.operation})
+        _names(rule.get("apiGroups"), resource.group)
+        and _names(rule.get("apiVersions"), version)
+        and _names(rule.get("operations"), attributes.operation)
         and any(
             _resource_matches(each, resource.plural, attributes.subresource) for each in rule.get("resources") or ()
         )
@@ -45,8 +44,8 @@ def rule_matches(rule: Mapping[str, Any], attributes: Attributes, *, equivalent:
     )
 
 
-def _any(wanted: list[str] | None, found: set[str]) -> bool:
-    return bool(wanted) and ("*" in (wanted or ()) or not found.isdisjoint(wanted or ()))
+def _names(wanted: Sequence[str] | None, found: str) -> bool:
+    return wanted is not None and ("*" in wanted or found in wanted)
 
 
 def _resource_matches(wanted: str, plural: str, subresource: str) -> bool:
@@ -90,15 +89,3 @@ def selected(ctx: Context, attributes: Attributes, about: Mapping[str, Any]) -> 
 
 def _labels(obj: Object | None) -> Mapping[str, str]:
     return ((obj or {}).get("metadata") or {}).get("labels") or {}
-
-
-def constrained(ctx: Context, attributes: Attributes, match: Mapping[str, Any] | None) -> bool:
-    """Whether a policy's matchConstraints, or a binding's matchResources, accept the request."""
-    match = match or {}
-    if not selected(ctx, attributes, match):
-        return False
-    equivalent = match.get("matchPolicy", "Equivalent") == "Equivalent"
-    if any(rule_matches(rule, attributes, equivalent=equivalent) for rule in match.get("excludeResourceRules") or ()):
-        return False
-    rules = match.get("resourceRules")
-    return not rules or any(rule_matches(rule, attributes, equivalent=equivalent) for rule in rules)

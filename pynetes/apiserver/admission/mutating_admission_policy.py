@@ -3,6 +3,7 @@
 from pynetes.apis.admissionregistration import mutatingadmissionpolicies as policies
 from pynetes.apis.admissionregistration import mutatingadmissionpolicybindings as bindings
 from pynetes.apiserver.admission.attributes import CONNECT, DELETE, Attributes, Policy
+from pynetes.apiserver.admission.equivalents import take_over
 from pynetes.apiserver.admission.expressions import Failed, Scene
 from pynetes.apiserver.admission.policies import Application, applications
 from pynetes.apiserver.objects import Context
@@ -20,16 +21,15 @@ class MutatingAdmissionPolicy(Policy):
         """Change the object. Raises StatusError where a policy fails that must not."""
         if attributes.obj is None or attributes.operation in (DELETE, CONNECT):
             return
-        for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
+        async for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
             spec = application.policy["spec"]
             try:
                 if application.error:
                     raise Failed(application.error)
                 for mutation in spec.get("mutations") or ():
-                    changed = _mutated(attributes, application, mutation)
-                    attributes.obj.clear()
-                    attributes.obj.update(changed)
-                    scene = Scene(ctx, attributes, application.params, spec.get("variables") or ())
+                    view = application.view
+                    await take_over(ctx, attributes, view, _mutated(application, mutation))
+                    scene = Scene(ctx, view, application.params, spec.get("variables") or ())
                     application = application._replace(scene=scene)
             except Failed as error:
                 if spec.get("failurePolicy") != "Ignore":
@@ -38,17 +38,17 @@ class MutatingAdmissionPolicy(Policy):
                     raise attributes.forbidden(text) from error
 
 
-def _mutated(attributes: Attributes, application: Application, mutation: Object) -> Object:
-    obj = attributes.obj
-    assert obj is not None
+def _mutated(application: Application, mutation: Object) -> Object:
+    view = application.view
+    assert view.obj is not None
     try:
         if mutation["patchType"] == "JSONPatch":
             steps = application.scene.evaluate(as_maps(mutation["jsonPatch"]["expression"]))
-            return patch.json_patch(obj, steps)
+            return patch.json_patch(view.obj, steps)
         wanted = application.scene.evaluate(as_maps(mutation["applyConfiguration"]["expression"]))
     except (errors.StatusError, ValueError, KeyError, TypeError) as error:
         raise Failed(f"error applying patch: {error}") from error
     if not isinstance(wanted, dict):
         raise Failed("the expression must make an Object")
-    merged: Object = apply.merge(schema.of(attributes.resource, attributes.version).type, obj, wanted)
+    merged: Object = apply.merge(schema.of(view.resource, view.version).type, view.obj, wanted)
     return merged

@@ -1,11 +1,12 @@
 """What validating and mutating admission policies share: which of them apply to a request, and with what parameters."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pynetes import apis
 from pynetes.apiserver.admission import matching
 from pynetes.apiserver.admission.attributes import Attributes
+from pynetes.apiserver.admission.equivalents import Place, matched, place_of, seen
 from pynetes.apiserver.admission.expressions import Failed, Scene, conditions_hold
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import labels
@@ -33,6 +34,8 @@ class Application(NamedTuple):
     policy: Object
     binding: Object
     scene: Scene
+    #: The request as the policy sees it.
+    view: Attributes
     params: Object | None = None
     error: str = ""
     misconfigured: bool = False
@@ -43,7 +46,9 @@ class Application(NamedTuple):
         return str(self.policy["metadata"]["name"])
 
 
-def applications(ctx: Context, attributes: Attributes, policies: Resource, bindings: Resource) -> Iterator[Application]:
+async def applications(
+    ctx: Context, attributes: Attributes, policies: Resource, bindings: Resource
+) -> AsyncIterator[Application]:
     """Every policy that the request is subject to, once per binding and parameter object.
 
     A generator: a mutating policy sees what the one before has changed."""
@@ -56,10 +61,21 @@ def applications(ctx: Context, attributes: Attributes, policies: Resource, bindi
         return
     for policy in sorted(ctx.objects.list(policies), key=lambda each: str(each["metadata"]["name"])):
         mine = bound.get(policy["metadata"]["name"], ())
-        if mine and matching.constrained(ctx, attributes, policy["spec"].get("matchConstraints")):
-            for binding in mine:
-                if matching.constrained(ctx, attributes, binding["spec"].get("matchResources")):
-                    yield from _bound(ctx, attributes, policy, binding)
+        place = _constrained(ctx, attributes, policy["spec"].get("matchConstraints")) if mine else None
+        if place is None:
+            continue
+        for binding in mine:
+            if _constrained(ctx, attributes, binding["spec"].get("matchResources")):
+                for application in _bound(ctx, await seen(ctx, attributes, place), policy, binding):
+                    yield application
+
+
+def _constrained(ctx: Context, attributes: Attributes, match: Mapping[str, Any] | None) -> Place | None:
+    """Where a policy's matchConstraints, or a binding's matchResources, see the request; None if they do not."""
+    match = match or {}
+    if not matching.selected(ctx, attributes, match) or matched(ctx, attributes, match, "excludeResourceRules"):
+        return None
+    return matched(ctx, attributes, match, "resourceRules") if match.get("resourceRules") else place_of(attributes)
 
 
 def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object) -> Iterator[Application]:
@@ -67,7 +83,9 @@ def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object
     try:
         found = _params(ctx, attributes, spec.get("paramKind"), binding["spec"].get("paramRef"))
     except Failed as error:
-        yield Application(policy, binding, scene, None, f"failed to configure binding: {error}", misconfigured=True)
+        yield Application(
+            policy, binding, scene, attributes, None, f"failed to configure binding: {error}", misconfigured=True
+        )
         return
     for params in found:
         own = Scene(ctx, attributes, params)
@@ -75,10 +93,10 @@ def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object
             if not conditions_hold(own, spec.get("matchConditions") or ()):
                 continue
         except Failed as error:
-            yield Application(policy, binding, own, params, str(error))
+            yield Application(policy, binding, own, attributes, params, str(error))
             continue
         own = Scene(ctx, attributes, params, spec.get("variables") or ())
-        yield Application(policy, binding, own, params)
+        yield Application(policy, binding, own, attributes, params)
 
 
 def _params(ctx: Context, attributes: Attributes, kind: Object | None, ref: Object | None) -> list[Object | None]:

@@ -56,7 +56,7 @@ class ValidatingAdmissionPolicy(Policy):
         """Raises StatusError with the policy's reason."""
         refused: Denial | None = None
         notes: dict[str, list[str]] = {}
-        for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
+        async for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
             actions = application.binding["spec"].get("validationActions") or ()
             for denial in (*_denials(application), *_noted(application, notes)):
                 if denial.place is None or "Deny" in actions:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import copy
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from time import perf_counter
 
 import orjson
@@ -12,6 +12,7 @@ import orjson
 from pynetes.apis.admissionregistration import mutatingwebhookconfigurations, validatingwebhookconfigurations
 from pynetes.apiserver.admission import matching
 from pynetes.apiserver.admission.attributes import Attributes, Policy
+from pynetes.apiserver.admission.equivalents import Place, matched, place_of, seen, take_over
 from pynetes.apiserver.admission.expressions import Failed, Scene, conditions_hold, request_of
 from pynetes.apiserver.objects import Context
 from pynetes.apiserver.webhooks import CallFailed, call
@@ -30,31 +31,31 @@ _SECONDS = REGISTRY.histogram(
 _SAFE = ("None", "NoneOnDryRun")
 
 
-def _hooks(ctx: Context, attributes: Attributes, configurations: Resource) -> Iterator[Object]:
-    """The webhooks that the request is for, in the order of their configurations' names."""
+async def _hooks(
+    ctx: Context, attributes: Attributes, configurations: Resource
+) -> AsyncIterator[tuple[Object, Attributes]]:
+    """The webhooks that the request is for, in the order of their configurations' names, and the request as each sees
+    it."""
     if matching.exempt(attributes):
         return
     for configuration in sorted(ctx.objects.list(configurations), key=lambda each: str(each["metadata"]["name"])):
         for hook in configuration.get("webhooks") or ():
-            if _wanted(ctx, attributes, hook):
-                yield hook
+            view = await _view(ctx, attributes, hook)
+            if view is not None:
+                yield hook, view
 
 
-def _wanted(ctx: Context, attributes: Attributes, hook: Object) -> bool:
-    equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
-    rules = hook.get("rules") or ()
-    if not any(matching.rule_matches(rule, attributes, equivalent=equivalent) for rule in rules):
-        return False
-    if not matching.selected(ctx, attributes, hook):
-        return False
+async def _view(ctx: Context, attributes: Attributes, hook: Object) -> Attributes | None:
+    place = matched(ctx, attributes, hook, "rules")
+    if place is None or not matching.selected(ctx, attributes, hook):
+        return None
+    view = await seen(ctx, attributes, place)
     conditions = hook.get("matchConditions") or ()
-    if not conditions:
-        return True
     try:
-        return conditions_hold(Scene(ctx, attributes), conditions)
+        return view if not conditions or conditions_hold(Scene(ctx, view), conditions) else None
     except Failed as error:
         if hook.get("failurePolicy") == "Ignore":
-            return False
+            return None
         raise attributes.forbidden(str(error)) from error
 
 
@@ -112,27 +113,26 @@ class MutatingAdmissionWebhook(Policy):
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Change the object as they say. Raises StatusError."""
-        called: list[tuple[Object, bytes]] = []
-        for hook in _hooks(ctx, attributes, mutatingwebhookconfigurations.RESOURCE):
-            await self._apply(ctx, attributes, hook)
-            called.append((hook, orjson.dumps(attributes.obj)))
-        for hook, left in called:
+        called: list[tuple[Object, Place, bytes]] = []
+        async for hook, view in _hooks(ctx, attributes, mutatingwebhookconfigurations.RESOURCE):
+            await self._apply(ctx, attributes, view, hook)
+            called.append((hook, place_of(view), orjson.dumps(attributes.obj)))
+        for hook, place, left in called:
             if hook.get("reinvocationPolicy") == "IfNeeded" and orjson.dumps(attributes.obj) != left:
-                await self._apply(ctx, attributes, hook)
+                await self._apply(ctx, attributes, await seen(ctx, attributes, place), hook)
 
-    async def _apply(self, ctx: Context, attributes: Attributes, hook: Object) -> None:
-        response = await _ask(ctx, attributes, hook, "admit")
-        if response is None or not response.get("patch") or attributes.obj is None:
+    async def _apply(self, ctx: Context, attributes: Attributes, view: Attributes, hook: Object) -> None:
+        response = await _ask(ctx, view, hook, "admit")
+        if response is None or not response.get("patch") or view.obj is None:
             return
         try:
             steps = orjson.loads(base64.b64decode(response["patch"]))
-            changed = patch.json_patch(copy.deepcopy(attributes.obj), steps)
+            changed = patch.json_patch(copy.deepcopy(view.obj), steps)
         except ValueError as error:
             if hook.get("failurePolicy") == "Ignore":
                 return
             raise errors.internal(f'failed calling webhook "{hook["name"]}": {error}') from error
-        attributes.obj.clear()
-        attributes.obj.update(changed)
+        await take_over(ctx, attributes, view, changed)
 
 
 class ValidatingAdmissionWebhook(Policy):
@@ -142,19 +142,19 @@ class ValidatingAdmissionWebhook(Policy):
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises StatusError."""
-        hooks = list(_hooks(ctx, attributes, validatingwebhookconfigurations.RESOURCE))
+        hooks = [found async for found in _hooks(ctx, attributes, validatingwebhookconfigurations.RESOURCE)]
         if not hooks:
             return
         refused: dict[int, StatusError] = {}
 
-        async def ask(number: int, hook: Object) -> None:
+        async def ask(number: int, hook: Object, view: Attributes) -> None:
             try:
-                await _ask(ctx, attributes, hook, "validating")
+                await _ask(ctx, view, hook, "validating")
             except StatusError as error:
                 refused[number] = error
 
         async with asyncio.TaskGroup() as group:
-            for number, hook in enumerate(hooks):
-                group.create_task(ask(number, hook))
+            for number, (hook, view) in enumerate(hooks):
+                group.create_task(ask(number, hook, view))
         if refused:
             raise refused[min(refused)]

@@ -1,22 +1,17 @@
 """Custom resources whose versions a webhook converts: every verb speaks the version that it is asked in."""
 
 import asyncio
-import base64
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from pynetes.component import serving
-from pynetes.pki import issue
-from pynetes.pki.layout import CLUSTER_CA, Leaf, names
 from tests.apiserver.harness import API
 from tests.apiserver.harness import api as served
+from tests.apiserver.hooks import hooked
 
 GROUP = "conv.example.com"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -55,18 +50,8 @@ class Webhook:
 @asynccontextmanager
 async def converting(folder: Path, storage: str = "v1") -> AsyncIterator[tuple[API, Webhook]]:
     """A server with the definition, and its webhook."""
-    authority = issue.authority("hook-ca", datetime.now(UTC))
-    leaf = Leaf("hook", CLUSTER_CA, "hook", server=True, names=names("127.0.0.1"))
-    pair = issue.leaf(leaf, authority, datetime.now(UTC))
-    (folder / "crt").write_bytes(pair.certificate_pem)
-    (folder / "key").write_bytes(pair.key_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "crt", folder / "key")
-    hook, app = Webhook(), web.Application()
-    app.router.add_post("/convert", hook.answer)
-    async with served() as api, serving.serve(app, context=context) as port:
-        bundle = base64.b64encode(authority.certificate_pem).decode()
-        config = {"url": f"https://127.0.0.1:{port}/convert", "caBundle": bundle}
+    hook = Webhook()
+    async with served() as api, hooked(folder, hook.answer) as config:
         assert (await api.post(CRDS, definition(config, storage))).status == 201
         async with asyncio.timeout(10):
             while (await api.get(path("v1"))).status != 200:
