@@ -105,7 +105,8 @@ function _M.connect(state)
   local times = state.policy.timeouts
   if times then
     local left = times.total and times.total - (ngx.now() - ngx.req.start_time()) or math.huge
-    if left < 0.001 then
+    -- Timers may be a little early: what is left then is no time for another try.
+    if left < (state.tried > 1 and 0.01 or 0.001) then
       state.late = true
       return ngx.exit(ngx.ERROR)
     end
