@@ -62,9 +62,10 @@ class API:
         """PATCH, merge."""
         return await self.ask("PATCH", path, orjson.dumps(body), content_type="application/merge-patch+json")
 
-    async def apply(self, path: str, body: Object) -> Asked:
+    async def apply(self, path: str, body: bytes | Object) -> Asked:
         """PATCH, server-side apply."""
-        return await self.ask("PATCH", path, orjson.dumps(body), content_type="application/apply-patch+yaml")
+        written = body if isinstance(body, bytes) else orjson.dumps(body)
+        return await self.ask("PATCH", path, written, content_type="application/apply-patch+yaml")
 
 
 @asynccontextmanager

@@ -114,6 +114,42 @@ async def test_patches() -> None:
         assert forced.body["data"] == {"y": "5", "z": "3"}
 
 
+async def test_a_scale_is_applied() -> None:
+    """Its manager owns the replicas of the object; another one's replicas conflict, and are taken by force."""
+    async with api() as cluster:
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        spec = {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+        body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+        await cluster.apply(f"{path}/d?fieldManager=m1", body)
+        scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}
+        refused = await cluster.apply(f"{path}/d/scale?fieldManager=m2", scale)
+        message = 'Apply failed with 1 conflict: conflict with "m1": .spec.replicas'
+        assert (refused.status, refused.body["message"]) == (409, message)
+        scaled = await cluster.apply(f"{path}/d/scale?force=true&fieldManager=m2", scale)
+        assert (scaled.status, scaled.body["kind"], scaled.body["spec"]["replicas"]) == (200, "Scale", 3)
+        entries = (await cluster.get(f"{path}/d")).body["metadata"]["managedFields"]
+        (own,) = [entry for entry in entries if entry["manager"] == "m2"]
+        assert (own["operation"], own["apiVersion"], own["subresource"]) == ("Apply", "apps/v1", "scale")
+        assert own["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+        assert all("f:replicas" not in entry["fieldsV1"]["f:spec"] for entry in entries if entry["manager"] == "m1")
+
+
+async def test_keys_that_come_twice_in_what_is_applied() -> None:
+    """Refused when strict, warned of by default."""
+    async with api() as cluster:
+        body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: '1'\n  x: '2'\n"
+        strict = await cluster.apply(f"{CONFIGMAPS}/a?fieldValidation=Strict&fieldManager=m", body)
+        assert (strict.status, strict.body["message"]) == (
+            400,
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n"
+            '  line 6: key "x" already set in map',
+        )
+        warned = await cluster.apply(f"{CONFIGMAPS}/a?fieldManager=m", body)
+        assert warned.status == 201
+        assert ("Warning", '299 - "line 6: key \\"x\\" already set in map"') in warned.headers
+
+
 async def test_finalizers_hold_a_deleted_object() -> None:
     """It is marked; the update that takes the last finalizer away removes it."""
     async with api() as cluster:

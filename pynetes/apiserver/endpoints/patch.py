@@ -4,6 +4,8 @@ The patch is applied to the newest object, again whenever somebody else was fast
 carries a resourceVersion itself. Apply creates what does not exist.
 """
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from pynetes.apiserver import encoding, reading
@@ -103,27 +105,46 @@ def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
         raise errors.failure(500, "", str(error)) from None
 
 
-async def _apply(
-    api: Api, request: Request, scope: Scope, options: WriteOptions, accepted: encoding.Accepted
-) -> Response:
+def configuration(request: Request, scope: Scope, options: WriteOptions) -> Callable[[Object | None, datetime], Object]:
+    """What an applied configuration makes of an object (None: of what is not there yet), and who owns what then.
+
+    Raises StatusError 400 and 422 when it is none, 500 (upstream's) for fields that the schema does not know.
+    """
     if not options.manager:
         problem = field.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
+    twice: list[str] | None = None if options.validation == "Ignore" else []
     try:
-        applied = reading.yaml_object(request.body)
+        applied = reading.yaml_object(request.body, twice)
     except reading.Unreadable as error:
         raise errors.bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
     _check_applied(applied, scope)
     # Checked on a copy: ownership is read from what the client wrote, not from what normalising makes of it.
     _check_declared(encoding.copied(applied), scope)
 
-    async def wish(old: Object | None) -> Object:
+    def merged(old: Object | None, now: datetime) -> Object:
         had = None if old is None else encoding.copied(old)
-        new = ownership.applied(scope, had, applied, options=options, now=api.clock.now())
+        new = ownership.applied(scope, had, applied, options=options, now=now)
+        # Conflicts are told before keys that come twice.
+        for text in twice or ():
+            if options.validation == "Strict":
+                raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {text}")
+            request.warnings.extend(reading.each_warning(text))
         scope.decode(new)
         scope.default(new)
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
         return new
+
+    return merged
+
+
+async def _apply(
+    api: Api, request: Request, scope: Scope, options: WriteOptions, accepted: encoding.Accepted
+) -> Response:
+    merged = configuration(request, scope, options)
+
+    async def wish(old: Object | None) -> Object:
+        return merged(old, api.clock.now())
 
     update = Update(api, request, scope, options, options.manager, wish, owned=True)
     try:
@@ -131,11 +152,10 @@ async def _apply(
     except StatusError as error:
         if error.code != 404 or (error.status.get("details") or {}).get("name") != scope.name or scope.subresource:
             raise
-    if applied["metadata"].get("uid"):
-        uid = applied["metadata"]["uid"]
+    fresh = await wish(None)
+    if uid := fresh["metadata"].get("uid"):
         detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(scope.resource.plural, scope.resource.group, scope.name, detail)
-    fresh = await wish(None)
     return await create.create(
         api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.endpoints import get, ownership, patch
+from pynetes.apiserver.endpoints import get, ownership, patch, scale_owners
 from pynetes.apiserver.endpoints.options import write_options
 from pynetes.apiserver.endpoints.update import Update
 from pynetes.apiserver.http import Request, Response
@@ -43,21 +43,38 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
             scale = Scope(SCALE, "v1", "", scope.namespace, scope.name)
             found = rendering.transform(api, request, scale, accepted, [found], found["metadata"])
         return rendering.plain(request, accepted, found)
-    options = write_options(request, "UpdateOptions")
+    return await _write(api, request, scope, accepted)
+
+
+async def _write(api: Api, request: Request, scope: Scope, accepted: encoding.Accepted) -> Response:
+    patched = request.info.verb == "patch"
+    options = write_options(request, "PatchOptions" if patched else "UpdateOptions")
     manager = options.manager or ownership.default_manager(request)
     whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)
+    path = scope.resource.scale.spec_path if scope.resource.scale else ""
+    applied = None
+    if patched and encoding.media_type(request) == patch.APPLY:
+        applied = patch.configuration(request, Scope(SCALE, "v1", "scale", scope.namespace, scope.name), options)
 
     async def wish(old: Object) -> Object:
-        wanted = _wanted(request, scope, scale_of(scope, old))
+        scale = scale_of(scope, old)
+        if applied is None:
+            wanted = _wanted(request, scope, scale)
+        else:
+            scale_owners.narrow(scale, old, path)
+            wanted = applied(scale, api.clock.now())
         _check(scope, wanted)
         new: Object = encoding.copied(old)
-        _set(new, scope.resource.scale.spec_path if scope.resource.scale else "", wanted["spec"].get("replicas") or 0)
+        _set(new, path, wanted["spec"].get("replicas") or 0)
         for name in ("resourceVersion", "uid"):
             if wanted["metadata"].get(name):
                 new["metadata"][name] = wanted["metadata"][name]
+        if applied is not None:
+            scale_owners.widen(new, wanted, path)
         return new
 
-    update = Update(api, request, whole, options, manager, wish, subresource="scale")
+    owned = applied is not None
+    update = Update(api, request, whole, options, manager, wish, owned=owned, subresource="scale")
     result = await update.dry_run() if options.dry_run else await update.store()
     stored = result if isinstance(result, dict) else result.copy()
     await api.prepare(whole, [stored])
@@ -69,9 +86,6 @@ def _wanted(request: Request, scope: Scope, now: Object) -> Object:
         media = encoding.media_type(request)
         if media == patch.STRATEGIC:
             media = patch.MERGE
-        if media == patch.APPLY:
-            text = "apply is not supported on the scale subresource; patch it"
-            raise errors.failure(415, "UnsupportedMediaType", text)
         wanted = patch.changed(scope, now, patch.parse(request.body, media), media)
     else:
         wanted = encoding.load(request)
