@@ -134,16 +134,21 @@ def media_type(request: Request) -> str:
 def load(request: Request, kind: str = "", twice: list[str] | None = None) -> Object:
     """The request's body as an object; kind is what it should be, for error texts, and `twice` gets a text for every
     key that comes again. Raises StatusError 400, 413 and 415."""
+    try:
+        return read(request, twice)
+    except reading.Unreadable as error:
+        raise reading.unrecognized(kind, str(error), request.body) from None
+
+
+def read(request: Request, twice: list[str] | None = None) -> Object:
+    """The same for those who have their own words. Raises Unreadable, and StatusError 413 and 415."""
     if request.oversized:
         raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
     media = media_type(request)
-    try:
-        if media in (JSON, "*/*"):
-            return reading.json_object(request.body, twice)
-        if media in (YAML, "application/x-yaml"):
-            return reading.yaml_object(request.body, twice)
-    except reading.Unreadable as error:
-        raise reading.unrecognized(kind, str(error), request.body) from None
+    if media in (JSON, "*/*"):
+        return reading.json_object(request.body, twice)
+    if media in (YAML, "application/x-yaml"):
+        return reading.yaml_object(request.body, twice)
     if media == PROTOBUF:
         return _load_protobuf(request.body)
     text = f"the body of the request was in an unknown format - accepted media types include: {LISTED}"
@@ -157,7 +162,7 @@ def _load_protobuf(body: bytes) -> Object:
     try:
         return protobuf.decode(body)
     except Malformed as error:
-        raise errors.bad_request(str(error)) from None
+        raise reading.Unreadable(str(error)) from None
 
 
 def copied(obj: Object) -> Object:

@@ -35,7 +35,9 @@ class Member(NamedTuple):
 def decode(body: bytes) -> Object:
     """The object in an enveloped message. Raises Malformed."""
     if not body.startswith(MAGIC):
-        raise Malformed("the message does not begin with the prefix of protobuf objects")
+        shown = " ".join(str(byte) for byte in MAGIC)
+        text = f"provided data does not appear to be a protobuf message, expected prefix [{shown}]"
+        raise Malformed(text if body else "empty data")
     try:
         envelope = {number: value for number, _, value in fields(body[len(MAGIC) :])}
         about = {number: value.decode() for number, _, value in fields(envelope[1])}

@@ -59,6 +59,28 @@ def test_unknown_fields_go_and_are_named() -> None:
     [
         ({"metadata": "x"}, "json: cannot unmarshal string into Go struct field Pod.metadata of type v1.ObjectMeta"),
         (
+            {"spec": {"restartPolicy": 5}},
+            "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy",
+        ),
+        (
+            {"metadata": {"uid": 5}},
+            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.uid of type types.UID",
+        ),
+        (
+            {"metadata": {"ownerReferences": {}}},
+            "json: cannot unmarshal object into Go struct field "
+            "ObjectMeta.metadata.ownerReferences of type []v1.OwnerReference",
+        ),
+        (
+            {"spec": {"containers": [{"securityContext": {"capabilities": {"add": [5]}}}]}},
+            "json: cannot unmarshal number into Go struct field "
+            "Capabilities.spec.containers.securityContext.capabilities.add of type v1.Capability",
+        ),
+        (
+            {"spec": {"overhead": {"cpu": {}}}},
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+        (
             {"spec": {"terminationGracePeriodSeconds": "30"}},
             "json: cannot unmarshal string into Go struct field "
             "PodSpec.spec.terminationGracePeriodSeconds of type int64",

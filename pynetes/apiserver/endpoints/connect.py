@@ -46,6 +46,8 @@ def _check_log(name: str, request: Request) -> None:
     problems = []
     for parameter, least in (("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)):
         text = request.param(parameter)
+        if text and not text.removeprefix("-").isdecimal():
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
         if text.removeprefix("-").isdecimal() and int(text) < least:
             detail = "must be greater than or equal to 0" if not least else "must be greater than 0"
             problems.append(field.invalid(parameter, int(text), detail))
@@ -83,6 +85,7 @@ class Connect:
             options["container"] = _container(pod, options.get("container") or "")
         await self._admit(request, resource, options)
         node = self._node(pod, subresource)
+        _check_streams(options)
         path = _path(pod, subresource, options)
         if request.headers.get("upgrade", "").lower() == "websocket":
             upgrade = self._websocket(request, node, path, subresource)
@@ -291,13 +294,17 @@ def _options(request: Request, kind: str) -> Object:
         options["container"] = request.param("container")
     if kind == "PodExecOptions":
         options["command"] = list(request.query.get("command", ()))
-        if not options["command"]:
-            raise errors.bad_request("you must specify at least 1 command for the container")
-    if kind in ("PodExecOptions", "PodAttachOptions") and not any(options.get(name) for name in _FLAGS[:3]):
-        raise errors.bad_request("you must specify at least 1 of stdin, stdout, stderr")
     if kind == "PodPortForwardOptions" and "ports" in request.query:
         options["ports"] = [int(port) for port in ",".join(request.query["ports"]).split(",") if port.isdigit()]
     return options
+
+
+def _check_streams(options: Object) -> None:
+    """What a kubelet would refuse. Raises StatusError 400."""
+    if options["kind"] == "PodExecOptions" and not options["command"]:
+        raise errors.bad_request("you must specify at least 1 command for the container")
+    if options["kind"] != "PodPortForwardOptions" and not any(options.get(name) for name in _FLAGS[:3]):
+        raise errors.bad_request("you must specify at least 1 of stdin, stdout, stderr")
 
 
 def _proxy_options(resource: Resource, request: Request) -> Object:

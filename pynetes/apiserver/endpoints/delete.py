@@ -9,9 +9,11 @@ from pynetes.apiserver.admission.attributes import DELETE
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints.update import after_delete
 from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import errors, field, time
+from pynetes.apiserver.reading import Unreadable
+from pynetes.machinery import errors, field, schema, time
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
+from pynetes.machinery.schema.inspect import WrongType, inspect
 from pynetes.storage.entry import Entry
 
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
@@ -64,13 +66,28 @@ def parse(request: Request) -> DeleteOptions:
     """Read and check. Raises StatusError 400 or 422."""
     given: Object = {}
     if request.body:
-        given = encoding.load(request)
+        try:
+            given = encoding.read(request)
+        except Unreadable as error:
+            # Upstream's own words for a body that should be an object do not come with options.
+            raise errors.bad_request(str(error)) from None
         if given.get("kind") not in (None, "DeleteOptions"):
             about = f'no kind "{given["kind"]}" is registered for version "{given.get("apiVersion", "")}"'
             raise errors.bad_request(f'{about} in scheme "{_SCHEME}"')
+        _decode(given)
     elif request.query_string:
         given = _from_query(request)
     return checked(given)
+
+
+def _decode(given: Object) -> None:
+    """Drop in place what no DeleteOptions have. Raises StatusError 400 for a wrong type."""
+    type_ = schema.of_kind("", "v1", "DeleteOptions")
+    assert type_ is not None
+    try:
+        inspect(type_, given)
+    except WrongType as error:
+        raise errors.bad_request(str(error)) from None
 
 
 def _from_query(request: Request) -> Object:

@@ -133,7 +133,7 @@ def _member(field: Field) -> Decoder:
         return _scalar_member(field)
     inner = decoder_of(field.type)
     zero = zero_of(field)
-    collection = field.type.kind in ("array", "map", "bytes")
+    collection = {"array": list, "map": dict, "bytes": str}.get(field.type.kind)
     if field.unset == "s":
         return lambda value: zero_struct(field.type) if value is None else inner(value)
     if not collection:
@@ -141,7 +141,7 @@ def _member(field: Field) -> Decoder:
 
     def decode(value: Any) -> Any:
         if not value:
-            if value is not None and value.__class__ not in (list, dict, str):
+            if value is not None and value.__class__ is not collection:
                 raise Surprise
             return zero
         return inner(value)

@@ -5,7 +5,10 @@ field PodSpec.spec.terminationGracePeriodSeconds of type int64`.
 """
 
 import binascii
+import json
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pynetes.machinery import quantity, time
@@ -24,10 +27,18 @@ class WrongType(ValueError):
     """A value that cannot be decoded; the text is the one for the client, without the kind in front."""
 
 
-def inspect(type_: Type, value: Any, path: str = "", struct: str = "", dotted: str = "") -> list[str]:
+@cache
+def _go_names() -> dict[str, str]:
+    """Member → its type in Go, where that has a name of its own."""
+    rows = json.loads((Path(__file__).parent / "go_names.json").read_text())
+    return {member: row["is"] for row in rows for member in row["of"].split()}
+
+
+def inspect(type_: Type, value: Any, path: str = "", struct: str = "", dotted: str = "", go: str = "") -> list[str]:
     """Take unknown members out of the value and return their paths. Raises WrongType.
 
-    path is what unknown members are named by (spec.containers[0].x); struct and dotted are Go's way to say where.
+    path is what unknown members are named by (spec.containers[0].x); struct and dotted are Go's way to say where, and
+    go is the type there where the schema's own does not tell.
     """
     if value is None:
         return []
@@ -35,28 +46,28 @@ def inspect(type_: Type, value: Any, path: str = "", struct: str = "", dotted: s
         case "object":
             return _object(type_, value, path, struct, dotted)
         case "array":
-            _expect(type_, value, list, struct, dotted)
+            _expect(type_, value, list, struct, dotted, go)
             assert type_.items is not None
-            items = type_.items
+            items, inner = type_.items, go[2:] if go.startswith("[]") else ""
             return [
                 unknown
                 for index, item in enumerate(value)
-                for unknown in inspect(items, item, f"{path}[{index}]", struct, dotted)
+                for unknown in inspect(items, item, f"{path}[{index}]", struct, dotted, inner)
             ]
         case "map":
-            _expect(type_, value, dict, struct, dotted)
+            _expect(type_, value, dict, struct, dotted, go)
             assert type_.items is not None
-            items = type_.items
+            items, inner = type_.items, go.partition("]")[2]
             return [
                 unknown
                 for name, item in value.items()
-                for unknown in inspect(items, item, f"{path}.{name}", struct, dotted)
+                for unknown in inspect(items, item, f"{path}.{name}", struct, dotted, inner)
             ]
         case "schema-or":
             props = types.named("apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
             return _object(props, value, path, struct, dotted) if isinstance(value, dict) else []
         case _:
-            _scalar(type_, value, struct, dotted)
+            _scalar(type_, value, struct, dotted, go)
             return []
 
 
@@ -67,22 +78,23 @@ def _object(type_: Type, value: Any, path: str, struct: str, dotted: str) -> lis
     for name in list(value):
         place = f"{path}.{name}" if path else name
         if field := type_.fields.get(name):
-            unknown += inspect(field.type, value[name], place, go_struct, f"{dotted}.{name}" if dotted else name)
+            go = _go_names().get(f"{type_.name}.{name}", "")
+            unknown += inspect(field.type, value[name], place, go_struct, f"{dotted}.{name}" if dotted else name, go)
         else:
             del value[name]
             unknown.append(place)
     return sorted(unknown) if not path else unknown
 
 
-def _expect(type_: Type, value: Any, wanted: type, struct: str, dotted: str) -> None:
+def _expect(type_: Type, value: Any, wanted: type, struct: str, dotted: str, go: str = "") -> None:
     if not isinstance(value, wanted):
-        raise _mismatch(type_, value, struct, dotted)
+        raise _mismatch(type_, value, struct, dotted, go=go)
 
 
-def _mismatch(type_: Type, value: Any, struct: str, dotted: str, shown: str = "") -> WrongType:
+def _mismatch(type_: Type, value: Any, struct: str, dotted: str, shown: str = "", go: str = "") -> WrongType:
     place = f"struct field {struct}.{dotted}" if dotted else "value"
     name = _JSON_NAMES.get(type(value), "value") + (f" {shown}" if shown else "")
-    return WrongType(f"json: cannot unmarshal {name} into Go {place} of type {_go_name(type_)}")
+    return WrongType(f"json: cannot unmarshal {name} into Go {place} of type {go or _go_name(type_)}")
 
 
 def _go_name(type_: Type) -> str:
@@ -99,12 +111,12 @@ def _go_name(type_: Type) -> str:
             return _GO_NAMES.get(kind, kind)
 
 
-def _scalar(type_: Type, value: Any, struct: str, dotted: str) -> None:
+def _scalar(type_: Type, value: Any, struct: str, dotted: str, go: str) -> None:
     kind = type_.kind
     match kind:
         case "quantity":
             try:
-                quantity.parse(value)
+                quantity.parse(value if isinstance(value, str | int | float) else "")
             except (ValueError, TypeError) as error:
                 raise WrongType(str(error)) from None
         case "time" | "microtime":
@@ -114,15 +126,16 @@ def _scalar(type_: Type, value: Any, struct: str, dotted: str) -> None:
             _base64(value)
         case "intstr":
             if type(value) not in (int, str):
-                shown = _JSON_NAMES.get(type(value), "value")
+                shown = _JSON_NAMES.get(type(value), "value") + (f" {value}" if isinstance(value, float) else "")
                 raise WrongType(f"json: cannot unmarshal {shown} into Go value of type int32")
         case "integer":
             if type(value) is not int or abs(value) >= _BOUNDS.get(type_.format, 2**63):
-                raise _mismatch(type_, value, struct, dotted, str(value) if type(value) in (int, float) else "")
+                shown = str(value) if type(value) in (int, float) else ""
+                raise _mismatch(type_, value, struct, dotted, shown, go)
         case "string" | "boolean" | "number":
             wanted = {"string": (str,), "boolean": (bool,), "number": (int, float)}[kind]
             if type(value) not in wanted:
-                raise _mismatch(type_, value, struct, dotted)
+                raise _mismatch(type_, value, struct, dotted, go=go)
 
 
 def _time(type_: Type, value: Any, struct: str, dotted: str) -> None:
