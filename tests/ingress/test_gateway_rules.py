@@ -241,6 +241,8 @@ PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}
         (to("s", filters=[redirect(path=PREFIX)], matches=[path("PathPrefix", "/a")] * 2), "UnsupportedValue"),
         (to("s", timeouts={"request": "1s", "backendRequest": "2s"}), "UnsupportedValue"),
         (to("s", timeouts={"request": "1 second"}), "UnsupportedValue"),
+        (to("s", retry={"attempts": 2}), "UnsupportedValue"),
+        (to("s", sessionPersistence={"sessionName": "a"}), "UnsupportedValue"),
         (to("s", matches=[path("RegularExpression", "/(?=a)")]), "UnsupportedValue"),
     ],
 )

@@ -28,6 +28,8 @@ from pynetes.machinery.meta import Object, key_of
 TIMEOUTS = {"connect": 5.0, "send": 60.0, "read": 60.0}
 #: Seconds that stand for no limit: nginx knows none.
 ENDLESS = 86400.0
+#: Fields of rules that the API's experimental definitions have.
+EXPERIMENTAL = ("retry", "sessionPersistence")
 
 
 @dataclass
@@ -55,6 +57,8 @@ def read(route: Object, snapshot: Snapshot) -> Read:
 
 
 def _rules(route: Object, number: int, rule: Object, resolver: Resolver) -> Iterator[Rule]:
+    if named := [name for name in EXPERIMENTAL if rule.get(name)]:
+        raise Unsupported(f"{' and '.join(named)} of rules: not supported")
     filters = resolver.filters(rule.get("filters") or ())
     backends, of_backends = resolver.backends(rule.get("backendRefs") or ())
     grpc = route["kind"] == "GRPCRoute"
