@@ -32,7 +32,7 @@ class OverLimit(EvalError):
 def _compiled(source: str, variables: tuple[str, ...]) -> "Program":
     from pynetes.machinery.cel import runtime  # a library of 50 MB, which not every process needs
 
-    return runtime.compiled(runtime.untyped(variables), source)
+    return runtime.evaluable(source, variables)
 
 
 def compilations() -> int:

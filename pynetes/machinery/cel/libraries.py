@@ -5,13 +5,14 @@ and the authorizer's questions.
 import ipaddress
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, quote, urlsplit
 
 from cel_expr_python import cel
 
 from pynetes.machinery import quantity
+from pynetes.machinery.cel import formats
 
 #: Answers a question to the authorizer: (allowed, reason).
 Check: TypeAlias = Callable[[Mapping[str, Any]], tuple[bool, str]]
@@ -133,6 +134,30 @@ def _least(choose: Impl) -> Impl:
     return apply
 
 
+def _first(value: Any, item: Any, start: int = 0) -> int:
+    if isinstance(value, str):
+        if start < 0 or start > len(value):
+            raise ValueError(f"index out of range: {start}")
+        return value.find(item, start)
+    return next((index for index, each in enumerate(value) if each == item), -1)
+
+
+def _last(value: Any, item: Any, end: int | None = None) -> int:
+    if isinstance(value, str):
+        if end is not None and not 0 <= end <= len(value):
+            raise ValueError(f"index out of range: {end}")
+        return value.rfind(item) if end is None else value.rfind(item, 0, end + len(item))
+    return next((index for index in reversed(range(len(value))) if value[index] == item), -1)
+
+
+def _searched(search: Impl) -> Iterator[tuple[Any, list[Any], bool, Impl]]:
+    # The runtime chooses by the kinds of all arguments, and knows no kind that is any.
+    for item in (_S, _I, _B, _T.UINT, _T.DOUBLE, _T.BYTES, _T.TIMESTAMP, _T.DURATION, _LIST, _MAP):
+        yield _I, [_LIST, item], True, search
+    for parameters in ([_S, _S], [_S, _S, _I]):
+        yield _I, parameters, True, search
+
+
 def _decl(name: str, *overloads: tuple[Any, list[Any], bool, Impl]) -> cel.FunctionDecl:
     made = [
         cel.Overload(f"k8s_{name.replace('.', '_')}_{number}", result, parameters, member, impl)
@@ -187,6 +212,9 @@ def _texts() -> list[cel.FunctionDecl]:
         _decl("patch", (_I, [_S], True, part(2))),
         _decl("find", (_S, [_S, _S], True, find)),
         _decl("findAll", (_T.List(_S), [_S, _S], True, find_all), (_T.List(_S), [_S, _S, _I], True, find_all)),
+        _decl("format.named", (_LIST, [_S], False, formats.named)),
+        *(_decl(f"format.{name}", (_S, [], False, lambda name=name: name)) for name in formats.FORMATS),
+        _decl("validate", (_LIST, [_S, _S], True, formats.validate)),
         _decl("jsonpatch.escapeKey", (_S, [_S], False, lambda key: key.replace("~", "~0").replace("/", "~1"))),
     ]
 
@@ -248,6 +276,8 @@ def _collections() -> list[cel.FunctionDecl]:
         _decl("sum", (_D, [_LIST], True, sum)),
         _decl("min", (_D, [_LIST], True, _least(min))),
         _decl("max", (_D, [_LIST], True, _least(max))),
+        _decl("positionOf", *_searched(_first)),
+        _decl("lastPositionOf", *_searched(_last)),
     ]
 
 

@@ -22,17 +22,19 @@ def problems(tree: Tree, source: str) -> list[str]:
     return [_line(tree, source, node, text) for node, text in _all(tree, tree.root)]
 
 
-def _all(tree: Tree, node: Node) -> Iterator[tuple[Node, str]]:
+def _all(tree: Tree, node: Node, mixed: bool = False) -> Iterator[tuple[Node, str]]:
+    """mixed: within what format() is given, which may be of several types."""
+    mixed = mixed or (node.kind == "call" and node.name == "format")
     fold = node.fold
     inner = [node.target, *node.arguments]
     if fold is not None:
         inner += [fold.range, fold.initial, fold.condition, fold.step, fold.result]
     for each in inner:
         if each is not None:
-            yield from _all(tree, each)
-    if node.kind == "list":
+            yield from _all(tree, each, mixed)
+    if node.kind == "list" and not mixed:
         yield from _mixed(tree, node.arguments)
-    elif node.kind == "map":
+    elif node.kind == "map" and not mixed:
         yield from _mixed(tree, node.arguments[::2])
         yield from _mixed(tree, node.arguments[1::2])
     elif node.kind == "call" and node.name in _READ and node.arguments:

@@ -9,7 +9,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
-from pynetes.machinery.cel import CompileError, EvalError, OverLimit, libraries, signatures
+from pynetes.machinery.cel import CompileError, EvalError, OverLimit, libraries, rewriting, signatures
 from pynetes.machinery.cel.libraries import Check
 from pynetes.machinery.cel.limits import EXCEEDED, Limit
 from pynetes.machinery.cel.syntax import Tree, read
@@ -88,9 +88,15 @@ def _extensions() -> list[cel.CelExtensionBase]:
     ]
 
 
+def evaluable(source: str, variables: tuple[str, ...]) -> Program:
+    """The program with variables of any type. Raises CompileError."""
+    done = compiled(_untyped(variables), rewriting.evaluable(source))
+    done.source = source
+    return done
+
+
 @lru_cache(maxsize=64)
-def untyped(variables: tuple[str, ...]) -> cel.Env:
-    """An environment to evaluate in with variables of any type."""
+def _untyped(variables: tuple[str, ...]) -> cel.Env:
     return environment(dict.fromkeys(variables, cel.Type.DYN))
 
 
@@ -111,7 +117,7 @@ def checking(variables: Mapping[str, cel.Type], pool: Any = None, config: str = 
         descriptor_pool=pool,
         config=cel.NewEnvConfigFromYaml(signatures.configuration(checking=True) + config),
         variables=dict(variables),
-        extensions=[ext_strings.ExtStrings(2), ext_optional.ExtOptional()],
+        extensions=[ext_optional.ExtOptional()],
         functions=[*signatures.comparisons(), *signatures.functions()],
     )
 

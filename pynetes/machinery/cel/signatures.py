@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from cel_expr_python import cel
 
+from pynetes.machinery.cel import formats
+
 _T = cel.Type
 _PLAIN = {
     "bool": _T.BOOL, "int": _T.INT, "uint": _T.UINT, "double": _T.DOUBLE, "string": _T.STRING, "bytes": _T.BYTES,
@@ -18,6 +20,7 @@ _OPAQUE = {
     "CIDR": "net.CIDR", "Authorizer": "kubernetes.authorization.Authorizer",
     "Path": "kubernetes.authorization.PathCheck", "Group": "kubernetes.authorization.GroupCheck",
     "Resource": "kubernetes.authorization.ResourceCheck", "Decision": "kubernetes.authorization.Decision",
+    "Format": "kubernetes.NamedFormat",
 }  # fmt: skip
 _WORDS = {"bool": "bool", "int": "int64", "uint": "uint64", "double": "double", "string": "string", "bytes": "bytes"}
 _WORDS |= {"timestamp": "timestamp", "duration": "duration"}
@@ -27,6 +30,20 @@ _SUMMED = (*_NUMBERS, "duration")
 _ORDERED = (*_NUMBERS, "bool", "duration", "timestamp", "string", "bytes")
 #: What string() takes.
 _SHOWN = (*_ORDERED, "IP", "CIDR")
+#: What gives optionals, which only YAML can say.
+_OPTIONALS = """functions:
+- name: format.named
+  overloads:
+  - id: format_named
+    args: [{type_name: string}]
+    return: {type_name: optional_type, params: [{type_name: kubernetes.NamedFormat}]}
+- name: validate
+  overloads:
+  - id: format_validate
+    target: {type_name: kubernetes.NamedFormat}
+    args: [{type_name: string}]
+    return: {type_name: optional_type, params: [{type_name: list, params: [{type_name: string}]}]}
+"""
 #: "receiver.name(parameters) result", one a line; functions have no receiver.
 _FUNCTIONS = """
 quantity(string) Quantity
@@ -55,6 +72,22 @@ Semver.patch() int
 string.find(string) string
 string.findAll(string) list(string)
 string.findAll(string,int) list(string)
+string.charAt(int) string
+string.indexOf(string) int
+string.indexOf(string,int) int
+string.lastIndexOf(string) int
+string.lastIndexOf(string,int) int
+string.lowerAscii() string
+string.upperAscii() string
+string.replace(string,string) string
+string.replace(string,string,int) string
+string.split(string) list(string)
+string.split(string,int) list(string)
+string.substring(int) string
+string.substring(int,int) string
+string.trim() string
+string.format(list(dyn)) string
+strings.quote(string) string
 jsonpatch.escapeKey(string) string
 ip(string) IP
 isIP(string) bool
@@ -106,6 +139,7 @@ def functions() -> list[cel.FunctionDecl]:
     for name, parameters, result, member in (
         *_read(),
         *_lists(),
+        *((f"format.{name}", [], "Format", False) for name in formats.FORMATS),
         *(("string", [each], "string", False) for each in _SHOWN),
     ):
         overloads = found.setdefault(name, [])
@@ -136,7 +170,8 @@ def configuration(*, checking: bool = False) -> str:
     """An environment's beginning, as YAML: without what is declared here, with the libraries that upstream has."""
     without = "".join(f'  - name: "{name}"\n' for name in (*_COMPARISONS, *(["string"] if checking else [])))
     extensions = "".join(f"- name: {name}\n" for name in ("two-var-comprehensions", "sets", "lists"))
-    return f"name: kubernetes\nstdlib:\n  exclude_functions:\n{without}extensions:\n{extensions}"
+    made = f"name: kubernetes\nstdlib:\n  exclude_functions:\n{without}extensions:\n{extensions}"
+    return made + _OPTIONALS if checking else made
 
 
 def _read() -> Iterator[tuple[str, list[str], str, bool]]:
@@ -156,6 +191,10 @@ def _lists() -> Iterator[tuple[str, list[str], str, bool]]:
         yield "isSorted", [f"list({kind})"], "bool", True
         yield "min", [f"list({kind})"], kind, True
         yield "max", [f"list({kind})"], kind, True
+        yield "indexOf", [f"list({kind})", kind], "int", True
+        yield "lastIndexOf", [f"list({kind})", kind], "int", True
+    yield "join", ["list(string)"], "string", True
+    yield "join", ["list(string)", "string"], "string", True
     for kind in _SUMMED:
         yield "sum", [f"list({kind})"], kind, True
 
