@@ -189,7 +189,7 @@ async def _tell(controller: Controller, teller: Teller, gateways: GatewayTeller)
         if controller.ready:
             changed = controller.hosts.taken_changes()
             await teller.tell(controller.hosts, None if everything else changed)
-            await gateways.tell(controller.gateways, controller.gateway_services())
+            await gateways.tell(controller.served, controller.gateway_services())
         try:
             await asyncio.wait_for(controller.changed.wait(), LOOK_AGAIN)
             everything = False

@@ -77,6 +77,8 @@ class Controller:
         #: Locations that were ever needed stay, so that a policy that comes and goes does not reload nginx twice.
         self._locations: set[Location] = set(settings.locations)
         self.gateways = gateway_rules.Compiled()
+        #: Those that nginx has taken over, which is what may be told.
+        self.served = self.gateways
         self._gateway_api = False
         self._gateway_secrets: set[Key] = set()
         #: Set after every change of rules that was taken over; whoever waits clears it.
@@ -195,6 +197,7 @@ class Controller:
         finally:
             # Also where nginx keeps its settings: what needs others is served as near as those that it has allow.
             sent = await self.nginx.feed(self._wanted.tables, self._wanted.taken())
+        self.served = self.gateways
         return sent
 
     def _put_hosts(self, names: Iterable[str]) -> None:
