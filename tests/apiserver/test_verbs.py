@@ -150,6 +150,26 @@ async def test_keys_that_come_twice_in_what_is_applied() -> None:
         assert ("Warning", '299 - "line 6: key \\"x\\" already set in map"') in warned.headers
 
 
+async def test_what_a_write_of_status_changes_beside_it() -> None:
+    """Labels of most kinds; of some nothing, as upstream."""
+    async with api() as cluster:
+        schema = {"openAPIV3Schema": {"type": "object"}}
+        versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+        names = {"plural": "foos", "kind": "Foo"}
+        spec = {"group": "e.com", "scope": "Cluster", "names": names, "versions": versions}
+        crd = {"metadata": {"name": "foos.e.com"}, "spec": spec}
+        flow = {"metadata": {"name": "f"}, "spec": {"priorityLevelConfiguration": {"name": "exempt"}}}
+        for path, body, labels in (
+            ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd, {"a": "b"}),
+            ("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", flow, None),
+        ):
+            assert (await cluster.post(path, body)).status == 201
+            changed = await cluster.merge(
+                f"{path}/{body['metadata']['name']}/status", {"metadata": {"labels": {"a": "b"}}}
+            )
+            assert (changed.status, changed.body["metadata"].get("labels")) == (200, labels)
+
+
 async def test_finalizers_hold_a_deleted_object() -> None:
     """It is marked; the update that takes the last finalizer away removes it."""
     async with api() as cluster:

@@ -7,7 +7,7 @@ from pynetes.apiserver import encoding, reading
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints.options import WriteOptions
 from pynetes.apiserver.http import Request
-from pynetes.machinery import errors, go_json
+from pynetes.machinery import errors, field, go_json
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import definitions
 
@@ -45,12 +45,26 @@ def check_kind(obj: Object, scope: Scope) -> None:
     if given_version != api_version:
         text = f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         raise errors.bad_request(text)
-    if given_kind != kind:
+    if not scope.built_in:
+        check_custom_kind(obj | {"kind": given_kind, "apiVersion": given_version}, scope)
+    elif given_kind != kind:
         package = apis.GROUPS.get(scope.resource.group, scope.resource.group).rpartition(".")[2]
         raise _unfit(
             scope, given_kind, f"converting ({scope.version}.{given_kind}) to ({package}.{kind}): unknown conversion"
         )
     obj["kind"], obj["apiVersion"] = given_kind, given_version
+
+
+def check_custom_kind(obj: Object, scope: Scope) -> None:
+    """Upstream reads a custom resource whatever it says it is, and finds it invalid. Raises StatusError 422."""
+    kind, api_version = obj["kind"], obj["apiVersion"]
+    found = [field.invalid("kind", kind, f"must be {scope.resource.kind}")] if kind != scope.resource.kind else []
+    if api_version != scope.api_version:
+        found.append(field.invalid("apiVersion", api_version, f"must be {scope.api_version}"))
+    if found:
+        metadata = obj.get("metadata")
+        name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+        raise errors.invalid(kind, api_version.rpartition("/")[0], name, found)
 
 
 def _known(api_version: str, kind: str) -> bool:
@@ -70,8 +84,6 @@ def _unfit(scope: Scope, given: str, detail: str) -> errors.StatusError:
 def settle(obj: Object, scope: Scope, options: WriteOptions, warnings: list[str], twice: Sequence[str] = ()) -> None:
     """Normalise and default in place; unknown fields and keys given twice are refused, warned of or dropped as the
     client asked."""
-    if not scope.built_in and not isinstance(obj.get("metadata") or {}, dict):
-        raise errors.bad_request("metadata must be an object")
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     unknown = scope.decode(obj)

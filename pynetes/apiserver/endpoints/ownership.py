@@ -13,7 +13,8 @@ from pynetes.machinery.schema.types import Type
 STATUS_ALONE = frozenset(
     {
         "apiservices",
-        "customresourcedefinitions",
+        "flowschemas",
+        "prioritylevelconfigurations",
         "resourceclaims",
         "validatingadmissionpolicies",
         "volumeattachments",

@@ -67,8 +67,7 @@ def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -
     async def wish(old: Object) -> Object:
         new = changed(scope, encoding.copied(old), document, media)
         try:
-            if scope.built_in:
-                patched.check_kind(new, scope)
+            patched.check_kind(new, scope)
             decode.settle(new, scope, options, request.warnings)
         except StatusError as error:
             raise patched.refused(error, document, new, scope=scope, strategic=media == STRATEGIC) from None
@@ -172,7 +171,8 @@ def _check_applied(applied: Object, scope: Scope) -> None:
             f"the API version in the data ({api_version}) does not match the expected API version ({scope.api_version})"
         )
         raise errors.bad_request(text)
-    if not (applied.get("metadata") or {}).get("name"):
+    metadata = applied.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
         text = f"the name of the object ({scope.name} based on URL) was undeterminable: name must be provided"
         raise errors.bad_request(text)
 

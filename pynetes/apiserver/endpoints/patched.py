@@ -79,6 +79,12 @@ def _declared(type_: Type, value: Any) -> Any:
 
 def check_kind(new: Object, scope: Scope) -> None:
     """Upstream decodes what a patch leads to as the kind it says it is, and only then finds it to be another."""
+    if not scope.built_in:
+        if all(isinstance(new.get(name), str) for name in ("kind", "apiVersion")):
+            decode.check_custom_kind(new, scope)
+        else:
+            decode.check_kind(new, scope)
+        return
     other = apis.by_kind(str(new.get("apiVersion") or ""), str(new.get("kind") or ""))
     if other is not None and other is not scope.resource and other.schema is None:
         copy = orjson.loads(orjson.dumps(new))

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pynetes.machinery import field
+from pynetes.machinery import errors, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
 from pynetes.machinery.schema import decode, listtype, rules, scaling, types
-from pynetes.machinery.schema.inspect import inspect
+from pynetes.machinery.schema.inspect import WrongType, inspect
 from pynetes.machinery.schema.rules import ABSENT
 from pynetes.machinery.schema.types import ANY, METADATA, Field, Type
 from pynetes.machinery.schema.values import problems
@@ -51,17 +51,28 @@ class CustomSchema:
         }
 
     def decode(self, obj: Object) -> list[str]:
-        """Drop what the schema does not know and nulls that it does not allow; the paths of what is gone."""
+        """Drop what the schema does not know and nulls that it does not allow; the paths of what is gone.
+
+        StatusError 400 for a wrong type in metadata.
+        """
+        metadata = obj.get("metadata")
+        unknown_there = self._inspected(metadata)
         own = {name: obj.pop(name) for name in _OWN if name in obj}
-        unknown = prune(self._source, obj, "")
-        metadata = own.get("metadata")
-        if isinstance(metadata, dict):
-            unknown += [f"metadata.{path}" for path in inspect(types.named(METADATA), metadata)]
+        unknown = prune(self._source, obj, "") + [f"metadata.{path}" for path in unknown_there]
+        if metadata is not None:
             own["metadata"] = decode.decoder_of(types.named(METADATA))(metadata)
         rest = dict(obj)
         obj.clear()
         obj |= {name: own[name] for name in ("kind", "apiVersion", "metadata") if name in own} | rest
         return unknown
+
+    def _inspected(self, metadata: Any) -> list[str]:
+        try:
+            return inspect(types.named(METADATA), metadata)
+        except WrongType as error:
+            kind = self.resource.kind
+            text = f'{kind} in version "{self.version}" cannot be handled as a {kind}: {error}'
+            raise errors.bad_request(text) from None
 
     def prune(self, obj: Object) -> list[str]:
         """The same as decode."""
