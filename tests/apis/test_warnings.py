@@ -5,6 +5,14 @@ from typing import Any
 
 import pytest
 
+from pynetes.apis.admissionregistration import (
+    mutatingadmissionpolicies,
+    mutatingadmissionpolicybindings,
+    mutatingwebhookconfigurations,
+    validatingadmissionpolicies,
+    validatingadmissionpolicybindings,
+    validatingwebhookconfigurations,
+)
 from pynetes.apis.apiextensions import customresourcedefinitions
 from pynetes.apis.apps import deployments, statefulsets
 from pynetes.apis.core import (
@@ -217,4 +225,25 @@ def test_a_pod_whose_name_is_no_label() -> None:
     assert _pod_warnings.of_pod({"metadata": {"name": "x.y"}, "spec": spec}, None) == [
         "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
         "a DNS label is recommended: [must not contain dots]"
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        mutatingadmissionpolicies,
+        mutatingadmissionpolicybindings,
+        mutatingwebhookconfigurations,
+        validatingadmissionpolicies,
+        validatingadmissionpolicybindings,
+        validatingwebhookconfigurations,
+    ],
+)
+def test_names_that_configuration_in_files_has(kind: Any) -> None:
+    """Are warned of; upstream refuses them only with the feature."""
+    warned = kind.RESOURCE.warnings
+    assert warned({"metadata": {"name": "a.static.example.com"}}, None) == []
+    assert warned({"metadata": {"name": "a.static.k8s.io"}}, None) == [
+        'metadata.name: names ending with ".static.k8s.io" are reserved for static manifest-based configurations and '
+        "cannot be managed via the API"
     ]

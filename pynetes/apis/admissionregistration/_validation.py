@@ -16,6 +16,17 @@ _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _LONGEST_WAIT, _CONDITIONS = 30, 64
 _SEGMENTS = 3
+_STATIC = ".static.k8s.io"
+
+
+def reserved(new: Object, _: Object | None) -> list[str]:
+    """Warns of the names that configuration in files has."""
+    if not new["metadata"].get("name", "").endswith(_STATIC):
+        return []
+    return [
+        f'metadata.name: names ending with "{_STATIC}" are reserved for static manifest-based configurations and '
+        "cannot be managed via the API"
+    ]
 
 
 def webhook_configuration(new: Object, old: Object | None, *, mutating: bool) -> Errors:

@@ -1,6 +1,6 @@
 """MutatingAdmissionPolicy: changes to requests, as CEL."""
 
-from pynetes.apis.admissionregistration import _matching, _policies
+from pynetes.apis.admissionregistration import _matching, _policies, _validation
 from pynetes.machinery import cells
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -24,6 +24,7 @@ RESOURCE = Resource(
     namespaced=False,
     default=default,
     validate=_policies.mutating,
+    warnings=_validation.reserved,
     columns=(
         Column("Mutations", cells.count(".spec.mutations"), type="integer"),
         _matching.PARAM_KIND,

@@ -14,5 +14,6 @@ RESOURCE = Resource(
     namespaced=False,
     default=_matching.default_binding,
     validate=_validation.binding,
+    warnings=_validation.reserved,
     columns=_matching.BINDING_COLUMNS,
 )

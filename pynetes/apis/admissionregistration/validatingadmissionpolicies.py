@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pynetes.apis.admissionregistration import _matching, _policies
+from pynetes.apis.admissionregistration import _matching, _policies, _validation
 from pynetes.apis.apps import _workload
 from pynetes.machinery import cells, field, validation
 from pynetes.machinery.meta import Object
@@ -29,6 +29,7 @@ RESOURCE = Resource(
     subresources=("status",),
     default=_matching.default_policy,
     validate=_policies.validating,
+    warnings=_validation.reserved,
     prepare=_workload.reset_status(),
     prepare_status=_workload.keep_spec,
     validate_status=validate_status,

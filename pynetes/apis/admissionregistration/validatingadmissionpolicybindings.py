@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicyBinding: puts a policy to work."""
 
-from pynetes.apis.admissionregistration import _matching, _policies
+from pynetes.apis.admissionregistration import _matching, _policies, _validation
 from pynetes.machinery.resource import Resource
 
 RESOURCE = Resource(
@@ -12,5 +12,6 @@ RESOURCE = Resource(
     namespaced=False,
     default=_matching.default_binding,
     validate=_policies.validating_binding,
+    warnings=_validation.reserved,
     columns=_matching.BINDING_COLUMNS,
 )

@@ -27,5 +27,6 @@ RESOURCE = Resource(
     namespaced=False,
     default=default,
     validate=validate,
+    warnings=_validation.reserved,
     columns=_matching.WEBHOOK_COLUMNS,
 )
