@@ -31,7 +31,7 @@ async def _api_to_kubelet(scene: Scene) -> str:
         expect(said == name, f"exec in {name} on {node} said {said!r}")
         address = _address(await scene.client.get(nodes.RESOURCE, Key("", node)))
         evidence.append(f"{node} ({address}): {await _anonymous(scene, address)}")
-    return "exec through every kubelet; " + "; ".join(evidence)
+    return "exec through every kubelet; " + "; ".join(dict.fromkeys(evidence))
 
 
 async def _anonymous(scene: Scene, address: str) -> str:
