@@ -34,12 +34,15 @@ class EtcdServer:
         self._binary = binary
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
-        self._peer = f"http://127.0.0.1:{free_port()}"
-        self.endpoint = f"https://127.0.0.1:{free_port()}"
+        self._choose_ports()
         self.authority = issue.authority("etcd-ca", datetime.now(UTC))
         self.certificate("server", names=layout.names("localhost", "127.0.0.1"))
         self.certificate("client")
         (folder / "ca.crt").write_bytes(self.authority.certificate_pem)
+
+    def _choose_ports(self) -> None:
+        self._peer = f"http://127.0.0.1:{free_port()}"
+        self.endpoint = f"https://127.0.0.1:{free_port()}"
 
     def certificate(
         self,
@@ -70,6 +73,15 @@ class EtcdServer:
 
     async def start(self, *flags: str, patience: float = 30) -> None:
         """Start it, or start it again on the same data, and wait until it answers."""
+        fresh = not (self._folder / "data").exists()
+        async with asyncio.timeout(patience):
+            while not await self._started(flags):
+                # Somebody else has taken one of the ports since they were found free.
+                assert fresh, "etcd has ended at its start"
+                self._choose_ports()
+
+    async def _started(self, flags: tuple[str, ...]) -> bool:
+        """Whether it answers; False when it has ended instead."""
         folder = self._folder
         self._process = await asyncio.create_subprocess_exec(
             *(self._binary, "--data-dir", str(folder / "data"), "--log-level", "error", "--logger", "zap"),
@@ -84,11 +96,13 @@ class EtcdServer:
             stderr=asyncio.subprocess.DEVNULL,
         )
         backend = EtcdBackend([self.endpoint], self.credentials())
+        answering, ended = asyncio.ensure_future(_answering(backend)), asyncio.ensure_future(self._process.wait())
         try:
-            async with asyncio.timeout(patience):
-                while not await _answers(backend):
-                    await asyncio.sleep(0.05)
+            await asyncio.wait((answering, ended), return_when=asyncio.FIRST_COMPLETED)
+            return not ended.done()
         finally:
+            answering.cancel()
+            ended.cancel()
             await backend.close()
 
     async def kill(self) -> None:
@@ -98,9 +112,11 @@ class EtcdServer:
             await self._process.wait()
 
 
-async def _answers(backend: EtcdBackend) -> bool:
-    try:
-        await backend.current_revision()
-    except Unavailable:
-        return False
-    return True
+async def _answering(backend: EtcdBackend) -> None:
+    while True:
+        try:
+            await backend.current_revision()
+        except Unavailable:
+            await asyncio.sleep(0.05)
+        else:
+            return
