@@ -70,6 +70,11 @@ class Scope:
 
     def shown(self, obj: Object) -> Object:
         """The object in the version of this scope."""
+        if self.resource.mixed and (self.resource.conversion is None or obj.get("apiVersion") == self.api_version):
+            # As what is stored is read: by the schema of its version as that is today.
+            found = schema.of(self.resource, obj.get("apiVersion", "").rpartition("/")[2])
+            found.decode(obj)
+            found.default(obj)
         if obj.get("apiVersion") == self.api_version:
             return obj
         shown = convert(self.resource, obj, self.api_version)

@@ -80,11 +80,29 @@ def resource_list(served: Served, group: str, version: str) -> Object | None:
     rows: list[Object] = []
     for resource in resources:
         rows.append(_row(resource))
-        rows.extend(_sub_row(resource, name, group, version) for name in sorted(resource.subresources))
-    rows.sort(key=lambda row: row["name"])
+        rows.extend(_sub_row(resource, name, group, version) for name in _subresources(resource))
+    if any(resource.schema is None for resource in resources):
+        rows.sort(key=lambda row: row["name"])
     listed: Object = {"kind": "APIResourceList", "groupVersion": group_version, "resources": rows}
     # Upstream's core group leaves apiVersion out, the others have it.
     return listed if not group else {"kind": "APIResourceList", "apiVersion": "v1", **listed}
+
+
+#: In upstream's order for custom resources.
+CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+#: What nobody is told of while the definition is going.
+_WRITING = ("patch", "create", "update")
+
+
+def _verbs(resource: Resource) -> list[str]:
+    if resource.schema is None:
+        return list(resource.verbs)
+    return [verb for verb in CUSTOM_VERBS if not (resource.terminating and verb in _WRITING)]
+
+
+def _subresources(resource: Resource) -> list[str]:
+    """In upstream's order: by name, but a custom resource's status comes first."""
+    return sorted(resource.subresources, reverse=resource.schema is not None)
 
 
 def _row(resource: Resource) -> Object:
@@ -93,7 +111,7 @@ def _row(resource: Resource) -> Object:
         "singularName": resource.singular or resource.kind.lower(),
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         row["shortNames"] = list(resource.short_names)
@@ -146,10 +164,6 @@ def _version(served: Served, name: str, version: str) -> Object:
     return {"version": version, "resources": rows, "freshness": "Current"}
 
 
-#: In upstream's order for custom resources.
-CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
-
-
 def _aggregated_row(resource: Resource, group_name: str, version: str) -> Object:
     custom = resource.schema is not None
     own = {"group": group_name if custom else "", "version": version if custom else "", "kind": resource.kind}
@@ -158,7 +172,7 @@ def _aggregated_row(resource: Resource, group_name: str, version: str) -> Object
         "responseKind": own,
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular or resource.kind.lower(),
-        "verbs": list(CUSTOM_VERBS if custom else resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         row["shortNames"] = list(resource.short_names)
@@ -166,7 +180,7 @@ def _aggregated_row(resource: Resource, group_name: str, version: str) -> Object
         row["categories"] = list(resource.categories)
     if resource.subresources:
         row["subresources"] = [
-            _aggregated_sub(resource, name, own, group_name, version) for name in sorted(resource.subresources)
+            _aggregated_sub(resource, name, own, group_name, version) for name in _subresources(resource)
         ]
     return row
 

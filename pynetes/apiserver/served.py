@@ -24,7 +24,7 @@ class Served:
         self.remove(resource.group, resource.plural)
         self._resources[resource.group, resource.plural] = resource
         for version in resource.versions:
-            self._by_path[resource.group, version, resource.plural] = resource
+            self._by_path[resource.group, version, resource.plural] = resource.at(version)
         self._alike.clear()
         self.revision += 1
 
@@ -55,7 +55,8 @@ class Served:
     def by_kind(self, api_version: str, kind: str) -> Resource | None:
         """The resource whose objects bear this apiVersion and kind."""
         group, _, version = api_version.rpartition("/")
-        return next((r for r in self if r.kind == kind and r.group == group and version in r.versions), None)
+        found = (r for r in self if r.kind == kind and r.group == group and version in r.versions)
+        return next((r.at(version) for r in found), None)
 
     def group_versions(self) -> dict[str, list[str]]:
         """Groups and their versions, preferred first, in the order of registration."""
@@ -67,7 +68,8 @@ class Served:
 
     def of_version(self, group: str, version: str) -> list[Resource]:
         """The resources of one group version, by plural."""
-        return sorted((r for r in self if r.group == group and version in r.versions), key=lambda r: r.plural)
+        found = (r.at(version) for r in self if r.group == group and version in r.versions)
+        return sorted(found, key=lambda r: r.plural)
 
 
 def priority(version: str) -> tuple[int, int, int, str]:

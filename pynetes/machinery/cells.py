@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pynetes.machinery import jsonpath, labels, time
+from pynetes.machinery import go_print, jsonpath, labels, time
 from pynetes.machinery.meta import Object
 
 Cell = Callable[[Object, datetime], Any]
@@ -33,6 +33,49 @@ def age(text: str = ".metadata.creationTimestamp", default: str = "<unknown>") -
         return since(moment, now) if moment else default
 
     return cell
+
+
+def declared(text: str, kind: str) -> Cell:
+    """The first value at a JSON path as a custom resource's column of this type shows it: null where there is none, or
+    one of another type; anything as text where the column is one of strings. ValueError if it is no path."""
+    find = jsonpath.compile(text)
+
+    def cell(obj: Object, now: datetime) -> Any:
+        found = find(obj)
+        if not found:
+            return None
+        if kind == "string":
+            return _printed(found[0])
+        return _moment(found[0], now) if kind == "date" else _of_type(found[0], kind)
+
+    return cell
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return go_print.json(value)
+    if isinstance(value, float):
+        return go_print.number(value)
+    return "<no value>" if value is None else go_print.plain(value)
+
+
+def _of_type(value: Any, kind: str) -> Any:
+    if kind == "boolean" or isinstance(value, bool):
+        return value if kind == "boolean" and isinstance(value, bool) else None
+    if not isinstance(value, int | float):
+        return None
+    return int(value) if kind == "integer" else value
+
+
+def _moment(value: Any, now: datetime) -> str | None:
+    if not isinstance(value, str):
+        return None
+    if value in ("", "null"):
+        return "<unknown>"
+    try:
+        return since(value, now)
+    except ValueError:
+        return "<invalid>"
 
 
 def since(moment: str | None, now: datetime) -> str:

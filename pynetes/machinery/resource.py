@@ -39,6 +39,8 @@ class Column:
     format: str = ""
     description: str = ""
     wide: bool = False
+    #: What a custom resource's column says instead of `wide`.
+    priority: int = 0
     #: False for a cell that upstream's rows have and its header does not.
     declared: bool = True
 
@@ -110,8 +112,14 @@ class Resource:
     convert: Callable[[Object, str, str], Object] | None = None
     #: The webhook that converts between versions, as a CustomResourceDefinition names it: asked before `convert`.
     conversion: Mapping[str, Any] | None = None
-    #: Whether objects may be stored in another version than storage_version, because that has moved.
+    #: Whether what is stored may be other than it would be stored now: in another version, by another schema.
     mixed: bool = False
+    #: What is said to whoever uses a version that is on its way out.
+    deprecated: str = ""
+    #: Whether the definition is going: nothing is created any more.
+    terminating: bool = False
+    #: Version → the record as this version has it, where versions differ in more than their schema.
+    variants: Mapping[str, "Resource"] | None = None
     #: Whether it is kept at all; reviews (TokenReview, …) are only answered.
     stored: bool = True
     #: OpenAPI schema of a custom resource per version; None for built-ins, whose schema the package ships.
@@ -143,6 +151,10 @@ class Resource:
     def prefix(self) -> str:
         """Where its objects are stored, with both slashes: /registry/pods/."""
         return f"/registry/{self.storage_prefix or self.plural}/"
+
+    def at(self, version: str) -> "Resource":
+        """The record as one of its versions has it."""
+        return (self.variants or {}).get(version, self)
 
     def storage_key(self, key: Key) -> str:
         """The store's key of one object: /registry/pods/default/web."""

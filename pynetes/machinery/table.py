@@ -46,7 +46,7 @@ def render(
 
 def columns_of(resource: Resource) -> tuple[Column, ...]:
     """The columns with Name in front, unless the kind places it itself, as Event does."""
-    if any(column.name == "Name" for column in resource.columns):
+    if resource.schema is None and any(column.name == "Name" for column in resource.columns):
         return resource.columns
     return (Column.NAME, *resource.columns)
 
@@ -65,7 +65,7 @@ def _described_by() -> dict[str, dict[str, str]]:
 
 
 def _description(resource: Resource, column: Column) -> str:
-    if column.description or resource.schema is not None:
+    if column.description:
         return column.description
     place = _described_by().get(resource.qualified, {}).get(column.name) or _COMMON.get(column.name, "")
     # Some columns are worded apart from any schema: clients are shown that text, and only text has spaces.
@@ -92,7 +92,7 @@ def definition(column: Column, description: str = "") -> Object:
         "type": column.type,
         "format": column.format,
         "description": description or column.description,
-        "priority": 1 if column.wide else 0,
+        "priority": column.priority or int(column.wide),
     }
 
 

@@ -3,6 +3,8 @@
 A definition that is being deleted is served until its objects are gone; then its finalizer goes and it with it.
 """
 
+import asyncio
+import copy
 import logging
 
 from pynetes.apis.apiextensions import customresourcedefinitions
@@ -21,6 +23,8 @@ from pynetes.machinery.resource import Resource
 
 log = logging.getLogger(__name__)
 CRDS = customresourcedefinitions.RESOURCE
+#: Seconds after which is looked again whether the last object of a definition that goes has gone.
+EMPTIED = 1.0
 
 
 class Definitions:
@@ -31,6 +35,10 @@ class Definitions:
         self._stored = stored
         #: Names of definitions → what was registered for them.
         self._served: dict[str, Resource] = {}
+        #: Set while a definition waits for the last of its objects.
+        self._waiting = asyncio.Event()
+        #: Names of definitions → the names they were given last, which the cache may not have seen yet.
+        self._names: dict[str, Object] = {}
         #: Whether all that was there at the start is served.
         self.loaded = False
 
@@ -44,6 +52,20 @@ class Definitions:
 
     async def follow(self) -> None:
         """Handle changes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._changes())
+            group.create_task(self._recheck())
+
+    async def _recheck(self) -> None:
+        """Definitions that go wait for objects that others let go, of which no change of the definition tells."""
+        while True:
+            await self._waiting.wait()
+            await self._api.clock.sleep(EMPTIED)
+            self._waiting.clear()
+            for definition in [each for each in self._stored.list(CRDS) if each["metadata"].get("deletionTimestamp")]:
+                await self._handle(copy.deepcopy(definition), gone=False)
+
+    async def _changes(self) -> None:
         while True:
             with self._watch:
                 async for event in self._watch:
@@ -57,6 +79,7 @@ class Definitions:
         try:
             if gone:
                 await self._remove(name)
+                await self._reconsider(definition["spec"]["group"])
             elif definition["metadata"].get("deletionTimestamp"):
                 await self._clean_up(definition)
             else:
@@ -71,16 +94,18 @@ class Definitions:
 
     async def _serve(self, definition: Object) -> None:
         name = definition["metadata"]["name"]
+        group = definition["spec"]["group"]
         now = time.rfc3339(self._api.clock.now())
-
-        def taken(what: str, wanted: str) -> str:
-            return self._taken(definition, what, wanted)
-
-        found, names = compiled.conditions(definition, taken, now), compiled.accepted_names(definition, taken)
+        before = self._names.get(name, (definition.get("status") or {}).get("acceptedNames"))
+        definition.setdefault("status", {})["acceptedNames"] = before
+        others = [names for of, names in self._accepted(group).items() if of != name]
+        names, found = compiled.accept(definition, [*others, before or {}], now)
+        self._names[name] = names
+        definition["status"]["acceptedNames"] = names
         resource: Resource | None = None
-        if found[0]["status"] == "True":
+        if any(each["status"] == "True" for each in found):
             resource = compiled.record(definition, *converter(definition, self._api.conversions))
-            await self._api.cacher.add(resource)
+            await self._cached(name, resource)
             for version in resource.versions:
                 local = api_service(resource.group, version, now, automanaged="true")
                 await ensure(self._stored, apiservices.RESOURCE, local)
@@ -90,32 +115,49 @@ class Definitions:
             # At once after it, and not before: who can use the resource finds its definition established.
             self._api.served.add(resource)
             self._served[name] = resource
+        if names != before:
+            await self._reconsider(group)
 
-    def _taken(self, definition: Object, what: str, wanted: str) -> str:
-        """Who else in the group has this name."""
-        group, plural = definition["spec"]["group"], definition["spec"]["names"]["plural"]
-        for other in self._api.served:
-            if other.group != group or other.plural == plural:
-                continue
-            names = {other.plural, other.singular or other.kind.lower(), *other.short_names}
-            kinds = {other.kind, other.list_kind or f"{other.kind}List"}
-            if wanted in (kinds if what in ("kind", "listKind") else names):
-                return other.plural
-        return ""
+    async def _cached(self, name: str, resource: Resource) -> None:
+        """Have the cache of its objects, with the fields that can be selected by now."""
+        known = self._served.get(name)
+        if known is not None and known.fields != resource.fields:
+            self._api.served.remove(known.group, known.plural)
+            self._api.cacher.remove(known)
+        await self._api.cacher.add(resource)
+
+    def _accepted(self, group: str) -> dict[str, Object]:
+        """Names of the group's definitions → the names that they have."""
+        found = {}
+        for definition in self._stored.list(CRDS):
+            if definition["spec"]["group"] == group:
+                name = definition["metadata"]["name"]
+                status = definition.get("status") or {}
+                found[name] = self._names.get(name, status.get("acceptedNames")) or {}
+        return found
+
+    async def _reconsider(self, group: str) -> None:
+        """Names have come free or were taken: those who did not get what they wanted may get it now."""
+        for name, names in self._accepted(group).items():
+            definition = self._stored.get(CRDS, Key("", name))
+            waits = definition is not None and not definition["metadata"].get("deletionTimestamp")
+            if waits and definition is not None and definition["spec"]["names"] != names and name in self._names:
+                await self._handle(copy.deepcopy(definition), gone=False)
 
     async def _clean_up(self, definition: Object) -> None:
         """Delete the objects; when none is left, let the definition go."""
         name = definition["metadata"]["name"]
         resource = self._served.get(name)
+        reason = "InstanceDeletionCompleted" if resource is not None else "NeverEstablished"
         if resource is not None:
-            await self._api.cacher.fresh()
-            for obj in list(self._stored.list(resource)):
-                await self._delete(resource, key_of(obj))
-            await self._api.cacher.fresh()
+            await self._empty(definition, resource)
             if list(self._stored.list(resource)):
+                self._waiting.set()
                 return
+        now = time.rfc3339(self._api.clock.now())
 
         def mutate(obj: Object) -> Object:
+            compiled.with_conditions(obj, [compiled.terminating(reason, now)])
             kept = [each for each in obj["metadata"].get("finalizers") or () if each != CLEANUP]
             obj["metadata"]["finalizers"] = kept
             if not kept:
@@ -124,6 +166,21 @@ class Definitions:
             return obj
 
         await self._stored.update(CRDS, Key("", name), mutate)
+
+    async def _empty(self, definition: Object, resource: Resource) -> None:
+        """Say that the definition is going, let nobody create any more, and delete what is there."""
+        name = definition["metadata"]["name"]
+        if not resource.terminating:
+            going = compiled.terminating("InstanceDeletionInProgress", time.rfc3339(self._api.clock.now()))
+            await self._stored.update(CRDS, Key("", name), lambda obj: compiled.with_conditions(obj, [going]))
+            definition = compiled.with_conditions(definition, [going], self._names.get(name))
+            resource = compiled.record(definition, *converter(definition, self._api.conversions))
+            self._api.served.add(resource)
+            self._served[name] = resource
+        await self._api.cacher.fresh()
+        for obj in list(self._stored.list(resource)):
+            await self._delete(resource, key_of(obj))
+        await self._api.cacher.fresh()
 
     async def _delete(self, resource: Resource, key: Key) -> None:
         try:
@@ -134,6 +191,7 @@ class Definitions:
 
     async def _remove(self, name: str) -> None:
         resource = self._served.pop(name, None)
+        self._names.pop(name, None)
         if resource is None:
             return
         self._api.served.remove(resource.group, resource.plural)

@@ -58,6 +58,9 @@ async def create(
     if not applied:
         # Before admission: what policies fill in belongs to nobody.
         ownership.on_create(scope, obj, manager=manager, now=api.clock.now())
+    if scope.resource.terminating:
+        text = "create not allowed while custom resource definition is terminating"
+        raise errors.forbidden(scope.resource.plural, scope.resource.group, attributes.name, text)
     await api.chain.admit(attributes)
     obj = attributes.obj
     # What admission added has no defaults yet.

@@ -79,7 +79,7 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             if info.api_group in apis.GROUPS:
                 raise unknown()
             return not_found()
-        if deprecated := DEPRECATED.get((info.api_group, info.resource)):
+        if deprecated := resource.deprecated or DEPRECATED.get((info.api_group, info.resource)):
             request.warnings.append(deprecated)
         namespace = info.namespace if resource.namespaced else ""
         scope = Scope(resource, info.api_version, info.subresource, namespace, info.name if info.named else "")
@@ -114,7 +114,7 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
     """Subresources, and reviews that are answered and not stored."""
     resource, verb = scope.resource, request.info.verb
     if scope.subresource and scope.subresource not in resource.subresources:
-        if resource.schema is not None and scope.subresource in ("status", "scale"):
+        if resource.schema is not None:
             raise scope.not_found()
         raise unknown()
     if resource.plural == "componentstatuses" and not resource.group:

@@ -1,5 +1,6 @@
 """autoscaling/v1 Scale of any resource whose record says where its replicas are."""
 
+from dataclasses import replace
 from typing import Any
 
 from pynetes.apiserver import encoding, rendering
@@ -27,6 +28,20 @@ SCALE = Resource(
     ),
 )
 
+#: The same of a custom resource: its cells are what the Scale has, and null for what it lacks.
+_CUSTOM = (
+    Column(
+        "Desired", cells.declared(".spec.replicas", "integer"), type="integer", description="Number of desired replicas"
+    ),
+    Column(
+        "Available",
+        cells.declared(".status.replicas", "integer"),
+        type="integer",
+        description="Number of actual replicas",
+    ),
+    replace(Column.AGE, type="date"),
+)
+
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """GET, PUT or PATCH of .../scale."""
@@ -40,7 +55,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
             raise errors.internal(f'the spec replicas field "{path}" does not exist')
         found = scale_of(scope, shown)
         if accepted.as_:
-            scale = Scope(SCALE, "v1", "", scope.namespace, scope.name)
+            table = SCALE if scope.built_in else replace(SCALE, columns=_CUSTOM, schema={})
+            scale = Scope(table, "v1", "", scope.namespace, scope.name)
             found = rendering.transform(api, request, scale, accepted, [found], found["metadata"])
         return rendering.plain(request, accepted, found)
     return await _write(api, request, scope, accepted)

@@ -19,7 +19,7 @@ def schema(properties: dict[str, Any], *, subresources: Any = None, **spec: Any)
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": source}}
     names = {"plural": "widgets", "kind": "Widget"}
     about = {"group": "e.com", "scope": "Namespaced", "names": names}
-    definition = {"spec": {**about, "versions": [{**version, "subresources": subresources}]}}
+    definition = {"metadata": {}, "spec": {**about, "versions": [{**version, "subresources": subresources}]}}
     return CustomSchema(compiled.record(definition), "v1", source)
 
 
