@@ -175,18 +175,28 @@ async def answering(target: Target) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _api_server(folder: Path, endpoint: str) -> list[Figure]:
+def flags(folder: Path, endpoint: str, port: int) -> tuple[str, ...]:
+    """How `started` runs ours, on an etcd whose certificates are in the folder; who shows TOKEN may do everything."""
     (folder / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = (
+    return (
         "pynetes.cmd.main", "apiserver", "--bind-address=127.0.0.1", f"--secure-port={port}",
         f"--etcd-servers={endpoint}", f"--etcd-cafile={folder}/ca.crt",
         f"--etcd-certfile={folder}/client.crt", f"--etcd-keyfile={folder}/client.key",
         f"--tls-cert-file={folder}/server.crt", f"--tls-private-key-file={folder}/server.key",
         f"--token-auth-file={folder}/tokens.csv", "--authorization-mode=Node,RBAC",
     )  # fmt: skip
+
+
+def free_port() -> int:
+    """One that nobody listens at now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+async def _api_server(folder: Path, endpoint: str) -> list[Figure]:
+    port = free_port()
+    argv = flags(folder, endpoint, port)
     began = time.perf_counter()
     with started(*argv, url=f"https://127.0.0.1:{port}", token=TOKEN) as server:
         await answering(server.target)
