@@ -1,8 +1,12 @@
 """The verbs over the memory store, in process."""
 
 import orjson
+import pytest
 
-from tests.apiserver.harness import CONFIGMAPS, api, configmap
+from pynetes import apis
+from pynetes.machinery import schema
+from pynetes.machinery.meta import Object
+from tests.apiserver.harness import CONFIGMAPS, Asked, api, configmap
 
 
 async def test_create_completes_what_the_server_owns() -> None:
@@ -168,6 +172,42 @@ async def test_what_a_write_of_status_changes_beside_it() -> None:
                 f"{path}/{body['metadata']['name']}/status", {"metadata": {"labels": {"a": "b"}}}
             )
             assert (changed.status, changed.body["metadata"].get("labels")) == (200, labels)
+
+
+@pytest.mark.parametrize("patch", ["merge-patch", "strategic-merge-patch"])
+async def test_a_patch_of_status_keeps_the_rest(patch: str) -> None:
+    """Whatever the patch says of the spec; what it says wrongly there is refused all the same."""
+    async with api() as cluster:
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "b"}]}}
+        spec = {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+        made = (await cluster.post(path, {"metadata": {"name": "web", "labels": {"x": "y"}}, "spec": spec})).body
+
+        async def send(path: str, body: Object) -> Asked:
+            return await cluster.ask("PATCH", path, body, **{"content-type": f"application/{patch}+json"})
+
+        status = {"status": {"replicas": 2, "observedGeneration": 1}, "spec": {"replicas": 5, "template": None}}
+        changed = await send(f"{path}/web/status", status)
+        assert changed.status == 200
+        assert changed.body["status"] == {"replicas": 2, "observedGeneration": 1}
+        assert changed.body["spec"] == made["spec"]
+        assert (changed.body["metadata"]["labels"], changed.body["metadata"]["generation"]) == ({"x": "y"}, 1)
+        assert (await cluster.get(f"{path}/web")).body == changed.body
+        emptied = await send(f"{path}/web/status", {"status": None})
+        assert (emptied.status, emptied.body["status"], emptied.body["spec"]) == (200, {}, made["spec"])
+        wrong = await send(f"{path}/web/status?fieldValidation=Strict", {"spec": {"replicaz": 1}})
+        assert (wrong.status, "replicaz" in wrong.body["message"]) == (400, True)
+
+
+async def test_every_status_can_be_patched_alone() -> None:
+    """Decoding and defaults of every kind do without what a patch of its status does not touch."""
+    for resource in apis.load():
+        if "status" not in resource.subresources:
+            continue
+        part = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": {"name": "a"}, "status": {}}
+        assert schema.of(resource).decode(part) == []
+        schema.of(resource).default(part)
+        assert part["metadata"]["name"] == "a", resource.kind
 
 
 async def test_finalizers_hold_a_deleted_object() -> None:

@@ -65,6 +65,19 @@ async def test_update_that_changes_nothing_writes_nothing(store: Store, backend:
     assert await backend.current_revision() == entry.revision
 
 
+@pytest.mark.parametrize("text", ["20 s", "12 s", "21 m"])
+async def test_an_update_of_the_same_length_is_written(store: Store, text: str) -> None:
+    """Times, and what is made of the same characters."""
+
+    async def say(obj: Object, text: str) -> Object:
+        obj["spec"]["text"] = text
+        return obj
+
+    await store.create(await say(pod("web"), "21 s"))
+    entry = await store.update(WEB, lambda obj: say(obj, text))
+    assert entry.obj["spec"] == {"text": text}
+
+
 async def test_an_error_over_a_stale_object_does_not_count(
     store: Store, backend: MemoryBackend, cacher: Cacher
 ) -> None:

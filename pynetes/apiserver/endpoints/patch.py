@@ -22,6 +22,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+#: Members that tell what an object is.
+_IDENTITY = frozenset({"kind", "apiVersion", "metadata"})
 #: Upstream's limit of operations in a JSON Patch.
 OPERATIONS = 10000
 
@@ -63,18 +65,35 @@ def supported(request: Request, scope: Scope) -> str:
 def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -> Wish:
     """The change function of a patch. Raises StatusError 400 when the body is no patch."""
     document = parse(request.body, media)
+    members = _members(scope, document, media)
 
     async def wish(old: Object) -> Object:
-        new = changed(scope, encoding.copied(old), document, media)
+        part = old if members is None else {name: old[name] for name in members if name in old}
+        new = changed(scope, encoding.copied(part), document, media)
         try:
             patched.check_kind(new, scope)
             decode.settle(new, scope, options, request.warnings)
         except StatusError as error:
             raise patched.refused(error, document, new, scope=scope, strategic=media == STRATEGIC) from None
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
-        return new
+        return new if members is None else _joined(old, new, members)
 
     return wish
+
+
+def _members(scope: Scope, document: Any, media: str) -> frozenset[str] | None:
+    """What a patch of a status may change of the object, whose other members a write of a status keeps as they are, and
+    need be neither copied nor decoded: nodes patch the statuses of large pods all day. None: all of it."""
+    if scope.subresource != "status" or not scope.built_in or media == JSON_PATCH:
+        return None
+    # Directives may be about members that they do not name.
+    return None if any(name.startswith("$") for name in document) else _IDENTITY.union(document)
+
+
+def _joined(old: Object, part: Object, members: frozenset[str]) -> Object:
+    """The old object with these of its members as they are in the part."""
+    new = {name: value for name, value in old.items() if name not in members or name in part}
+    return new | {name: value for name, value in part.items() if name in members}
 
 
 def parse(body: bytes, media: str) -> Any:
