@@ -45,8 +45,6 @@ def answer(request: Request, config: Config, listed: Sequence[str]) -> Response 
         return None
     if path == "/debug/flags/v" and request.method == "PUT":
         return _set_verbosity(request.body.decode(errors="replace").strip())
-    if request.method not in ("GET", "HEAD"):
-        return text_response("unsupported http method", 406) if path == "/debug/flags/v" else None
     if path == "/statusz":
         return _negotiated(request, "Statusz", _status(listed))
     if path == "/flagz":

@@ -1,6 +1,6 @@
 """Everything that is no resource: discovery, health, version, metrics, OpenAPI, token issuer discovery."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from pynetes.apiserver import debugging
@@ -9,7 +9,7 @@ from pynetes.apiserver.authn.service_account import jwks
 from pynetes.apiserver.authn.union import Authentication
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.discovery import Discovery, version
-from pynetes.apiserver.endpoints.dispatch import not_allowed, not_found
+from pynetes.apiserver.endpoints.dispatch import not_allowed, not_found, unknown
 from pynetes.apiserver.http import Handler, Request, Response, json_response, text_response
 from pynetes.apiserver.openapi import OpenAPI
 from pynetes.apiserver.served import Served
@@ -44,37 +44,58 @@ def build(
         found.content_type = "application/jwk-set+json"
         return found
 
-    exact: dict[str, Callable[[Request], Response]] = {
+    routed: dict[str, Callable[[Request], Response]] = {
         "/version": lambda request: json_response(version()),
-        "/metrics/slis": lambda request: Response(200, SLIS.text().encode(), METRICS_TYPE),
         "/.well-known/openid-configuration": issuer,
         "/openid/v1/jwks": keys,
-        "/": lambda request: json_response({"paths": paths(served)}),
     }
 
     async def handle(request: Request) -> Response:
         path = request.path.rstrip("/") or "/"
         root = path.split("/", 2)[1]
+        if found := _routed(request, path, routed):
+            return found
         if page := debugging.answer(request, config, paths(served)) if root in DEBUGGING else None:
             return page
-        if request.method not in ("GET", "HEAD"):
-            if path in exact or root in ("api", "apis", "metrics"):
-                raise not_allowed()
+        if root in ("api", "apis"):
+            return _discovered(discovery, request, path)
+        if path != request.path and path != "/" and not path.startswith("/openapi/v3"):
             return not_found()
         if root in HEALTH:
             await checks.look()
             return _health(checks, request, root, path)
-        if found := exact.get(path):
-            return found(request)
+        if path in ("/", "/index.html"):
+            return json_response({"paths": paths(served)})
+        if path == "/metrics/slis":
+            return Response(200, SLIS.text().encode(), METRICS_TYPE)
         if path == "/metrics":
             return Response(200, (await exposition()).encode(), METRICS_TYPE)
         if root == "openapi":
             return await openapi.answer(request) or not_found()
-        if root in ("api", "apis"):
-            return discovery.answer(request) or not_found()
         return not_found()
 
     return handle
+
+
+def _routed(request: Request, path: str, routed: Mapping[str, Callable[[Request], Response]]) -> Response | None:
+    """What upstream answers by routes that know their method: below them nothing is a Status, not a text."""
+    for root, answer in routed.items():
+        if path == root:
+            if request.method != "GET":
+                raise not_allowed()
+            return answer(request)
+        if path.startswith(f"{root}/"):
+            raise unknown()
+    return None
+
+
+def _discovered(discovery: Discovery, request: Request, path: str) -> Response:
+    """/apis and its groups are answered whatever the method is, as upstream's aggregator does; the rest by GET alone."""
+    found = discovery.answer(request) or not_found()
+    _, root, *below = path.split("/")
+    if request.method != "GET" and found.status < 400 and (root == "api" or len(below) > 1):
+        raise not_allowed()
+    return found
 
 
 async def own_metrics() -> str:

@@ -55,7 +55,8 @@ class Checks:
         if only:
             if only not in checks:
                 return Result(404, "404 page not found\n")
-            checks = {only: checks[only]}
+            wrong = checks[only]()
+            return Result(500, f"internal server error: {wrong}\n") if wrong else Result(200, "ok")
         found = {name: check() for name, check in checks.items() if name not in exclude}
         for name, wrong in found.items():
             _LAST.set(0 if wrong else 1, endpoint, name)

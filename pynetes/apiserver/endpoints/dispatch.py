@@ -120,11 +120,13 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
     if resource.plural == "componentstatuses" and not resource.group:
         return await componentstatuses.handle(api, request, scope)
     handler = subresource.find(scope, verb)
-    if handler is not None:
+    if handler is not None and request.method != "HEAD":
         return await subresource.handle(api, request, scope, handler)
     taken = connect.get((resource.plural, scope.subresource))
     if taken is not None:
         return await taken(api, request, scope)
+    if request.method == "HEAD":
+        raise not_allowed()
     if scope.subresource == "scale" and resource.scale is not None and verb in ("get", "update", "patch"):
         return await scale.handle(api, request, scope)
     if scope.subresource in VIEWS and verb in sub(resource, scope.subresource).verbs:

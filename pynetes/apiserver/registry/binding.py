@@ -41,9 +41,10 @@ async def create(ctx: Context, call: Call) -> Answer:
 
 def _problems(binding: Object) -> list[field.Error]:
     target = binding.get("target") or {}
+    found = []
     if target.get("kind") not in (None, "", "Node"):
-        return [field.not_supported("target.kind", target["kind"], ("Node", "<empty>"))]
-    return [] if target.get("name") else [field.required("target.name")]
+        found.append(field.not_supported("target.kind", target["kind"], ("Node", "<empty>")))
+    return found if target.get("name") else [*found, field.required("target.name")]
 
 
 def bound(pod: Object, binding: Object, now: str) -> Object:
