@@ -216,8 +216,11 @@ class Discovery:
         found_obj = self._document(parts)
         if found_obj is None:
             return None
-        if (accepted := encoding.parse(accept, False)) is None:
+        # /apis and its groups come from upstream's aggregator, which has no routes.
+        if not encoding.routed(accept) and not (parts[0] == "apis" and len(parts) < 3):
             raise encoding.not_acceptable()
+        if (accepted := encoding.parse(accept, False, True)) is None:
+            raise encoding.not_served()
         return Response(
             200, encoding.dump(found_obj, accepted.media, pretty=encoding.is_pretty(request)), accepted.media
         )

@@ -52,58 +52,122 @@ class Accepted(NamedTuple):
 PLAIN = Accepted()
 
 
-_CHOICES = {"*/*": JSON, "": JSON, JSON: JSON, YAML: YAML, PROTOBUF: PROTOBUF}
+#: In upstream's order, which is what wildcards are tried in.
+_SERVED = (JSON, YAML, PROTOBUF)
+#: What upstream's routes look for in the header before anything else does: no other wildcard will do.
+_ROUTED = frozenset((*_SERVED, "*/*"))
+
+
+class _Clause(NamedTuple):
+    """One media range of an Accept header."""
+
+    type_: str
+    subtype: str
+    quality: float
+    parameters: dict[str, str]
+
+    def before(self, other: "_Clause") -> bool:
+        """Upstream's order, which is none in the strict sense: what has no star comes first, whatever its quality."""
+        return (
+            self.quality > other.quality
+            or (self.type_ != "*" and other.type_ == "*")
+            or (self.subtype != "*" and other.subtype == "*")
+        )
+
+    def takes(self, media: str) -> bool:
+        """Whether the media type is in the range."""
+        type_, _, subtype = media.partition("/")
+        return (
+            self.type_ in ("*", type_) and self.subtype in ("*", subtype) and (self.type_ != "*" or self.subtype == "*")
+        )
 
 
 @lru_cache(maxsize=256)
 def parse(header: str, transforms: bool = True, protobuf: bool = False) -> Accepted | None:
     """The best of an Accept header that can be served; None when nothing can. Metadata alone has a protobuf form
     for every kind; whole objects only where the caller says so."""
-    for clause in _by_quality(header or "*/*"):
-        media, *parameters = (part.strip() for part in clause.split(";"))
-        given = dict(parameter.partition("=")[::2] for parameter in parameters)
-        chosen = _CHOICES.get(media)
-        if chosen is None:
-            continue
-        as_ = given.get("as", "")
-        if chosen == PROTOBUF and (as_ == "Table" if as_ else not protobuf):
-            continue
-        if not as_:
-            return Accepted(chosen)
-        if transforms and as_ in TRANSFORMS and given.get("g", _META) == _META and given.get("v") in ("v1", "v1beta1"):
-            return Accepted(chosen, as_, given["v"])
+    if not header:
+        return PLAIN
+    for clause in _clauses(header):
+        for media in _SERVED:
+            if clause.takes(media) and (found := _served(clause, media, transforms=transforms, protobuf=protobuf)):
+                return found
     return None
 
 
-def _by_quality(header: str) -> list[str]:
-    def quality(clause: str) -> float:
-        _, found, value = clause.partition("q=")
-        try:
-            return -float(value.split(";")[0]) if found else -1.0
-        except ValueError:
-            return 0.0
+def _served(clause: _Clause, media: str, *, transforms: bool, protobuf: bool) -> Accepted | None:
+    """The media type with what the clause's parameters ask for, None if it cannot be had."""
+    given = clause.parameters
+    if given.get("stream", "") not in (("", "watch") if media != YAML else ("",)):
+        return None
+    if given.get("sv", "") not in ("", "v1"):
+        return None
+    if not given.keys() & {"as", "g", "v"}:
+        return Accepted(media) if media != PROTOBUF or protobuf else None
+    as_, version = given.get("as", ""), given.get("v", "")
+    if not transforms or as_ not in TRANSFORMS or given.get("g") != _META or version not in ("v1", "v1beta1"):
+        return None
+    return None if media == PROTOBUF and as_ == "Table" else Accepted(media, as_, version)
 
-    return sorted((clause.strip() for clause in header.split(",")), key=quality)
+
+def _clauses(header: str) -> list[_Clause]:
+    """The header's ranges, best first; what is none is passed over."""
+    found: list[_Clause] = []
+    for text in header.split(","):
+        range_, *parameters = text.split(";")
+        type_, _, subtype = (part.strip(" ") for part in range_.partition("/"))
+        if "/" in subtype or (not subtype and type_ != "*"):
+            continue
+        given = {
+            name.strip(" "): value for name, value in (each.split("=") for each in parameters if each.count("=") == 1)
+        }
+        clause = _Clause(
+            type_, subtype or "*", _quality(given.pop("q", "1")), {k: v.strip(" ") for k, v in given.items()}
+        )
+        # Put in its place as a sort of few elements does it, since the order depends on how one sorts.
+        place = len(found)
+        while place and clause.before(found[place - 1]):
+            place -= 1
+        found.insert(place, clause)
+    return found
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def negotiate(request: Request, *, protobuf: bool = True) -> Accepted:
-    """What to answer in; protobuf says whether whole objects have that form. Raises StatusError 406."""
+    """What to answer in; protobuf says whether whole objects have that form, which custom resources have not. Raises
+    StatusError 406."""
     header = request.headers.get("accept", "")
-    if header == JSON:
+    if header == JSON or not header:
         return PLAIN
+    # Upstream's custom resources are behind no route.
+    if protobuf and not routed(header):
+        raise not_acceptable(watchable=request.info.verb in ("list", "watch"))
     accepted = parse(header, True, protobuf)
     if accepted is None:
-        medias = {clause.partition(";")[0].strip() for clause in header.split(",")}
-        if not medias & _CHOICES.keys():
-            raise not_acceptable(watchable=request.info.verb in ("list", "watch"))
-        raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {LISTED}")
+        raise not_served()
     return accepted
 
 
-def not_acceptable(*, watchable: bool = False) -> errors.StatusError:
+def routed(header: str) -> bool:
+    """Whether the header names a type in a way that upstream's routes understand."""
+    return not header or not _ROUTED.isdisjoint(clause.partition(";")[0].strip(" ") for clause in header.split(","))
+
+
+def not_served() -> errors.StatusError:
+    """406 where no route has looked at the header, or it asks for more than a media type."""
+    return errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {LISTED}")
+
+
+def not_acceptable(*, watchable: bool = False, listed: str = LISTED) -> errors.StatusError:
     """406 for media types that no representation has."""
     streams = f", {JSON};stream=watch, {PROTOBUF};stream=watch" if watchable else ""
-    text = f"406: Not Acceptable\n\nAvailable representations: {LISTED}{streams}"
+    text = f"406: Not Acceptable\n\nAvailable representations: {listed}{streams}"
     error = errors.failure(406, "NotAcceptable", text)
     error.status["details"] = {}
     return error
@@ -111,7 +175,9 @@ def not_acceptable(*, watchable: bool = False) -> errors.StatusError:
 
 def is_pretty(request: Request) -> bool:
     """Whether JSON is to be indented: asked for, or the client is one that people read from."""
-    if request.query_string and "pretty" in request.query:
+    if "pretty=1" in request.headers.get("accept", ""):
+        return True
+    if request.query_string and request.param("pretty"):
         return request.flag("pretty")
     return request.headers.get("user-agent", "").startswith(_PEOPLE)
 
@@ -145,9 +211,9 @@ def read(request: Request, twice: list[str] | None = None) -> Object:
     if request.oversized:
         raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
     media = media_type(request)
-    if media in (JSON, "*/*"):
+    if media == JSON:
         return reading.json_object(request.body, twice)
-    if media in (YAML, "application/x-yaml"):
+    if media == YAML:
         return reading.yaml_object(request.body, twice)
     if media == PROTOBUF:
         return _load_protobuf(request.body)

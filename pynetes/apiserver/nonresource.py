@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from pynetes.apiserver import debugging
+from pynetes.apiserver import debugging, encoding
 from pynetes.apiserver.authn.service_account import discovery as issuer_discovery
 from pynetes.apiserver.authn.service_account import jwks
 from pynetes.apiserver.authn.union import Authentication
@@ -50,31 +50,42 @@ def build(
         "/openid/v1/jwks": keys,
     }
 
+    pages = _pages(served, exposition)
+
     async def handle(request: Request) -> Response:
         path = request.path.rstrip("/") or "/"
         root = path.split("/", 2)[1]
         if found := _routed(request, path, routed):
             return found
-        if page := debugging.answer(request, config, paths(served)) if root in DEBUGGING else None:
-            return page
+        if found := debugging.answer(request, config, paths(served)) if root in DEBUGGING else None:
+            return found
         if root in ("api", "apis"):
             return _discovered(discovery, request, path)
-        if path != request.path and path != "/" and not path.startswith("/openapi/v3"):
-            return not_found()
-        if root in HEALTH:
+        if page := pages.get(request.path):
+            return await page(request)
+        if root == "openapi" and request.path != "/openapi/v2/":
+            return await openapi.answer(request) or not_found()
+        if root in HEALTH and request.path == path:
             await checks.look()
             return _health(checks, request, root, path)
-        if path in ("/", "/index.html"):
-            return json_response({"paths": paths(served)})
-        if path == "/metrics/slis":
-            return Response(200, SLIS.text().encode(), METRICS_TYPE)
-        if path == "/metrics":
-            return Response(200, (await exposition()).encode(), METRICS_TYPE)
-        if root == "openapi":
-            return await openapi.answer(request) or not_found()
         return not_found()
 
     return handle
+
+
+def _pages(served: Served, exposition: Exposition) -> dict[str, Handler]:
+    """What upstream has in a plain mux: exact paths, and any method."""
+
+    async def measured(_: Request) -> Response:
+        return Response(200, (await exposition()).encode(), METRICS_TYPE)
+
+    async def slis(_: Request) -> Response:
+        return Response(200, SLIS.text().encode(), METRICS_TYPE)
+
+    async def listed(_: Request) -> Response:
+        return json_response({"paths": paths(served)})
+
+    return {"/metrics": measured, "/metrics/slis": slis, "/": listed, "/index.html": listed}
 
 
 def _routed(request: Request, path: str, routed: Mapping[str, Callable[[Request], Response]]) -> Response | None:
@@ -83,14 +94,18 @@ def _routed(request: Request, path: str, routed: Mapping[str, Callable[[Request]
         if path == root:
             if request.method != "GET":
                 raise not_allowed()
-            return answer(request)
+            found = answer(request)
+            accepted = {clause.partition(";")[0].strip() for clause in request.headers.get("accept", "*/*").split(",")}
+            if accepted.isdisjoint(("*/*", "", found.content_type)):
+                raise encoding.not_acceptable(listed=found.content_type)
+            return found
         if path.startswith(f"{root}/"):
             raise unknown()
     return None
 
 
 def _discovered(discovery: Discovery, request: Request, path: str) -> Response:
-    """/apis and its groups are answered whatever the method is, as upstream's aggregator does; the rest by GET alone."""
+    """/apis and its groups are answered whatever the method is, as by upstream's aggregator; the rest by GET alone."""
     found = discovery.answer(request) or not_found()
     _, root, *below = path.split("/")
     if request.method != "GET" and found.status < 400 and (root == "api" or len(below) > 1):
