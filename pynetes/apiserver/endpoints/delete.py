@@ -12,7 +12,6 @@ from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.reading import Unreadable
 from pynetes.machinery import errors, field, schema, time
 from pynetes.machinery.meta import Object
-from pynetes.machinery.resource import Resource
 from pynetes.machinery.schema.inspect import WrongType, inspect
 from pynetes.storage.entry import Entry
 
@@ -44,6 +43,9 @@ RETURNED = frozenset(
         "resourceslices",
     }
 )
+_PENDING = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+#: Kinds whose deletion upstream has written a second time, since it goes in phases.
+PHASED = ("namespaces", "customresourcedefinitions.apiextensions.k8s.io")
 
 
 @dataclass(slots=True)
@@ -71,8 +73,8 @@ def parse(request: Request) -> DeleteOptions:
         except Unreadable as error:
             # Upstream's own words for a body that should be an object do not come with options.
             raise errors.bad_request(str(error)) from None
-        if given.get("kind") not in (None, "DeleteOptions"):
-            about = f'no kind "{given["kind"]}" is registered for version "{given.get("apiVersion", "")}"'
+        if given.get("kind") not in (None, "", "DeleteOptions"):
+            about = f'no kind "{given["kind"]}" is registered for version "{given.get("apiVersion") or "v1"}"'
             raise errors.bad_request(f'{about} in scheme "{_SCHEME}"')
         _decode(given)
     elif request.query_string:
@@ -148,7 +150,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     if gone and scope.resource.plural not in RETURNED:
         return rendering.plain(request, accepted, status_of(scope, obj))
     await api.prepare(scope, [obj])
-    return rendering.obj(api, request, scope, accepted, obj)
+    # Only the oldest way to ask for a cascade is told that it goes on.
+    code = 202 if not gone and options.raw.get("orphanDependents") is False else 200
+    return rendering.obj(api, request, scope, accepted, obj, code)
 
 
 def status_of(scope: Scope, obj: Object) -> Object:
@@ -175,8 +179,8 @@ class Deletion:
         store = self.api.store(self.scope.resource)
         while True:
             entry = await store.read(self.scope.key)
-            await self._admitted(entry)
             self._check(entry.obj)
+            await self._admitted(entry)
             marked = self._marked(entry.copy())
             if self.options.dry_run:
                 return (marked if marked is not None else entry.copy()), marked is None
@@ -236,6 +240,9 @@ class Deletion:
             (self.options.version, "resourceVersion", "ResourceVersion", "modified"),
         ):
             found = metadata.get(name)
+            if wanted and wanted != found and resource.qualified in PHASED:
+                detail = f"Precondition failed: {shown} in precondition: {wanted}, {shown} in object meta: {found}"
+                raise errors.conflict(resource.plural, resource.group, self.scope.name, detail)
             if wanted and wanted != found:
                 detail = (
                     f"the {shown} in the precondition ({wanted}) does not match the {shown} in record ({found})."
@@ -246,16 +253,36 @@ class Deletion:
     def _marked(self, obj: Object) -> Object | None:
         """The object as it waits for its end; None if nothing holds it."""
         metadata = obj["metadata"]
+        if self.scope.resource.qualified in PHASED:
+            if not metadata.get("deletionTimestamp"):
+                return self._begun(obj)
+            if (obj.get("spec") or {}).get("finalizers"):
+                return obj
         grace = self._grace(obj)
         finalizers = self._finalizers(metadata.get("finalizers") or [])
-        spec_finalizers = _is_namespace(self.scope.resource) and (obj.get("spec") or {}).get("finalizers")
-        if not finalizers and not spec_finalizers and not grace:
+        if not finalizers and not grace:
             return None
         if finalizers:
             metadata["finalizers"] = finalizers
         else:
             metadata.pop("finalizers", None)
         self._stamp(obj, grace)
+        return obj
+
+    def _begun(self, obj: Object) -> Object:
+        """The object in the first phase of a deletion that goes in phases: marked, and nothing else counts yet."""
+        metadata, now = obj["metadata"], time.rfc3339(self.api.clock.now())
+        status = obj.setdefault("status", {})
+        finalizers = list(metadata.get("finalizers") or ())
+        if self.scope.resource.plural == "namespaces":
+            status["phase"] = "Terminating"
+            finalizers = self._finalizers(finalizers)
+        else:
+            # The definition outlives its objects, which are deleted before this finalizer goes.
+            finalizers = finalizers if CLEANUP in finalizers else [*finalizers, CLEANUP]
+            terminating(status, "InstanceDeletionPending", _PENDING, now)
+        metadata["deletionTimestamp"] = now
+        metadata |= {"finalizers": finalizers} if finalizers else {}
         return obj
 
     def _stamp(self, obj: Object, grace: int) -> None:
@@ -271,12 +298,9 @@ class Deletion:
                 metadata["deletionGracePeriodSeconds"] = grace
             return
         metadata["deletionTimestamp"] = time.rfc3339(now + timedelta(seconds=grace))
-        if not _is_namespace(self.scope.resource):
-            metadata["deletionGracePeriodSeconds"] = grace
+        metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
             metadata["generation"] += 1
-        if _is_namespace(self.scope.resource):
-            obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
 
     def _grace(self, obj: Object) -> int:
         """Seconds until the object goes for good; only kinds with a grace hook have any."""
@@ -297,9 +321,6 @@ class Deletion:
     def _finalizers(self, have: list[str]) -> list[str]:
         """What propagation adds and takes away."""
         policy = self.options.propagation
-        if self.scope.resource.plural == "customresourcedefinitions" and CLEANUP not in have:
-            # The definition outlives its objects, which are deleted before this finalizer goes.
-            have = [*have, CLEANUP]
         if not policy:
             return have
         kept = [finalizer for finalizer in have if finalizer not in (_ORPHAN, _FOREGROUND)]
@@ -336,6 +357,17 @@ def _ended(metadata: Object) -> bool:
     return bool(metadata.get("deletionTimestamp")) and not metadata.get("deletionGracePeriodSeconds")
 
 
-def _is_namespace(resource: Resource) -> bool:
-    """Namespaces wait for finalizers of their own, in spec, which the namespace controller takes away."""
-    return resource.plural == "namespaces" and not resource.group
+def terminating(status: Object, reason: str, message: str, now: str) -> None:
+    """Put a definition's Terminating condition into its status."""
+    condition = {
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": reason,
+        "message": message,
+    }
+    others = [each for each in status.get("conditions") or () if each.get("type") != "Terminating"]
+    before = [each for each in status.get("conditions") or () if each.get("type") == "Terminating"]
+    if before and before[0].get("status") == "True":
+        condition["lastTransitionTime"] = before[0].get("lastTransitionTime", now)
+    status["conditions"] = [*others, condition]

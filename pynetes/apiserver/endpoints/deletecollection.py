@@ -13,8 +13,8 @@ from pynetes.machinery.meta import Object
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with the list of what was deleted, as it was before, as upstream does."""
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
-    options = parse(request)
     listed = parse_list(request, scope)
+    options = parse(request)
     entries, metadata = await listing.read(api, scope, listed)
     deleted: list[Object] = []
     for entry in entries:

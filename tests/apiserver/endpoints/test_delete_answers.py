@@ -1,11 +1,18 @@
 """What DELETE answers with: the object for a few kinds, a Status for all others."""
 
+import asyncio
+
 import pytest
 
 from pynetes.machinery.meta import Object
 from tests.apiserver.harness import api
 
 CAPACITIES = "/apis/storage.k8s.io/v1/namespaces/default/csistoragecapacities"
+HELD: Object = {
+    "apiVersion": "example.com/v1",
+    "kind": "W",
+    "metadata": {"name": "w", "finalizers": ["example.com/f"]},
+}
 CASES: list[tuple[str, Object, str]] = [
     (CAPACITIES, {"storageClassName": "fast"}, "Status"),
     ("/apis/storage.k8s.io/v1/storageclasses", {"provisioner": "example.com/p"}, "StorageClass"),
@@ -42,3 +49,49 @@ async def test_options_that_are_none(body: bytes, message: str) -> None:
         for path in ("/api/v1/namespaces/default/configmaps/a", "/api/v1/namespaces/default/configmaps"):
             refused = await server.delete(path, body)
             assert (refused.status, refused.body["message"]) == (400, message)
+
+
+async def test_the_oldest_way_to_cascade_is_told_that_it_goes_on() -> None:
+    """202 while finalizers hold what orphanDependents=false deletes; 200 otherwise."""
+    async with api() as server:
+        path = "/api/v1/namespaces/default/configmaps"
+        await server.post(path, {"metadata": {"name": "a", "finalizers": ["example.com/f"]}})
+        assert (await server.delete(f"{path}/a", b'{"orphanDependents": false}')).status == 202
+        assert (await server.delete(f"{path}/a", b'{"orphanDependents": true}')).status == 200
+
+
+@pytest.mark.parametrize("name", ("uid", "resourceVersion"))
+async def test_preconditions_count_before_admission(name: str) -> None:
+    """A Namespace that may not be deleted at all: it is another one, first of all; and in upstream's other words."""
+    async with api() as server:
+        refused = await server.delete("/api/v1/namespaces/default", {"preconditions": {name: "x"}})
+        assert refused.status == 409
+        assert 'namespaces "default": Precondition failed: ' in refused.body["message"]
+
+
+async def test_options_of_the_list_count_first() -> None:
+    """Both are wrong: what is to be deleted, and how."""
+    async with api() as server:
+        path = "/api/v1/namespaces/default/configmaps?resourceVersionMatch=Exact"
+        refused = await server.delete(path, {"propagationPolicy": "Never"})
+        assert (refused.status, refused.body["details"]["kind"]) == (422, "ListOptions")
+
+
+async def test_a_definition_is_told_to_be_on_its_way_out() -> None:
+    """Terminating, pending as DELETE answers, and in progress while objects are held by finalizers."""
+    async with api() as server:
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        names = {"plural": "ws", "kind": "W"}
+        spec = {"group": "example.com", "scope": "Cluster", "names": names, "versions": [version]}
+        await server.post(path, {"metadata": {"name": "ws.example.com"}, "spec": spec})
+        while (await server.post("/apis/example.com/v1/ws", HELD)).status != 201:
+            await asyncio.sleep(0)
+        marked = (await server.delete(f"{path}/ws.example.com")).body
+        assert "deletionGracePeriodSeconds" not in marked["metadata"]
+        assert marked["metadata"]["generation"] == 1
+        assert marked["status"]["conditions"][-1]["reason"] == "InstanceDeletionPending"
+        reason = ""
+        while reason != "InstanceDeletionInProgress":
+            await asyncio.sleep(0)
+            reason = (await server.get(f"{path}/ws.example.com")).body["status"]["conditions"][-1]["reason"]
