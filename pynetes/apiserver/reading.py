@@ -34,9 +34,16 @@ def json_object(body: bytes, twice: list[str] | None = None) -> Object:
     except orjson.JSONDecodeError as error:
         raise Unreadable(f"couldn't get version/kind; json parse error: {_problem(body, error)}") from None
     found = _checked(obj)
-    if twice is not None and len(orjson.dumps(obj)) != len(body):
-        twice += [f'duplicate field "{path}"' for path in _duplicates(body)]
+    if twice is not None:
+        twice += duplicates(obj, body)
     return found
+
+
+def duplicates(parsed: Any, body: bytes) -> list[str]:
+    """A text for every key that comes again in the body; `parsed` is what was read of it."""
+    if len(orjson.dumps(parsed)) == len(body):
+        return []
+    return [f'duplicate field "{path}"' for path in _duplicates(body)]
 
 
 def _problem(body: bytes, error: ValueError) -> str:

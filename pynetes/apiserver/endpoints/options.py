@@ -224,14 +224,20 @@ class WriteOptions:
 _NO_OPTIONS = WriteOptions(dry_run=False, manager="", validation="Warn", force=False)
 
 
-def write_options(request: Request, kind: str) -> WriteOptions:
-    """Read and check; kind is CreateOptions, UpdateOptions or PatchOptions. Raises StatusError 400 or 422."""
-    if not request.query_string:
+def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
+    """Read and check; kind is CreateOptions, UpdateOptions or PatchOptions, the latter with or without apply. Raises
+    StatusError 400 or 422."""
+    if not request.query_string and not apply:
         return _NO_OPTIONS
     dry = request.query.get("dryRun", [])
     validation = request.param("fieldValidation")
     manager = request.param("fieldManager")
-    problems = list(objectmeta.manager_problems(manager, "fieldManager"))
+    problems = []
+    if apply and not manager:
+        problems.append(field.required("fieldManager", "is required for apply patch"))
+    if kind == "PatchOptions" and not apply and "force" in request.query:
+        problems.append(field.forbidden("force", "may not be specified for non-apply patch"))
+    problems += objectmeta.manager_problems(manager, "fieldManager")
     if set(dry) - {"All"}:
         problems.append(field.not_supported("dryRun", dry, ["All"]))
     if validation not in ("", "Ignore", "Warn", "Strict"):

@@ -14,7 +14,7 @@ from pynetes.apiserver.endpoints import create, decode, objectmeta, ownership, p
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update, Wish, finish
 from pynetes.apiserver.http import Request, Response
-from pynetes.machinery import errors, field, fieldset, patch, schema
+from pynetes.machinery import errors, fieldset, patch, schema
 from pynetes.machinery.errors import StatusError
 from pynetes.machinery.meta import Object
 
@@ -32,14 +32,11 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Change the object as the body says."""
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
     media = supported(request, scope)
-    options = write_options(request, "PatchOptions")
+    options = write_options(request, "PatchOptions", apply=media == APPLY)
     if request.oversized:
         raise errors.failure(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
     if media == APPLY:
         return await _apply(api, request, scope, options, accepted)
-    if options.force:
-        problem = field.forbidden("force", "may not be specified for non-apply patch")
-        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     manager = options.manager or ownership.default_manager(request)
     update = Update(api, request, scope, options, manager, wish_of(request, scope, media, options))
     return await finish(update, accepted)
@@ -64,17 +61,22 @@ def supported(request: Request, scope: Scope) -> str:
 
 def wish_of(request: Request, scope: Scope, media: str, options: WriteOptions) -> Wish:
     """The change function of a patch. Raises StatusError 400 when the body is no patch."""
-    document = parse(request.body, media)
-    members = _members(scope, document, media)
+    strict = options.validation != "Ignore"
+    found = parse(request.body, media, strict=strict)
+    members = _members(scope, found.document, media)
 
     async def wish(old: Object) -> Object:
         part = old if members is None else {name: old[name] for name in members if name in old}
-        new = changed(scope, encoding.copied(part), document, media)
+        new = changed(scope, encoding.copied(part), found.document, media)
         try:
             patched.check_kind(new, scope)
-            decode.settle(new, scope, options, request.warnings)
+            decode.settle(new, scope, options, request.warnings, found.strict)
         except StatusError as error:
-            raise patched.refused(error, document, new, scope=scope, strategic=media == STRATEGIC) from None
+            # Decoding has changed what came out, and with it the parts that are the patch's: both are made anew.
+            document = parse(request.body, media, strict=strict).document
+            new = changed(scope, encoding.copied(old), document, media)
+            document = parse(request.body, media, strict=strict).document
+            raise patched.refused(error, old, document, new, scope=scope, media=media) from None
         objectmeta.check_identity(scope.resource, new, namespace=scope.namespace, name=scope.name)
         return new if members is None else _joined(old, new, members)
 
@@ -96,13 +98,13 @@ def _joined(old: Object, part: Object, members: frozenset[str]) -> Object:
     return new | {name: value for name, value in part.items() if name in members}
 
 
-def parse(body: bytes, media: str) -> Any:
-    """The patch document."""
-    document = patched.parse(body, json_patch=media == JSON_PATCH, strategic=media == STRATEGIC)
-    if media == JSON_PATCH and len(document) > OPERATIONS:
-        text = f"The allowed maximum operations in a JSON patch is {OPERATIONS}, got {len(document)}"
+def parse(body: bytes, media: str, *, strict: bool = True) -> patched.Parsed:
+    """The patch document. Raises StatusError 400, 413."""
+    found = patched.parse(body, json_patch=media == JSON_PATCH, strategic=media == STRATEGIC, strict=strict)
+    if media == JSON_PATCH and len(found.document) > OPERATIONS:
+        text = f"The allowed maximum operations in a JSON patch is {OPERATIONS}, got {len(found.document)}"
         raise errors.failure(413, "RequestEntityTooLarge", text)
-    return document
+    return found
 
 
 def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
@@ -128,9 +130,6 @@ def configuration(request: Request, scope: Scope, options: WriteOptions) -> Call
 
     Raises StatusError 400 and 422 when it is none, 500 (upstream's) for fields that the schema does not know.
     """
-    if not options.manager:
-        problem = field.required("fieldManager", "is required for apply patch")
-        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     twice: list[str] | None = None if options.validation == "Ignore" else []
     try:
         applied = reading.yaml_object(request.body, twice)

@@ -64,12 +64,13 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
 
 async def _write(api: Api, request: Request, scope: Scope, accepted: encoding.Accepted) -> Response:
     patched = request.info.verb == "patch"
-    options = write_options(request, "PatchOptions" if patched else "UpdateOptions")
+    applies = patched and encoding.media_type(request) == patch.APPLY
+    options = write_options(request, "PatchOptions" if patched else "UpdateOptions", apply=applies)
     manager = options.manager or ownership.default_manager(request)
     whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)
     path = scope.resource.scale.spec_path if scope.resource.scale else ""
     applied = None
-    if patched and encoding.media_type(request) == patch.APPLY:
+    if applies:
         applied = patch.configuration(request, Scope(SCALE, "v1", "scale", scope.namespace, scope.name), options)
 
     async def wish(old: Object) -> Object:
@@ -102,7 +103,7 @@ def _wanted(request: Request, scope: Scope, now: Object) -> Object:
         media = encoding.media_type(request)
         if media == patch.STRATEGIC:
             media = patch.MERGE
-        wanted = patch.changed(scope, now, patch.parse(request.body, media), media)
+        wanted = patch.changed(scope, now, patch.parse(request.body, media).document, media)
     else:
         wanted = encoding.load(request)
     if wanted.get("kind", "Scale") != "Scale" or wanted.get("apiVersion", "autoscaling/v1") != "autoscaling/v1":

@@ -75,4 +75,4 @@ async def _patched(api: Api, request: Request, scope: Scope) -> Object:
         stored = (await api.store(scope.resource).read(scope.key)).copy()
         await api.prepare(scope, [stored])
         now = scope.shown(stored)
-    return patch.changed(scope, now, patch.parse(request.body, media), media)
+    return patch.changed(scope, now, patch.parse(request.body, media).document, media)
