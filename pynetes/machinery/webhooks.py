@@ -1,5 +1,7 @@
 """What is said of webhooks alike, whether for admission or for conversion: where they are, and what they speak."""
 
+import base64
+import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +68,15 @@ def _service_path(text: str, path: str) -> Iterator[field.Error]:
             continue
         for problem in names.dns_subdomain(step):
             yield field.invalid(path, text, f"segment[{index}]: {problem}")
+
+
+def ca_bundle(bundle: str, path: str) -> Iterator[field.Error]:
+    """Certificates that a client could trust: at least one that can be read."""
+    try:
+        ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
+    except (ValueError, ssl.SSLError):
+        text = "unable to load root certificates: unable to parse bytes as PEM block"
+        yield field.invalid(path, bundle, text)
 
 
 def review_versions(versions: Sequence[Any], path: str, *, required: str = "") -> Iterator[field.Error]:

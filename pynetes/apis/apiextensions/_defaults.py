@@ -17,8 +17,6 @@ def problems(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
         yield from problems(items, f"{path}.items")
     for name, member in (schema.get("properties") or {}).items():
         yield from problems(member, f"{path}.properties[{name}]")
-    if isinstance(extra := schema.get("additionalProperties"), dict):
-        yield from problems(extra, f"{path}.additionalProperties")
 
 
 def _default(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field.Error]:

@@ -17,15 +17,20 @@ _QUADRATIC = "uniqueItems cannot be set to true since the runtime complexity bec
 _EXCLUSIVE = "additionalProperties and properties are mutual exclusive"
 
 
-def unreadable(schema: Any) -> bool:
-    """Whether a keyword stands somewhere that no structural schema can have."""
+def unreadable(schema: Any) -> str:
+    """What stands somewhere that no structural schema can have, in upstream's words; "" if nothing."""
     if isinstance(schema, list):
-        return any(map(unreadable, schema))
+        return next(filter(None, map(unreadable, schema)), "")
     if not isinstance(schema, dict):
-        return False
-    if any(schema.get(name) not in (None, "", {}) for name in _UNSUPPORTED) or isinstance(schema.get("items"), list):
-        return True
-    return any(unreadable(inner) for _, inner, _ in _inner(schema, ""))
+        return ""
+    for name in ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions"):
+        if schema.get(name) not in (None, "", {}):
+            return f"OpenAPIV3Schema '{name.removeprefix('$') if name == '$schema' else name}' is not supported"
+    if schema.get(PRESERVE) is False:
+        return f"internal error: '{PRESERVE}' must be true or undefined"
+    if isinstance(schema.get("items"), list):
+        return "OpenAPIV3Schema 'items' must be a schema, but is an array"
+    return next(filter(None, (unreadable(inner) for _, inner, _ in _inner(schema, ""))), "")
 
 
 def _inner(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any, str]]:
@@ -50,7 +55,7 @@ def problems(
     yield from _allowed(schema, path, meta=meta, no_defaults=no_defaults)
     if schema.get("uniqueItems"):
         yield field.forbidden(f"{path}.uniqueItems", _QUADRATIC)
-    if schema.get("additionalProperties") and schema.get("properties") and schema["additionalProperties"] is not True:
+    if schema.get("additionalProperties") not in (None, True) and schema.get("properties"):
         yield field.forbidden(f"{path}.additionalProperties", _EXCLUSIVE)
     for place, inner, name in _inner(schema, path):
         own = (root or bool(schema.get(EMBEDDED))) and name in _META

@@ -3,20 +3,19 @@ may not cost more than an API server can afford, however large the objects get t
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
+from pynetes.apis.apiextensions import _internal, _keywords
 from pynetes.apis.apiextensions._costs import Costs
-from pynetes.machinery import cel, field
+from pynetes.machinery import cel, field, go_print
 from pynetes.machinery.cel import cost, sizes
 from pynetes.machinery.cel.syntax import Tree
 from pynetes.machinery.cel.typed import Types
+from pynetes.machinery.schema import fieldpath
 
 RULES = "x-kubernetes-validations"
 _BREAK = re.compile(r"[\n\r]")
-_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']*)'\]")
 REASONS = ("FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate")
 _UNTYPED = (
     "internal error: failed to construct type information for x-kubernetes-validations rules:"
@@ -24,15 +23,14 @@ _UNTYPED = (
 )
 
 
-def problems(schema: Mapping[str, Any], path: str, *, unchanged: bool = False) -> Iterator[field.Error]:
-    """Every rule that is wrong. What cannot be a rule is told first, and then no rule is compiled, as upstream.
+def problems(
+    schema: Mapping[str, Any], path: str, wrong: Sequence[field.Error], *, unchanged: bool = False
+) -> Iterator[field.Error]:
+    """Every rule that is wrong, but of values about whose schemas something else is wrong no rule is compiled.
 
     unchanged: the schema is as it was, so that a rule that costs too much was accepted once and stays."""
-    if shapes := list(_shapes(schema, path)):
-        yield from shapes
-        return
     costs = Costs(lenient=unchanged)
-    yield from _compiled(schema, _Place(path, root=True), costs)
+    yield from _compiled(schema, _Place(path, root=True), costs, tuple(error.path for error in wrong))
     yield from costs.problems(path)
 
 
@@ -54,9 +52,10 @@ def _inner(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, Map
             yield name, f"{path}.{name}", inner
 
 
-def _shapes(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
+def shapes(schema: Mapping[str, Any], path: str) -> Iterator[field.Error]:
+    """What cannot be a rule, before any is compiled."""
     for _, place, inner in _inner(schema, path):
-        yield from _shapes(inner, place)
+        yield from shapes(inner, place)
     for index, rule in enumerate(schema.get(RULES) or ()):
         yield from _shape(rule, schema, f"{path}.{RULES}[{index}]")
 
@@ -86,27 +85,21 @@ def _shape(rule: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Ite
 
 def _leads_somewhere(schema: Mapping[str, Any], path: str) -> bool:
     """Whether a rule's fieldPath (.a.b, ['key']) names a field of the schema; lists cannot be gone into."""
-    node: Any = schema
-    rest = path.strip()
-    while rest:
-        step = _STEP.match(rest)
-        if step is None or not isinstance(node, Mapping):
-            return False
-        name, rest = step[1] or step[2], rest[step.end() :]
-        extra = node.get("additionalProperties")
-        node = (node.get("properties") or {}).get(name) if not isinstance(extra, Mapping) else extra
-        if node is None:
-            return False
+    try:
+        fieldpath.resolve(schema, path)
+    except ValueError:
+        return bool(_keywords.unreadable(schema))
     return True
 
 
-def _compiled(schema: Mapping[str, Any], place: _Place, costs: Costs) -> Iterator[field.Error]:
+def _compiled(schema: Mapping[str, Any], place: _Place, costs: Costs, wrong: tuple[str, ...]) -> Iterator[field.Error]:
     count = _elements(schema)
     count = None if count is None or place.most is None else place.most * count
     for name, path, inner in _inner(schema, place.path):
         keyless = name == "items" and schema.get("x-kubernetes-list-type") != "map"
-        yield from _compiled(inner, _Place(path, count, place.path if keyless else place.uncorrelated), costs)
-    if not (rules := schema.get(RULES)):
+        yield from _compiled(inner, _Place(path, count, place.path if keyless else place.uncorrelated), costs, wrong)
+    rules = schema.get(RULES)
+    if not rules or any(each.startswith(f"{place.path}.") for each in wrong):
         return
     root = place.root or bool(schema.get("x-kubernetes-embedded-resource"))
     shape = sizes.shape(schema, root=root)
@@ -178,15 +171,5 @@ def _program(types: Types, source: str, kind: str, *, optional: bool) -> tuple[T
 
 def _invalid(path: str, rule: Mapping[str, Any], detail: str) -> field.Error:
     """The rule is shown as upstream's own type has it."""
-    shown = {
-        "Rule": rule.get("rule") or "",
-        "Message": rule.get("message") or "",
-        "MessageExpression": rule.get("messageExpression") or "",
-        "Reason": rule.get("reason"),
-        "FieldPath": rule.get("fieldPath") or "",
-        "OptionalOldSelf": rule.get("optionalOldSelf"),
-    }
-    text = orjson.dumps(shown).decode()
-    for plain, written in ((">", "\\u003e"), ("<", "\\u003c"), ("&", "\\u0026")):
-        text = text.replace(plain, written)
+    text = go_print.json(_internal.rule(rule), ordered=True)
     return field.Error("FieldValueInvalid", path, f"Invalid value: {text}: {detail}")

@@ -5,13 +5,12 @@ wrong with the schema as such (keywords, list types, defaults) is told beside it
 only where nothing else is wrong.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pynetes.apis.apiextensions import _keywords
 from pynetes.apis.apiextensions._keywords import EMBEDDED, INT_OR_STRING, LIST_TYPE, MAP_KEYS, MAP_TYPE, PRESERVE, RULES
-from pynetes.machinery import field
+from pynetes.machinery import field, regexp
 
 ROOT, ITEM, FIELD = "at the root", "for specified array items", "for specified object fields"
 _NAMES = {"name", "generateName"}
@@ -23,30 +22,25 @@ _STRUCTURE = {
     MAP_KEYS: "must be empty", LIST_TYPE: "must be undefined", MAP_TYPE: "must be undefined", RULES: "must be empty",
     "additionalProperties": "must be undefined",
 }  # fmt: skip
-_GO_ERRORS = {
-    "missing ), unterminated subpattern": "missing closing ): `{0}`",
-    "unbalanced parenthesis": "unexpected ): `{0}`",
-    "unterminated character set": "missing closing ]: `{1}`",
-    "nothing to repeat": "missing argument to repetition operator: `{1}`",
-    "bad escape (end of pattern)": "trailing backslash at end of expression: ``",
-}
 
 
 def problems(schema: Mapping[str, Any], path: str, *, unchanged: bool = False) -> Iterator[field.Error]:
     """Every mistake in the schema of one version; unchanged if it is as it was before an update."""
     from pynetes.apis.apiextensions import _defaults, _rules  # bring CEL, a library of 50 MB, which no other kind needs
 
+    if schema.get("nullable"):
+        yield field.forbidden(f"{path}.nullable", "nullable cannot be true at the root")
     unreadable = _keywords.unreadable(schema)
     structural = [] if unreadable else sorted(_node(schema, path, ROOT), key=str)
     if not unreadable and not structural:
         structural = list(_defaults.problems(schema, path))
     yield from structural
-    others = list(_keywords.problems(schema, path))
+    others = [*_keywords.problems(schema, path), *_rules.shapes(schema, path)]
     yield from others
-    if schema.get("nullable"):
-        yield field.forbidden(f"{path}.nullable", "nullable cannot be true at the root")
-    elif not structural and not others:
-        yield from _rules.problems(schema, path, unchanged=unchanged)
+    if unreadable and not others and not schema.get("nullable"):
+        yield field.invalid(path, "", unreadable)
+    elif not unreadable and not structural:
+        yield from _rules.problems(schema, path, others, unchanged=unchanged)
 
 
 def _node(schema: Mapping[str, Any], path: str, level: str) -> Iterator[field.Error]:
@@ -123,18 +117,8 @@ def _values(schema: Mapping[str, Any], path: str, *, spared: int = -1) -> Iterat
         yield from _refinement(inner, f"{path}.oneOf[{index}]")
     if isinstance(inner := schema.get("not"), dict):
         yield from _refinement(inner, f"{path}.not")
-    if pattern := schema.get("pattern"):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            text = f"must be a valid regular expression, but isn't: error parsing regexp: {_go_error(error, pattern)}"
-            yield field.invalid(f"{path}.pattern", pattern, text)
-
-
-def _go_error(error: re.error, pattern: str) -> str:
-    worded = _GO_ERRORS.get(error.msg)
-    at = error.pos or 0
-    return worded.format(pattern, pattern[at:]) if worded else f"{error.msg}: `{pattern[at:]}`"
+    if (pattern := schema.get("pattern")) and (wrong := regexp.problem(pattern)):
+        yield field.invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {wrong}")
 
 
 def _refinement(schema: Mapping[str, Any], path: str, *, spared: int = 0) -> Iterator[field.Error]:
@@ -145,7 +129,7 @@ def _refinement(schema: Mapping[str, Any], path: str, *, spared: int = 0) -> Ite
     for name, member in (schema.get("properties") or {}).items():
         yield from _refinement(member, f"{path}.properties[{name}]")
     for name, text in _STRUCTURE.items():
-        if schema.get(name) or (name == "default" and name in schema):
+        if schema.get(name) or schema.get(name) == {} or (name == "default" and name in schema):
             yield field.forbidden(f"{path}.{name}", f"{text} to be structural")
     if "metadata" in (schema.get("properties") or {}):
         yield field.forbidden(f"{path}.properties[metadata]", "must not be specified in a nested context")

@@ -64,6 +64,7 @@ RESOURCE = Resource(
     prepare=prepare,
     prepare_status=prepare_status,
     validate=_validation.validate,
+    validate_status=_validation.validate_status,
     warnings=warnings,
     columns=(Column("Created At", cells.path(".metadata.creationTimestamp"), type="date"),),
 )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from pynetes.machinery import field
+from pynetes.machinery.schema import fieldpath
 
 RULES = "x-kubernetes-validations"
 #: Bytes of a message that an expression makes.
@@ -107,7 +108,8 @@ def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: 
             return None
     except (cel.CompileError, cel.EvalError) as error:
         return _Failed(field.invalid(path or "<nil>", schema.get("type") or "", _unanswered(rule, str(error))))
-    return _Failed(_error(rule, value, path, _message(rule, values)), lenient=not transition)
+    place = _place(rule, schema, path)
+    return _Failed(_error(rule, value, place, _message(rule, values)), lenient=not transition)
 
 
 def _unanswered(rule: Mapping[str, Any], error: str) -> str:
@@ -144,9 +146,14 @@ def _message(rule: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     return str(rule.get("message") or "").strip() or f"failed rule: {rule['rule'].strip()}"
 
 
+def _place(rule: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> str:
+    """Where the mistake is: at the value, or where the rule says it is within it."""
+    where = rule.get("fieldPath")
+    inner = fieldpath.resolve(schema, where).path if where else ""
+    return f"{path}.{inner}" if path and inner and not inner.startswith("[") else f"{path}{inner}" or "<nil>"
+
+
 def _error(rule: Mapping[str, Any], value: Any, path: str, message: str) -> field.Error:
-    path = path + (rule.get("fieldPath") or "") or "<nil>"
-    path = path.removeprefix(".").replace("['", "[").replace("']", "]")
     match rule.get("reason") or "FieldValueInvalid":
         case "FieldValueForbidden":
             return field.forbidden(path, message)

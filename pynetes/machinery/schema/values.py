@@ -1,11 +1,9 @@
 """Value validation by an OpenAPI v3 schema, worded as upstream words it for custom resources."""
 
-import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
-from pynetes.machinery import field
+from pynetes.machinery import field, regexp
 from pynetes.machinery.schema import formats
 from pynetes.machinery.schema.rules import ABSENT, correlated
 
@@ -88,17 +86,12 @@ def _invalid(path: str, value: Any, detail: str) -> field.Error:
     return field.invalid(path, value, f"{path} in body {detail}")
 
 
-@lru_cache(maxsize=512)
-def _pattern(text: str) -> "re.Pattern[str]":
-    return re.compile(text)
-
-
 def _text(schema: Mapping[str, Any], value: str, path: str) -> Iterator[field.Error]:
     if (limit := schema.get("maxLength")) is not None and len(value) > limit:
         yield field.too_long(path, limit)
     elif (least := schema.get("minLength")) is not None and len(value) < least:
         yield _invalid(path, value, f"should be at least {least} chars long")
-    elif (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+    elif (pattern := schema.get("pattern")) and not regexp.search(pattern, value):
         yield _invalid(path, value, f"should match '{pattern}'")
     if (name := schema.get("format")) and not formats.fits(name, value):
         text = f"Invalid value: {field.quote(value)}: {path} in body must be of type {name}: {field.quote(value)}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pynetes.apis.apiextensions import _structural, _validation
+from pynetes.apis.apiextensions import _structural, _versions
 from pynetes.machinery.meta import Object
 
 
@@ -107,6 +107,6 @@ def test_selectable_fields_are_fields(path: str, text: str) -> None:
     name = {"type": "object", "properties": {"name": {"type": "string"}}}
     spec = {"type": "object", "properties": {"a": {"type": "string"}, "l": {"type": "array"}}}
     schema = {"type": "object", "properties": {"metadata": name, "spec": spec}}
-    assert not list(_validation._selectable(".spec.a", schema, "p", set()))
-    (error,) = _validation._selectable(path, schema, "p", set())
+    assert not list(_versions._selectable(".spec.a", schema, "p", set()))
+    (error,) = _versions._selectable(path, schema, "p", set())
     assert text in str(error)
