@@ -24,9 +24,7 @@ def _default(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[field
     custom.prune(schema, pruned, path)
     if pruned != value:
         yield field.invalid(path, value, "must not have unknown fields")
-    found = list(values(schema, value, "", rules.ABSENT))
-    for error in found:
-        # Upstream names the value within the default, which is nothing for the default itself.
-        yield error._replace(path=f"{path}.{error.path}" if error.path not in ("", "<nil>") else path)
+    found = list(values(schema, value, "", below=path))
+    yield from found
     if not found and rules.present(schema):
         yield from rules.problems(schema, rules.shaped(schema, value), rules.ABSENT, path)

@@ -1,13 +1,13 @@
 """From a body to an object in the scope's version: kind checked, unknown fields dealt with, defaults filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pynetes import apis
 from pynetes.apiserver import encoding, reading
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints.options import WriteOptions
-from pynetes.apiserver.http import Request
-from pynetes.machinery import errors, field, go_json
+from pynetes.apiserver.http import YAML, Request
+from pynetes.machinery import errors, field, go_json, go_print
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import definitions
 
@@ -19,15 +19,29 @@ def body(request: Request, scope: Scope, options: WriteOptions) -> Object:
     """The body as a normalised and defaulted object. Raises StatusError 400, 413, 415."""
     twice: list[str] | None = None if options.validation == "Ignore" else []
     obj = encoding.load(request, scope.resource.kind, twice)
-    check_kind(obj, scope)
+    check_kind(obj, scope, lambda: _quoted(request, obj))
     settle(obj, scope, options, request.warnings, twice or [])
     return obj
 
 
-def check_kind(obj: Object, scope: Scope) -> None:
-    """apiVersion and kind must be those of the path; absent ones are filled in, as upstream does."""
+def _quoted(request: Request, obj: Object) -> str:
+    """A body as errors quote it, which is as JSON."""
+    if encoding.media_type(request) != YAML:
+        return request.body.decode(errors="replace").strip()
+    return go_print.json(obj)
+
+
+def check_kind(obj: Object, scope: Scope, sent: Callable[[], str] | None = None) -> None:
+    """apiVersion and kind must be those of the path; absent ones are filled in, as upstream does for built-in kinds.
+
+    A custom resource must say both; which kind it is, is only looked at when it is validated. sent: what the client
+    sent, to be quoted."""
     kind, api_version = scope.resource.kind, scope.api_version
+    if not scope.built_in and sent is not None and not obj.get("kind"):
+        raise _unfit(scope, kind, f"Object 'Kind' is missing in '{sent()}'")
     given_kind, given_version = obj.get("kind") or kind, obj.get("apiVersion") or api_version
+    if not scope.built_in and sent is not None:
+        given_version = obj.get("apiVersion") or ""
     for name, value in (("apiVersion", given_version), ("kind", given_kind)):
         if not isinstance(value, str):
             text = f"json: cannot unmarshal {go_json.kind_of(value)} into Go struct field .{name} of type string"
@@ -45,9 +59,7 @@ def check_kind(obj: Object, scope: Scope) -> None:
     if given_version != api_version:
         text = f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         raise errors.bad_request(text)
-    if not scope.built_in:
-        check_custom_kind(obj | {"kind": given_kind, "apiVersion": given_version}, scope)
-    elif given_kind != kind:
+    if scope.built_in and given_kind != kind:
         package = apis.GROUPS.get(scope.resource.group, scope.resource.group).rpartition(".")[2]
         raise _unfit(
             scope, given_kind, f"converting ({scope.version}.{given_kind}) to ({package}.{kind}): unknown conversion"

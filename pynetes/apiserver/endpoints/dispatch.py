@@ -87,8 +87,8 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
             return await _special(api, request, scope, connect)
         verb = VERBS.get(info.verb) if request.method != "HEAD" else None
         if verb is None or info.verb not in resource.verbs or not _placed(info, scope):
-            if resource.schema is not None and resource.namespaced and not namespace:
-                return not_found()
+            if resource.schema is not None:
+                return _misplaced(request, scope)
             raise not_allowed()
         response = await verb(api, request, scope)
         if request.repeat is not None:
@@ -100,11 +100,24 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
     return dispatch
 
 
+def _misplaced(request: Request, scope: Scope) -> Response:
+    """The answer where a custom resource's verb and path do not fit: upstream finds a handler by the verb alone."""
+    if scope.resource.namespaced and not scope.namespace:
+        return not_found()
+    if request.info.verb not in ("update", "patch"):
+        raise not_allowed()
+    if request.info.verb == "patch":
+        patch.supported(request, scope)
+    raise errors.bad_request("name must be provided")
+
+
 def _placed(info: RequestInfo, scope: Scope) -> bool:
     """Whether verb and path fit: one creates in a collection, and in a namespace if the kind has any."""
     needs_namespace = scope.resource.namespaced and not scope.namespace
     if info.verb == "create":
-        return not info.named and not needs_namespace
+        return (not info.named or not scope.built_in) and not needs_namespace
+    if info.verb == "deletecollection" and not scope.built_in:
+        return not needs_namespace
     if info.verb in ("update", "patch", "get", "delete"):
         return info.named and not needs_namespace
     return True
@@ -131,4 +144,7 @@ async def _special(api: Api, request: Request, scope: Scope, connect: Connect) -
         return await scale.handle(api, request, scope)
     if scope.subresource in VIEWS and verb in sub(resource, scope.subresource).verbs:
         return await VERBS[verb](api, request, scope)
+    if resource.schema is not None:
+        text = f'{verb} is not supported on resources of kind "{resource.qualified}"'
+        raise errors.failure(405, "MethodNotAllowed", text, group=resource.group, kind=resource.plural)
     raise not_allowed()

@@ -1,12 +1,14 @@
 """Gathers every mistake of an object about to be stored: metadata, schema, the record's own rules, immutable fields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pynetes.apiserver.api import Scope
-from pynetes.apiserver.endpoints import objectmeta
+from pynetes.apiserver.endpoints import decode, objectmeta
 from pynetes.machinery import errors, field, schema
 from pynetes.machinery.meta import Object
+from pynetes.machinery.resource import Resource
 from pynetes.machinery.schema import gotext
 from pynetes.machinery.schema.custom import CustomSchema
 
@@ -37,12 +39,16 @@ _SPEC_ONLY = frozenset(
     }
 )
 
+#: A kind of which nothing is known.
+_ANY = Resource(group="", versions=("v1",), kind="", plural="", name_rule="path-segment")
+
 
 def on_create(scope: Scope, obj: Object) -> None:
     """Raises StatusError 422 with all causes."""
     resource = scope.resource
+    _check_custom_kind(scope, obj)
     problems = list(objectmeta.validate(resource, obj))
-    problems += schema.of(resource, scope.version).validate(obj)
+    problems += _by_schema(scope, obj, None, [])
     if resource.validate is not None:
         problems += resource.validate(obj, None)
     fail(scope, obj, problems)
@@ -51,6 +57,7 @@ def on_create(scope: Scope, obj: Object) -> None:
 def on_update(scope: Scope, new: Object, old: Object, warnings: list[str]) -> None:
     """The same for an update of everything but status; warnings are added to. Raises StatusError 422."""
     resource = scope.resource
+    _check_custom_kind(scope, new)
     problems = _metadata_problems(scope, new, old)
     problems += _by_schema(scope, new, old, warnings)
     problems += immutable_problems(scope, new, old)
@@ -72,8 +79,9 @@ def _metadata_problems(scope: Scope, new: Object, old: Object) -> list[field.Err
 def on_status(scope: Scope, new: Object, old: Object, warnings: list[str]) -> None:
     """The same for an update of status. Raises StatusError 422."""
     resource = scope.resource
+    _check_custom_kind(scope, new)
     problems = list(objectmeta.validate_update(new, old))
-    problems += _by_schema(scope, new, old, warnings)
+    problems += _by_schema(scope, new, old, warnings, status=True)
     if resource.validate_status is not None:
         problems += resource.validate_status(new, old)
     fail(scope, new, problems)
@@ -87,9 +95,25 @@ def on_part(
     fail(scope, new, found)
 
 
-def _by_schema(scope: Scope, new: Object, old: Object, warnings: list[str]) -> Iterator[field.Error]:
+def _by_schema(
+    scope: Scope, new: Object, old: Object | None, warnings: list[str], *, status: bool = False
+) -> Iterator[field.Error]:
     found = schema.of(scope.resource, scope.version)
-    return found.validate(new, old, warnings) if isinstance(found, CustomSchema) else found.validate(new)
+    if isinstance(found, CustomSchema):
+        return found.validate(new, old, warnings, metadata=_embedded_metadata, status=status)
+    return found.validate(new)
+
+
+def _check_custom_kind(scope: Scope, obj: Object) -> None:
+    if not scope.built_in:
+        decode.check_custom_kind(obj, scope)
+
+
+def _embedded_metadata(metadata: Mapping[str, Any], path: str) -> Iterator[field.Error]:
+    """What is wrong with the metadata of an object within a custom resource, whose kind may be any."""
+    about = replace(_ANY, namespaced=bool(metadata.get("namespace")))
+    for error in objectmeta.validate(about, {"metadata": {**metadata, "name": metadata.get("name") or "fakename"}}):
+        yield error._replace(path=path + error.path.removeprefix("metadata"))
 
 
 def immutable_problems(scope: Scope, new: Object, old: Object) -> Iterator[field.Error]:

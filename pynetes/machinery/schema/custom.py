@@ -12,7 +12,7 @@ from typing import Any
 from pynetes.machinery import errors, field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
-from pynetes.machinery.schema import decode, listtype, rules, scaling, types
+from pynetes.machinery.schema import decode, embedded, listtype, rules, scaling, types
 from pynetes.machinery.schema.inspect import WrongType, inspect
 from pynetes.machinery.schema.rules import ABSENT
 from pynetes.machinery.schema.types import ANY, METADATA, Field, Type
@@ -43,6 +43,7 @@ class CustomSchema:
         self.version = version
         self._source = source
         self._ruled = rules.present(source)
+        self._embeds = _embeds(source)
         self.type = type_of(source)
         self.type.fields |= {
             "apiVersion": Field(Type("string")),
@@ -58,7 +59,11 @@ class CustomSchema:
         metadata = obj.get("metadata")
         unknown_there = self._inspected(metadata)
         own = {name: obj.pop(name) for name in _OWN if name in obj}
-        unknown = prune(self._source, obj, "") + [f"metadata.{path}" for path in unknown_there]
+        if self._embeds and (wrong := embedded.misfit(self._source, obj, "", _misread)):
+            raise self._unfit(str(wrong))
+        within: list[str] = []
+        gone = prune(self._source, obj, "", within)
+        unknown = [*(f"metadata.{path}" for path in unknown_there), *sorted(gone), *sorted(within)]
         if metadata is not None:
             own["metadata"] = decode.decoder_of(types.named(METADATA))(metadata)
         rest = dict(obj)
@@ -70,9 +75,11 @@ class CustomSchema:
         try:
             return inspect(types.named(METADATA), metadata)
         except WrongType as error:
-            kind = self.resource.kind
-            text = f'{kind} in version "{self.version}" cannot be handled as a {kind}: {error}'
-            raise errors.bad_request(text) from None
+            raise self._unfit(str(error)) from None
+
+    def _unfit(self, why: str) -> errors.StatusError:
+        kind = self.resource.kind
+        return errors.bad_request(f'{kind} in version "{self.version}" cannot be handled as a {kind}: {why}')
 
     def prune(self, obj: Object) -> list[str]:
         """The same as decode."""
@@ -83,14 +90,24 @@ class CustomSchema:
         default(self._source, obj)
 
     def validate(
-        self, obj: Object, old: Object | None = None, warnings: list[str] | None = None
+        self,
+        obj: Object,
+        old: Object | None = None,
+        warnings: list[str] | None = None,
+        *,
+        metadata: embedded.Metadata | None = None,
+        status: bool = False,
     ) -> Iterator[field.Error]:
         """Every value that the schema or its rules forbid; an update answers for what it changes, and is warned of
-        rules that fail for the rest."""
+        rules that fail for the rest. Of an update of status only the status is looked at, but all rules are.
+
+        metadata says what is wrong with the metadata of objects within the object."""
         shown = {name: value for name, value in obj.items() if name not in _OWN}
         before = {name: value for name, value in old.items() if name not in _OWN} if old is not None else ABSENT
-        found = list(problems(self._source, shown, "", before))
-        found += scaling.problems(self.resource.scale, shown)
+        found = self._status(shown, before) if status else list(problems(self._source, shown, "", before))
+        found += scaling.problems(self.resource.scale, shown, status=status)
+        if self._embeds and metadata is not None and not status:
+            found += embedded.problems(self._source, shown, "", metadata)
         if before is ABSENT or next(listtype.problems(self._source, before, ""), None) is None:
             found += listtype.problems(self._source, shown, "")
         yield from found
@@ -101,6 +118,28 @@ class CustomSchema:
             return
         before = _seen(old) if old is not None else ABSENT
         yield from rules.problems(self._source, _seen(obj), before, "", warnings)
+
+    def _status(self, shown: Object, before: Any) -> list[field.Error]:
+        schema = (self._source.get("properties") or {}).get("status")
+        if schema is None or "status" not in shown:
+            return []
+        was = before.get("status", ABSENT) if isinstance(before, dict) else ABSENT
+        return list(problems(schema, shown["status"], "", was, below="status"))
+
+
+def _embeds(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return any(map(_embeds, schema))
+    return isinstance(schema, dict) and (bool(schema.get(EMBEDDED)) or any(map(_embeds, schema.values())))
+
+
+def _misread(metadata: Any) -> str:
+    """What is wrong with the types in the metadata of an object within the object."""
+    try:
+        inspect(types.named(METADATA), copy.deepcopy(metadata))
+    except WrongType as error:
+        return str(error)
+    return ""
 
 
 def _seen(obj: Object) -> Object:
@@ -156,52 +195,60 @@ def _deduced() -> Type:
     return found
 
 
-def prune(schema: Mapping[str, Any], value: Any, path: str) -> list[str]:
-    """Take out members that the schema does not name; nulls go where they are not allowed."""
+def prune(schema: Any, value: Any, path: str, within: list[str] | None = None) -> list[str]:
+    """Take out members that the schema does not name, and nulls that it allows nowhere and has no default for; the
+    paths of the members. Those of the metadata of objects within the object are added to `within`."""
+    known: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, list):
-        items = schema.get("items") or {PRESERVE: True}
-        return [gone for index, item in enumerate(value) for gone in prune(items, item, f"{path}[{index}]")]
+        items = known.get("items")
+        items = {PRESERVE: True} if items is None and known.get(PRESERVE) else items
+        return [gone for at, item in enumerate(value) for gone in prune(items, item, f"{path}[{at}]", within)]
     if not isinstance(value, dict):
         return []
-    properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+    properties, extra = known.get("properties") or {}, known.get("additionalProperties")
     gone: list[str] = []
     for name in list(value):
         place = f"{path}.{name}" if path else name
-        if schema.get(EMBEDDED) and name in _OWN:
+        member = properties.get(name, extra)
+        if known.get(EMBEDDED) and name in _OWN:
             if name == "metadata" and isinstance(value[name], dict):
-                gone += [f"{place}.{each}" for each in inspect(types.named(METADATA), value[name])]
+                lost = inspect(types.named(METADATA), value[name])
+                (gone if within is None else within).extend(f"{place}.{each}" for each in lost)
                 value[name] = decode.decoder_of(types.named(METADATA))(value[name])
-            continue
-        if name in properties:
-            gone += _member(properties[name], value, name, place)
-        elif isinstance(extra, dict):
-            gone += prune(extra, value[name], place)
-        elif not extra and not schema.get(PRESERVE) and (schema.get("type") == "object" or properties or not path):
+        elif value[name] is None and isinstance(member, Mapping) and not member.get("nullable"):
+            # One with a default waits for it.
+            if "default" not in member:
+                del value[name]
+        elif name in properties or extra is not None:
+            gone += prune(member, value[name], place, within)
+        elif not known.get(PRESERVE):
             del value[name]
             gone.append(place)
     return gone
 
 
-def _member(schema: Mapping[str, Any], holder: Object, name: str, place: str) -> list[str]:
-    if holder[name] is None and not schema.get("nullable") and "default" in schema:
-        del holder[name]
-        return []
-    return prune(schema, holder[name], place)
-
-
-def default(schema: Mapping[str, Any], value: Any) -> None:
-    """Fill in defaults, in place, outer ones first so that what they bring is completed too."""
+def default(schema: Any, value: Any) -> None:
+    """Fill in defaults, in place, outer ones first so that what they bring is completed too; also for nulls that are
+    not allowed."""
+    if not isinstance(schema, Mapping):
+        return
     if isinstance(value, list):
-        for item in value:
-            default(schema.get("items") or {}, item)
+        items = schema.get("items")
+        for index, item in enumerate(value):
+            value[index] = _instead(items, item)
+            default(items, value[index])
     elif isinstance(value, dict):
-        for name, member in (schema.get("properties") or {}).items():
-            if name not in value and "default" in member:
+        properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+        for name, member in properties.items():
+            if "default" in member and (name not in value or (value[name] is None and not member.get("nullable"))):
                 value[name] = copy.deepcopy(member["default"])
-            if name in value:
-                default(member, value[name])
-        extra = schema.get("additionalProperties")
-        if isinstance(extra, dict):
-            for name, inner in value.items():
-                if name not in (schema.get("properties") or {}):
-                    default(extra, inner)
+        for name in value:
+            if name not in properties:
+                value[name] = _instead(extra, value[name])
+            default(properties.get(name, extra), value[name])
+
+
+def _instead(schema: Any, value: Any) -> Any:
+    if value is None and isinstance(schema, Mapping) and not schema.get("nullable"):
+        return copy.deepcopy(schema.get("default"))
+    return value

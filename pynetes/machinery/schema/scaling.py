@@ -11,11 +11,11 @@ _WANTED: dict[type, str] = {int: "int64", str: "string"}
 _FOUND = {bool: "bool", float: "float64", str: "string", int: "int64", dict: "map[string]interface {}"}
 
 
-def problems(scale: Scale | None, obj: Mapping[str, Any]) -> Iterator[field.Error]:
-    """Replicas are numbers from 0 to 2147483647, the selector is a text."""
+def problems(scale: Scale | None, obj: Mapping[str, Any], *, status: bool = False) -> Iterator[field.Error]:
+    """Replicas are numbers from 0 to 2147483647, the selector is a text; of a status only its own are looked at."""
     if scale is None:
         return
-    for path in (scale.spec_path, scale.status_path):
+    for path in (scale.status_path,) if status else (scale.spec_path, scale.status_path):
         value, wrong = _at(obj, path, int)
         if wrong:
             yield field.invalid(path, 0, wrong)

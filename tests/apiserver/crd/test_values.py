@@ -121,3 +121,93 @@ def test_finalizers_that_could_be_anybodys_are_warned_of() -> None:
         f'metadata.finalizers: "z": {prefer} {ending}',
     ]
     assert finalizers.warnings(named("z"), named("z")) == []
+
+
+MEMBERS = {
+    "e": {"type": "string", "enum": ["a", "b"]},
+    "ie": {"type": "integer", "enum": [1, 2]},
+    "d": {"type": "string", "format": "date"},
+    "i32": {"type": "integer", "format": "int32"},
+    "all": {"type": "string", "allOf": [{"minLength": 3}, {"pattern": "^a"}]},
+    "p": {"type": "string", "pattern": r"^\pL+\z"},
+    "n": {"type": "integer", "minimum": 1.5},
+    "closed": {"type": "object", "additionalProperties": False},
+    "any": {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "anyOf": [{"required": ["x"]}, {"required": ["y", "z"], "properties": {"y": {"minLength": 3}}}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            {"e": 5},
+            [
+                'spec.e: Invalid value: "integer": spec.e in body must be of type string: "integer"',
+                'spec.e: Unsupported value: 5: supported values: "a", "b"',
+            ],
+        ),
+        ({"ie": 3}, ['spec.ie: Unsupported value: 3: supported values: "1", "2"']),
+        ({"d": 5}, ['spec.d: Invalid value: "int64": spec.d in body must be of type date: "int64"']),
+        ({"d": True}, ['spec.d: Invalid value: "": spec.d in body must be of type date: ""']),
+        ({"d": ["x"]}, []),
+        ({"i32": True}, ['spec.i32: Invalid value: "": spec.i32 in body must be of type int32: ""']),
+        (
+            {"all": "bcd"},
+            [
+                "spec.all: Invalid value: \"bcd\": spec.all in body should match '^a'",
+                '<nil>: Invalid value: "": "spec.all" must validate all the schemas (allOf)',
+            ],
+        ),
+        ({"p": "é"}, []),
+        ({"p": "é\n"}, ["spec.p: Invalid value: \"é\\n\": spec.p in body should match '^\\pL+\\z'"]),
+        (
+            {"n": 1},
+            [
+                '<nil>: Invalid value: "": Minimum boundary value must be of type integer (default format) in spec.n',
+                "spec.n: Invalid value: 1: spec.n in body should be greater than or equal to 1.5",
+            ],
+        ),
+        ({"closed": {"k": 1}}, ['spec.closed: Invalid value: "k": spec.closed.k in body is a forbidden property']),
+        (
+            {"any": {"y": "ab"}},
+            [
+                '<nil>: Invalid value: "": "spec.any" must validate at least one schema (anyOf)',
+                'spec.any.y: Invalid value: "ab": spec.any.y in body should be at least 3 chars long',
+                "spec.any.z: Required value",
+            ],
+        ),
+    ],
+)
+def test_every_keyword_is_asked(spec: Any, said: list[str]) -> None:
+    """Also where the type is wrong already; of branches that fail the one is told in which the most was right."""
+    assert wrong(schema(MEMBERS), spec) == said
+
+
+def test_nulls_that_are_not_allowed_go() -> None:
+    """Unless there is a default, which takes their place; those of lists stay."""
+    members = {
+        "a": {"type": "string"},
+        "n": {"type": "string", "nullable": True},
+        "d": {"type": "string", "default": "x"},
+        "l": {"type": "array", "items": {"type": "string"}},
+        "m": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
+    of = schema(members)
+    spec = {"a": None, "n": None, "d": None, "l": [None], "m": {"k": None}}
+    obj = {"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}
+    assert of.decode(obj) == []
+    of.default(obj)
+    assert obj["spec"] == {"n": None, "d": "x", "l": [None], "m": {}}
+
+
+def test_unknown_fields_are_told_in_order() -> None:
+    """Those of the metadata first, those of objects within the object last."""
+    inner = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    of = schema({"o": {"type": "object", "properties": {"a": {"type": "string"}}}, "e": inner})
+    spec = {"z": 1, "e": {"apiVersion": "v1", "kind": "Pod", "metadata": {"zz": 1}, "any": 1}, "o": {"b": 1}}
+    obj = {"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "w", "y": 1}, "spec": spec, "b": 1}
+    assert of.decode(obj) == ["metadata.y", "b", "spec.o.b", "spec.z", "spec.e.metadata.zz"]
