@@ -8,13 +8,19 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from pynetes.machinery import go_print
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema.types import ANY, Field, Type
 
 
 class PatchError(ValueError):
-    """The patch cannot be applied to this object."""
+    """The patch cannot be applied to this object. Upstream answers with `code`; 500 where it has no better word."""
+
+    def __init__(self, text: str, code: int = 500) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 # --- JSON Patch
@@ -135,41 +141,77 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 _DIRECTIVE = "$patch"
 _RETAIN = "$retainKeys"
-_DELETE_PRIMITIVES = "$deleteFromPrimitiveList/"
-_ORDER = "$setElementOrder/"
+_DELETE_PRIMITIVES = "$deleteFromPrimitiveList"
+_ORDER = "$setElementOrder"
 
 
 def strategic_merge(original: Object, patch: Object, schema: Type) -> Object:
     """Merge a patch whose lists merge by the schema's keys. Custom resources have no such schema and no such patch."""
-    result = _merge_object(original, patch, schema)
-    return result if result is not None else {}
+    return _merge_object(original, patch, schema)
 
 
-def _merge_object(original: Any, patch: Object, type_: Type) -> Object | None:
-    """The merged object, None if the patch deletes it."""
-    match patch.get(_DIRECTIVE):
-        case "replace":
+def _merge_object(original: Any, patch: Object, type_: Type) -> Object:
+    if (directive := patch.get(_DIRECTIVE)) is not None or _DIRECTIVE in patch:
+        if directive == "replace":
             return {name: value for name, value in patch.items() if name != _DIRECTIVE}
-        case "delete":
-            return None
-        case None | "merge":
-            pass
-        case other:
-            raise PatchError(f"unknown patch type: {other} in map: {go_print.plain(patch)}")
+        if directive == "delete":
+            # Not nothing: what is there is empty now.
+            return {}
+        raise _unknown_type(directive, patch)
     result = dict(original) if isinstance(original, dict) else {}
-    if (retain := patch.get(_RETAIN)) is not None:
-        result = {name: value for name, value in result.items() if name in retain}
-    for name, value in patch.items():
-        if name in (_DIRECTIVE, _RETAIN) or name.startswith(_ORDER):
-            continue
+    left = dict(patch)
+    _retain(result, left)
+    _merge_ordered(result, left, type_)
+    for name, value in left.items():
         if name.startswith(_DELETE_PRIMITIVES):
-            target = name.removeprefix(_DELETE_PRIMITIVES)
-            if isinstance(result.get(target), list):
-                result[target] = [item for item in result[target] if item not in value]
-            continue
-        _merge_member(result, name, value, patch, type_)
-    _reorder_untouched(result, patch, type_)
+            _delete_primitives(result, _named(name, _DELETE_PRIMITIVES), value)
+        else:
+            _merge_member(result, name, value, type_)
     return result
+
+
+def _retain(result: Object, patch: Object) -> None:
+    """Take $retainKeys out of the patch and what it does not name out of the object."""
+    if _RETAIN not in patch:
+        return
+    kept = patch.pop(_RETAIN)
+    given = (name for name, value in patch.items() if value is not None)
+    named = [name for name in given if not name.startswith((_DELETE_PRIMITIVES, _ORDER))]
+    if not isinstance(kept, list) or any(name not in kept for name in named):
+        raise PatchError("invalid patch format of retainKeys", 400)
+    for name in [name for name in result if name not in kept]:
+        del result[name]
+
+
+def _merge_ordered(result: Object, patch: Object, type_: Type) -> None:
+    """Merge the lists whose order the patch gives, and take them out of the patch."""
+    for directive in [name for name in patch if name.startswith(_ORDER)]:
+        order = _listed(patch.pop(directive))
+        name = _named(directive, _ORDER)
+        items = _listed(result[name]) if name in result else []
+        given = _listed(patch[name]) if name in patch else []
+        field = _field(type_, name)
+        _check_order(given, order, field.merge_key)
+        if name in patch:
+            merged = _merge_list(items, given, field) if name in result else _stripped(patch[name])
+        elif name in result:
+            merged = items
+        else:
+            continue
+        patch.pop(name, None)
+        if field.merge_key:
+            result[name] = _ordered(
+                merged, [_key_of(entry, field.merge_key) for entry in order], field.merge_key, items
+            )
+        else:
+            result[name] = _ordered_primitives(merged, order, items)
+
+
+def _delete_primitives(result: Object, name: str, value: Any) -> None:
+    if value is None:
+        result.pop(name, None)
+    elif isinstance(value, list) and isinstance(result.get(name), list):
+        result[name] = [item for item in result[name] if item not in value]
 
 
 def _field(type_: Type, name: str) -> Field:
@@ -178,71 +220,150 @@ def _field(type_: Type, name: str) -> Field:
     return type_.fields.get(name) or Field(ANY)
 
 
-def _merge_member(result: Object, name: str, value: Any, patch: Object, type_: Type) -> None:
-    field = _field(type_, name)
+def _merge_member(result: Object, name: str, value: Any, type_: Type) -> None:
+    field, before = _field(type_, name), result.get(name)
     if value is None:
         result.pop(name, None)
-    elif isinstance(value, dict) and "replace" not in field.strategy:
-        merged = _merge_object(result.get(name), value, field.type)
-        if merged is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged
-    elif isinstance(value, list) and "merge" in field.strategy:
-        result[name] = _merge_list(result.get(name), value, patch.get(_ORDER + name), field)
+    elif isinstance(value, dict) and isinstance(before, dict):
+        result[name] = value if "replace" in field.strategy else _merge_object(before, value, field.type)
+    elif isinstance(value, list) and isinstance(before, list):
+        result[name] = _merge_list(before, value, field) if "merge" in field.strategy else value
+    elif isinstance(value, dict) and _DIRECTIVE in value:
+        result.pop(name, None)
     else:
         result[name] = _stripped(value)
 
 
 def _stripped(value: Any) -> Any:
-    """A value that is new as a whole, without the directives in it."""
+    """A value that is new as a whole: without nulls, and without what carries a directive."""
     if isinstance(value, dict):
         return {
             name: _stripped(inner)
             for name, inner in value.items()
-            if inner is not None
-            and not (name in (_DIRECTIVE, _RETAIN) or name.startswith((_ORDER, _DELETE_PRIMITIVES)))
+            if inner is not None and not (isinstance(inner, dict) and _DIRECTIVE in inner)
         }
-    return [_stripped(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_stripped(item) for item in value if not (isinstance(item, dict) and _DIRECTIVE in item)]
+    return value
 
 
-def _merge_list(original: Any, patch: list[Any], order: list[Any] | None, field: Field) -> list[Any]:
-    items = list(original) if isinstance(original, list) else []
-    if not field.merge_key:
-        return _ordered_primitives([*items, *(item for item in patch if item not in items)], order or patch, items)
-    key = field.merge_key
-    item_type = field.type.items or ANY
-    if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
-        return [_stripped(item) for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
-    _check_order(patch, order, key)
-    touched: list[Any] = []
-    for item in patch:
-        if not isinstance(item, dict) or key not in item:
-            raise PatchError(f"map: {go_print.plain(item)} does not contain declared merge key: {key}")
-        position = next((index for index, found in enumerate(items) if found.get(key) == item[key]), None)
-        if item.get(_DIRECTIVE) == "delete":
-            items = [found for found in items if found.get(key) != item[key]]
-            continue
-        touched.append(item[key])
+def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
+    if not original and not patch:
+        return original
+    if not _are_objects(original, patch):
+        if field.merge_key:
+            raise _bad_type({}, [*original, *patch][0])
+        merged = list({orjson.dumps(item): item for item in (*original, *patch)}.values())
+        return _ordered_primitives(merged, patch, original)
+    if not (key := field.merge_key):
+        raise PatchError(f"cannot merge lists without merge key for {field.type.name}")
+    items, wanted = _special(original, patch, key)
+    for item in wanted:
+        value = _key_of(item, key)
+        position = next((index for index, found in enumerate(items) if found.get(key) == value), None)
         if position is None:
-            items.append(_stripped(_merge_object({}, item, item_type) or {}))
+            items.append(item)
         else:
-            items[position] = _merge_object(items[position], item, item_type) or {}
-    return _ordered(items, [entry.get(key) for entry in order] if order else touched, key, original)
+            items[position] = _merge_object(items[position], item, field.type.items or ANY)
+    for item in items:
+        _key_of(item, key)
+    return _ordered(items, [item[key] for item in wanted], key, original)
 
 
-def _check_order(patch: list[Any], order: list[Any] | None, key: str) -> None:
+def _special(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
+    """The list with the directives among the patch's items carried out, and the items that are none."""
+    items, plain = list(original), [item for item in patch if _DIRECTIVE not in item]
+    for item in (item for item in patch if _DIRECTIVE in item):
+        match item[_DIRECTIVE]:
+            case "delete":
+                value = _key_of(item, key)
+                items = [found for found in items if found.get(key) != value]
+            case "replace":
+                pass
+            case "merge":
+                raise PatchError("merging lists cannot yet be specified in the patch")
+            case other:
+                raise _unknown_type(other, item)
+    if any(item.get(_DIRECTIVE) == "replace" for item in patch):
+        return plain, []
+    return items, plain
+
+
+def _are_objects(*lists: list[Any]) -> bool:
+    """Whether the lists hold objects. Raises PatchError if they hold lists, or not all of one type."""
+    wanted: str | None = None
+    for items in lists:
+        for item in items:
+            found = _go_type(item)
+            if wanted is None and isinstance(item, list):
+                text = "lists of lists are not supported"
+                raise PatchError(text, 422)
+            if wanted is not None and found != wanted:
+                raise PatchError(f"list element types are not identical: {go_print.plain(items)}")
+            wanted = found
+    return wanted == _go_type({})
+
+
+def _named(directive: str, prefix: str) -> str:
+    """The field that $prefix/FIELD is about."""
+    start, slash, name = directive.partition("/")
+    if start != prefix or not slash:
+        what = "primitive" if prefix == _DELETE_PRIMITIVES else "setElementOrder"
+        raise PatchError(f"invalid patch format of {what} list", 400)
+    return name
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _bad_type([], value)
+    return value
+
+
+def _key_of(item: Any, key: str) -> Any:
+    """What identifies an item of a list."""
+    if not isinstance(item, dict):
+        raise _bad_type({}, item)
+    if key not in item or isinstance(item[key], dict | list):
+        raise PatchError(f"map: {go_print.plain(item)} does not contain declared merge key: {key}")
+    return item[key]
+
+
+def _unknown_type(directive: Any, patch: Object) -> PatchError:
+    return PatchError(f"unknown patch type: {go_print.plain(directive)} in map: {go_print.plain(patch)}")
+
+
+def _bad_type(wanted: Any, found: Any) -> PatchError:
+    return PatchError(f"expected a {_go_type(wanted)}, but received a {_go_type(found)}")
+
+
+def _go_type(value: Any) -> str:
+    """What Go calls the type of a value from JSON."""
+    return _GO_TYPES.get(type(value), "%!s(<nil>)")
+
+
+_GO_TYPES = {
+    dict: "map[string]interface {}",
+    list: "[]interface {}",
+    str: "string",
+    bool: "bool",
+    int: "int64",
+    float: "float64",
+}
+
+
+def _check_order(patch: list[Any], order: list[Any], key: str) -> None:
     """The items of a patch must stand in the order that it declares."""
-    if order is None:
+    if not order or not patch:
         return
-    declared = [entry.get(key) for entry in order]
-    given = [item.get(key) for item in patch if isinstance(item, dict) and item.get(_DIRECTIVE) != "delete"]
-    positions = [declared.index(name) for name in given if name in declared]
-    if len(positions) != len(given) or positions != sorted(positions):
-        raise PatchError(
-            f"The order in patch list:\n[{' '.join(map(go_print.plain, patch))}]\n doesn't match {_ORDER[:-1]} list:\n"
-            f"[{' '.join(map(go_print.plain, order))}]\n"
-        )
+    given = [item for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)]
+    place = 0
+    for entry in order:
+        if place < len(given):
+            same = _key_of(given[place], key) == _key_of(entry, key) if key else given[place] == entry
+            place += same
+    if place < len(given):
+        given_text, order_text = go_print.plain(patch), go_print.plain(order)
+        raise PatchError(f"The order in patch list:\n{given_text}\n doesn't match {_ORDER} list:\n{order_text}\n")
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: Any) -> list[Any]:
@@ -274,19 +395,3 @@ def _interleave(named: list[Any], rest: list[Any], before: Callable[[Any], int |
             result.append(waiting.pop(0))
         result.append(item)
     return result + waiting
-
-
-def _reorder_untouched(result: Object, patch: Object, type_: Type) -> None:
-    """$setElementOrder orders a list even when the patch does not otherwise touch it."""
-    for directive, order in patch.items():
-        if not directive.startswith(_ORDER):
-            continue
-        name = directive.removeprefix(_ORDER)
-        if name in patch or not isinstance(result.get(name), list):
-            continue
-        field = _field(type_, name)
-        items = result[name]
-        if field.merge_key:
-            result[name] = _ordered(items, [entry.get(field.merge_key) for entry in order], field.merge_key, items)
-        else:
-            result[name] = _ordered_primitives(items, order, items)

@@ -93,3 +93,47 @@ def test_strategic_needs_the_key() -> None:
     """An item without its key cannot be merged."""
     with pytest.raises(patch.PatchError, match="does not contain declared merge key: name"):
         patch.strategic_merge(deployment(), deployment({"image": "x"}), TYPE)
+
+
+def test_strategic_delete_leaves_what_is_empty() -> None:
+    """$patch: delete empties an object that is there; one that is not there stays away, whatever the directive."""
+    old = deployment({"name": "a", "livenessProbe": {"periodSeconds": 1}})
+    new = patch.strategic_merge(old, deployment({"name": "a", "livenessProbe": {"$patch": "delete"}}), TYPE)
+    assert containers(new) == [{"name": "a", "livenessProbe": {}}]
+    absent = deployment({"name": "a", "startupProbe": {"$patch": "replace", "periodSeconds": 1}})
+    assert containers(patch.strategic_merge(old, absent, TYPE)) == containers(old)
+
+
+def test_strategic_deletes_before_it_merges() -> None:
+    """Whatever the order of the items is; and a list of primitives goes as a whole by null."""
+    old = deployment({"name": "a", "image": "1", "tty": True})
+    again = deployment({"name": "a", "image": "2"}, {"name": "a", "$patch": "delete"})
+    assert containers(patch.strategic_merge(old, again, TYPE)) == [{"name": "a", "image": "2"}]
+    held = {"metadata": {"finalizers": ["x/a"]}}
+    assert patch.strategic_merge(held, {"metadata": {"$deleteFromPrimitiveList/finalizers": None}}, TYPE) == {
+        "metadata": {}
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "text"),
+    [
+        ({"spec": {"$patch": "merge"}}, 500, "unknown patch type: merge in map: map[$patch:merge]"),
+        (deployment({"name": "a", "$patch": "merge"}), 500, "merging lists cannot yet be specified in the patch"),
+        (deployment({"$patch": "other"}), 500, "unknown patch type: other in map: map[$patch:other]"),
+        ({"spec": {"$retainKeys": "x"}}, 400, "invalid patch format of retainKeys"),
+        ({"spec": {"$retainKeys": ["a"], "replicas": 1}}, 400, "invalid patch format of retainKeys"),
+        ({"metadata": {"$setElementOrder": []}}, 400, "invalid patch format of setElementOrder list"),
+        ({"metadata": {"$deleteFromPrimitiveList": []}}, 400, "invalid patch format of primitive list"),
+        ({"metadata": {"$setElementOrder/finalizers": 1}}, 500, "expected a []interface {}, but received a int64"),
+        ({"metadata": {"finalizers": [["x"]]}}, 500, "list element types are not identical: [[x]]"),
+        ({"metadata": {"finalizers": [1]}}, 500, "list element types are not identical: [1]"),
+        (deployment("a"), 500, "list element types are not identical: [a]"),
+    ],
+)
+def test_strategic_patches_that_do_not_fit(change: Object, code: int, text: str) -> None:
+    """In upstream's words and with its code, which is an internal error where it has no better one."""
+    old = deployment({"name": "a"}) | {"metadata": {"finalizers": ["x/a"]}}
+    with pytest.raises(patch.PatchError) as refused:
+        patch.strategic_merge(old, change, TYPE)
+    assert (str(refused.value), refused.value.code) == (text, code)

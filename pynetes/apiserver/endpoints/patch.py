@@ -117,10 +117,12 @@ def changed(scope: Scope, old: Object, document: Any, media: str) -> Object:
             return merged
         return patch.strategic_merge(old, document, schema.of(scope.resource, scope.version).type)
     except patch.PatchError as error:
-        if media == JSON_PATCH:
+        if media == JSON_PATCH or error.code == 422:
             rejected = errors.failure(422, "Invalid", "the server rejected our request due to an error in our request")
             rejected.status["details"] = {}
             raise rejected from None
+        if error.code == 400:
+            raise errors.bad_request(str(error)) from None
         # Upstream has no better word than an internal error for a strategic patch that does not fit.
         raise errors.failure(500, "", str(error)) from None
 
