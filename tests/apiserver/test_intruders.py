@@ -352,3 +352,28 @@ def _longest(key: tuple[object, ...]) -> int:
         (len(part) if isinstance(part, str) else _longest(part) if isinstance(part, tuple) else 0 for part in key),
         default=0,
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "media", "path"),
+    [
+        ("PUT", "application/json", "/apis/coordination.k8s.io/v1/namespaces/a/leases/new"),
+        (
+            "PATCH",
+            "application/apply-patch+yaml",
+            "/apis/coordination.k8s.io/v1/namespaces/a/leases/new?fieldManager=m",
+        ),
+    ],
+)
+async def test_who_may_update_may_not_create(shop: Shop, method: str, media: str, path: str) -> None:
+    """A PUT or an apply that finds nothing creates, which is a right of its own; nothing comes to be."""
+    await shop.grant({"verbs": ["get", "update", "patch"], "apiGroups": ["*"], "resources": ["*"]})
+    body: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "new"}}
+    refused = await shop.by("alice", method, path, body, content_type=media)
+    assert refused.status == 403
+    assert refused.body["message"] == (
+        'leases.coordination.k8s.io "new" is forbidden: User "alice" cannot create resource "leases"'
+        ' in API group "coordination.k8s.io" in the namespace "a"'
+    )
+    assert (await shop.by("root", "GET", path.partition("?")[0])).status == 404
+    assert (await shop.by("root", method, path, body, content_type=media)).status == 201

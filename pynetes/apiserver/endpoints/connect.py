@@ -12,11 +12,10 @@ from urllib.parse import urlencode
 from pynetes.apis.core import nodes, pods
 from pynetes.apiserver.admission.attributes import CONNECT, Attributes
 from pynetes.apiserver.admission.chain import Chain
-from pynetes.apiserver.authz.attributes import forbidden
 from pynetes.apiserver.config import Config
 from pynetes.apiserver.endpoints import remotecommand
 from pynetes.apiserver.endpoints.proxy import Proxy, proxied_upgrade
-from pynetes.apiserver.filters.authorization import attributes_of
+from pynetes.apiserver.filters.authorization import require
 from pynetes.apiserver.http import Request, Response, Takeover, Upgrade
 from pynetes.apiserver.kubelets import Kubelets
 from pynetes.apiserver.objects import Context
@@ -72,7 +71,7 @@ class Connect:
         if subresource == "proxy":
             if resource == nodes.RESOURCE and request.method == "GET" and proxied_upgrade(request):
                 # What a kubelet upgrades runs something in a container, and it would ask what we may, not who asked.
-                await self._may_create(request)
+                await require(self._ctx.authorizer, request, "create")
             await self._admit(request, resource, _proxy_options(resource, request))
             return await self._proxy.serve(request, resource)
         pod = await self._pod(request)
@@ -80,7 +79,8 @@ class Connect:
         if subresource == "log":
             return await self._log(request, pod, options)
         if request.method == "GET":
-            await self._may_create(request)
+            # A WebSocket begins as a GET: whoever may only read must not get a shell by it.
+            await require(self._ctx.authorizer, request, "create")
         if subresource != "portforward":
             options["container"] = _container(pod, options.get("container") or "")
         await self._admit(request, resource, options)
@@ -92,13 +92,6 @@ class Connect:
             if upgrade is not None:
                 return upgrade
         return await self._spliced(request, node, path)
-
-    async def _may_create(self, request: Request) -> None:
-        """A WebSocket begins as a GET: whoever may only read must not get a shell by it. Raises StatusError 403."""
-        asked = attributes_of(request)._replace(verb="create")
-        decision = await self._ctx.authorizer.authorize(asked)
-        if not decision.allowed:
-            raise forbidden(asked, decision.reason)
 
     async def _pod(self, request: Request) -> Object:
         await self._ctx.objects.fresh(pods.RESOURCE)

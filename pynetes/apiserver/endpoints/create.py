@@ -9,6 +9,7 @@ from pynetes.apiserver.admission.attributes import CREATE
 from pynetes.apiserver.api import Api, Scope
 from pynetes.apiserver.endpoints import decode, objectmeta, ownership, validation
 from pynetes.apiserver.endpoints.options import WriteOptions, write_options
+from pynetes.apiserver.filters.authorization import require
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.registry.table import STRATEGIES
 from pynetes.machinery import errors, schema
@@ -50,8 +51,10 @@ async def create(
     manager: str,
     accepted: encoding.Accepted,
     applied: bool = False,
+    unasked: bool = False,
 ) -> Response:
-    """Everything behind decoding; also for an update or apply of what does not exist yet."""
+    """Everything behind decoding; also for an update or apply of what does not exist yet. unasked: nobody has asked yet
+    whether the user may create."""
     attributes = api.attributes(request, scope, CREATE, dry_run=options.dry_run)
     attributes.obj, attributes.options = obj, options.described("CreateOptions")
     attributes.name = obj["metadata"].get("name") or ""
@@ -73,6 +76,8 @@ async def create(
         validation.on_create(scope, obj)
         if scope.resource.warnings is not None:
             request.warnings.extend(scope.resource.warnings(obj, None))
+        if unasked:
+            await require(api.context.authorizer, request, "create")
         await api.chain.validate(attributes)
         if options.dry_run:
             await _pretend(api, scope, obj)

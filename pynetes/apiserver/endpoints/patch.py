@@ -176,7 +176,7 @@ async def _apply(
         detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(scope.resource.plural, scope.resource.group, scope.name, detail)
     return await create.create(
-        api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True
+        api, request, scope, fresh, options, manager=options.manager, accepted=accepted, applied=True, unasked=True
     )
 
 

@@ -338,7 +338,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     obj = encoding.load_json(sent)
     if obj["metadata"].pop("resourceVersion", ""):
         raise scope.not_found()
-    return await create.create(api, request, scope, obj, options, manager=manager, accepted=accepted)
+    return await create.create(api, request, scope, obj, options, manager=manager, accepted=accepted, unasked=True)
 
 
 async def finish(update: Update, accepted: Accepted) -> Response:

@@ -64,6 +64,14 @@ class Authorize:
         return still
 
 
+async def require(authorizer: Authorizer, request: Request, verb: str) -> None:
+    """The request does more than its line says: ask about that too. Raises StatusError 403."""
+    asked = attributes_of(request)._replace(verb=verb)
+    decision = await authorizer.authorize(asked)
+    if not decision.allowed:
+        raise forbidden(asked, decision.reason)
+
+
 def attributes_of(request: Request) -> Attributes:
     """The question a request puts."""
     info = request.info
