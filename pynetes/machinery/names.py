@@ -42,6 +42,14 @@ _SUBDOMAIN_TEXT = regex_error(
     SUBDOMAIN,
     "example.com",
 )
+_SEARCH_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH = rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"
+_SEARCH_TEXT = regex_error(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+    f"and {_ALNUM_ENDS}",
+    _SEARCH,
+    "example.com",
+)
 _DNS1035_TEXT = regex_error(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     "and end with an alphanumeric character",
@@ -73,6 +81,7 @@ _CONFIG_KEY_TEXT = regex_error(
 
 _dns_label = re.compile(_DNS_LABEL).fullmatch
 _subdomain = re.compile(SUBDOMAIN).fullmatch
+_search = re.compile(_SEARCH).fullmatch
 _dns1035 = re.compile(_DNS1035).fullmatch
 _qualified = re.compile(_QUALIFIED).fullmatch
 _config_key = re.compile(_CONFIG_KEY).fullmatch
@@ -96,6 +105,12 @@ def dns_subdomain(text: str) -> list[str]:
     """RFC 1123 subdomain, 253 characters: most object names."""
     errors = [too_long(253, "characters")] if _size(text) > 253 else []
     return errors if _subdomain(text) else [*errors, _SUBDOMAIN_TEXT]
+
+
+def dns_search(text: str) -> list[str]:
+    """A domain that resolvers search: a subdomain with underscores."""
+    errors = [too_long(253, "characters")] if _size(text) > 253 else []
+    return errors if _search(text) else [*errors, _SEARCH_TEXT]
 
 
 def dns1035_label(text: str) -> list[str]:

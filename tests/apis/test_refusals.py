@@ -156,6 +156,7 @@ def test_mirrors_run_somewhere_and_profiles_are_of_containers() -> None:
     assert found == [
         'Invalid value: "x": must set spec.nodeName if mirror pod annotation is set',
         'Invalid value: "zz": container not found',
+        'Invalid value: "y": invalid AppArmor profile name: "y"',
     ]
 
 

@@ -66,7 +66,7 @@ CASES = (
         pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}}),
         "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey",
     ),
-    (pod(schedulingGates=[{"name": "a"}, {"name": "a"}]), "spec.schedulingGates[1].name"),
+    (pod(schedulingGates=[{"name": "a"}, {"name": "a"}]), "spec.schedulingGates[1]"),
 )
 
 

@@ -10,7 +10,7 @@ MODE = "must be a number between 0 and 0777 (octal), both inclusive"
 
 def wrong(**source: Object) -> list[str]:
     """Of one volume called v."""
-    return [str(error) for error in _volume_validation.validate_volumes([{"name": "v", **source}], "v", set())]
+    return [str(error) for error in _volume_validation.validate_volumes([{"name": "v", **source}], "v", set(), "p")]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,42 @@ def wrong(**source: Object) -> list[str]:
             {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 1}}]}},
             "v[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 1: may not specify",
         ),
-        ({"projected": {"sources": [{}]}}, "v[0].projected.sources[0]: Required value: must specify a volume type"),
+        (
+            {"projected": {"sources": [{"secret": {"name": "a"}, "configMap": {"name": "a"}}]}},
+            "v[0].projected.sources[0]: Forbidden: may not specify more than 1 volume type per source",
+        ),
+        (
+            {"projected": {"sources": [{"serviceAccountToken": {"expirationSeconds": 600}}]}},
+            "v[0].projected.path: Required value",
+        ),
+        (
+            {
+                "projected": {
+                    "sources": [{"secret": {"name": n, "items": [{"key": "k", "path": "p"}]}} for n in ("a", "b")]
+                }
+            },
+            'v[0].projected: Invalid value: "b": conflicting duplicate paths',
+        ),
+        ({"downwardAPI": {}, "configMap": {"name": "c"}}, "v[0].configMap: Forbidden: may not specify more than 1"),
+        ({"configMap": {"name": "c"}, "downwardAPI": {}}, "v[0].configMap: Forbidden: may not specify more than 1"),
+        ({"cephfs": {}, "rbd": {"monitors": ["m"], "image": "i"}}, "v[0].cephFS: Forbidden: may not specify more"),
+        ({"quobyte": {"registry": "r", "volume": "v"}}, 'v[0].quobyte.registry: Invalid value: "r": must be a host:'),
+        ({"flocker": {}}, "v[0].flocker: Required value: one of datasetName and datasetUUID is required"),
+        (
+            {"flexVolume": {"driver": "d", "options": {"x.k8s.io/a": "b"}}},
+            'v[0].flexVolume.options[x.k8s.io/a]: Invalid value: "x.k8s.io/a": kubernetes.io and k8s.io namespaces',
+        ),
+        (
+            {"azureDisk": {"diskName": "d", "diskURI": "u", "kind": "Managed"}},
+            'v[0].azureDisk.diskURI: Unsupported value: "u": supported values: "/subscriptions/',
+        ),
+        ({"cinder": {"volumeID": "v", "secretRef": {}}}, "v[0].cinder.secretRef.name: Required value"),
+        ({"storageos": {"volumeName": "A"}}, 'v[0].storageos.volumeName: Invalid value: "A": a lowercase RFC 1123'),
+        ({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "A"}}}, 'v[0].csi.name: Invalid value: "A": a low'),
+        (
+            {"ephemeral": {"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "1"}}}}}},
+            "v[0].ephemeral.volumeClaimTemplate.spec.accessModes: Required value: at least 1 access mode is required",
+        ),
         ({"iscsi": {"targetPortal": "t", "iqn": "iqn.x"}}, 'v[0].iscsi.iqn: Invalid value: "iqn.x": must be valid'),
         ({"fc": {}}, "v[0].fc.targetWWNs: Required value: must specify either targetWWNs or wwids, but not both"),
     ],
@@ -71,7 +106,21 @@ def container(**parts: object) -> list[str]:
         ),
         (
             {"volumeMounts": [{"name": "v", "mountPath": "/x", "recursiveReadOnly": "Enabled"}]},
-            "volumeMounts[0].recursiveReadOnly: Forbidden: may only be specified when readOnly is true",
+            "volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true",
+        ),
+        ({"envFrom": [{}]}, 'envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`'),
+        (
+            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]},
+            'env[0].valueFrom.secretKeyRef.name: Invalid value: "": a lowercase RFC 1123 subdomain',
+        ),
+        (
+            {"terminationMessagePolicy": "X"},
+            'terminationMessagePolicy: Unsupported value: "X": supported values: "File", "FallbackToLogsOnError"',
+        ),
+        ({"restartPolicyRules": []}, None),
+        (
+            {"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In"}}]},
+            "restartPolicy: Required value: must specify restartPolicy when restart rules are used",
         ),
         ({"resources": {"claims": [{"name": "a"}]}}, 'resources.claims[0]: Not found: "a": must be one of'),
         ({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}}, "lifecycle.preStop.sleep: Invalid value: 31"),

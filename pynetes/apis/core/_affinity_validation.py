@@ -1,6 +1,6 @@
 """What affinities, node selectors and DNS settings of a pod may not say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pynetes.machinery import field, inet, names, validation
@@ -25,7 +25,8 @@ def validate(affinity: Object | None, path: str) -> Errors:
         for index, each in enumerate(nodes.get(_PREFERRED) or ()):
             place = f"{path}.nodeAffinity.{_PREFERRED}[{index}]"
             yield from _weight(each, place)
-            yield from _term(each.get("preference") or {}, f"{place}.preference")
+            # A node that no value can match is one less to prefer: not a mistake.
+            yield from _term(each.get("preference") or {}, f"{place}.preference", values=False)
     for kind in ("podAffinity", "podAntiAffinity"):
         pods = affinity.get(kind) or {}
         for index, term in enumerate(pods.get(_REQUIRED) or ()):
@@ -51,25 +52,25 @@ def _weight(each: Object, path: str) -> Errors:
         yield field.invalid(f"{path}.weight", weight, "must be in the range 1-100")
 
 
-def _term(term: Object, path: str) -> Errors:
+def _term(term: Object, path: str, *, values: bool = True) -> Errors:
     for index, item in enumerate(term.get("matchExpressions") or ()):
         place, operator = f"{path}.matchExpressions[{index}]", item.get("operator", "")
-        values = item.get("values") or ()
+        given = item.get("values") or ()
         if operator in ("In", "NotIn"):
-            if not values:
+            if not given:
                 yield field.required(f"{place}.values", "must be specified when `operator` is 'In' or 'NotIn'")
         elif operator in ("Exists", "DoesNotExist"):
-            if values:
+            if given:
                 detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
                 yield field.forbidden(f"{place}.values", detail)
         elif operator in ("Gt", "Lt"):
-            if len(values) != 1:
+            if len(given) != 1:
                 detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
                 yield field.required(f"{place}.values", detail)
         else:
             yield field.invalid(f"{place}.operator", operator, "not a valid selector operator")
         yield from validation.checked(item.get("key", ""), f"{place}.key", names.qualified_name)
-        for number, value in enumerate(values):
+        for number, value in enumerate(given if values else ()):
             yield from validation.checked(value, f"{place}.values[{number}]", names.label_value)
     yield from _fields(term, path)
 
@@ -84,6 +85,9 @@ def _fields(term: Object, path: str) -> Errors:
             yield field.required(f"{place}.values", detail)
         if item.get("key") != "metadata.name":
             yield field.invalid(f"{place}.key", item.get("key", ""), "not a valid field selector key")
+            continue
+        for number, value in enumerate(item.get("values") or ()):
+            yield from validation.checked(value, f"{place}.values[{number}]", names.dns_subdomain)
 
 
 def _pod_term(term: Object, path: str) -> Errors:
@@ -99,18 +103,30 @@ def _pod_term(term: Object, path: str) -> Errors:
 
 
 def _label_keys(term: Object, path: str) -> Errors:
-    kinds = ("matchLabelKeys", "mismatchLabelKeys")
-    given = [name for name in kinds if term.get(name)]
-    if given and term.get("labelSelector") is None:
-        for name in given:
+    selector = term.get("labelSelector")
+    for name in ("matchLabelKeys", "mismatchLabelKeys"):
+        if term.get(name) and selector is None:
             yield field.forbidden(f"{path}.{name}", "must not be specified when labelSelector is not set")
-        return
-    for name in given:
-        for index, key in enumerate(term[name]):
+            continue
+        for index, key in enumerate(term.get(name) or ()):
             yield from validation.checked(key, f"{path}.{name}[{index}]", names.qualified_name)
-            if name == "matchLabelKeys" and key in (term.get("mismatchLabelKeys") or ()):
-                detail = "exists in both matchLabelKeys and mismatchLabelKeys"
-                yield field.invalid(f"{path}.{name}[{index}]", key, detail)
+    keys = term.get("matchLabelKeys") or ()
+    yield from twice(keys, selector or {}, path)
+    for index, key in enumerate(keys):
+        if key in (term.get("mismatchLabelKeys") or ()):
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield field.invalid(f"{path}.matchLabelKeys[{index}]", key, detail)
+
+
+def twice(keys: Sequence[str], selector: Object, path: str) -> Errors:
+    """Keys whose labels the selector asks for already, beside what was made for the key itself."""
+    places = {key: index for index, key in enumerate(keys)}
+    asked = {*(selector.get("matchLabels") or ())}
+    for expression in selector.get("matchExpressions") or ():
+        key = expression.get("key") or ""
+        if key in places and key in asked:
+            yield field.invalid(f"{path}[{places[key]}]", key, "exists in both matchLabelKeys and labelSelector")
+        asked.add(key)
 
 
 def validate_dns(config: Any, path: str) -> Errors:
@@ -130,8 +146,7 @@ def validate_dns(config: Any, path: str) -> Errors:
         yield field.invalid(f"{path}.searches", list(searches), detail)
     for index, search in enumerate(searches):
         if search != ".":
-            text = search.removesuffix(".").replace("_", "-")
-            yield from (field.invalid(f"{path}.searches[{index}]", search, why) for why in names.dns_subdomain(text))
+            yield from validation.checked(search.removesuffix("."), f"{path}.searches[{index}]", names.dns_search)
     for index, item in enumerate(config.get("options") or ()):
         if not item.get("name"):
             yield field.required(f"{path}.options[{index}]", "must not be empty")

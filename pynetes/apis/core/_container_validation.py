@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pynetes.apis.core import _references, _resource_names, _security_validation, _volume_validation
+from pynetes.apis.core import _probe_validation, _references, _resource_names, _security_validation, _volume_validation
 from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
@@ -11,9 +11,9 @@ Errors = Iterator[field.Error]
 
 STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
-_RESTARTS, _SCHEMES = ("Always", "Never", "OnFailure"), ("HTTP", "HTTPS")
+_RESTARTS = ("Always", "Never", "OnFailure")
 _PROPAGATIONS, _RECURSIVE = ("Bidirectional", "HostToContainer", "None"), ("Disabled", "Enabled", "IfPossible")
-_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_RESTART_ACTIONS = ("Restart",)
 #: In the order of the API's fields.
 _NOT_EPHEMERAL = (
     "ports",
@@ -32,28 +32,59 @@ _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "
 
 def validate_containers(spec: Object, path: str, volumes: set[str]) -> Errors:
     """Mistakes of all containers of a pod spec, whose volumes have these names."""
-    if not spec.get("containers"):
-        yield field.required(f"{path}.containers")
-    blocks = {each.get("name"): each.get("persistentVolumeClaim") is not None for each in spec.get("volumes") or ()}
+    found = {each.get("name"): each for each in spec.get("volumes") or ()}
+    blocks = ("persistentVolumeClaim", "ephemeral")
     around = _Around(
         volumes=volumes,
-        claims=[claim.get("name") or "" for claim in spec.get("resourceClaims") or ()],
-        blocks={name: blocks[name] for name in volumes if name in blocks},
+        claims=[claim["name"] for claim in spec.get("resourceClaims") or () if claim.get("name")],
+        blocks={name: any(found[name].get(kind) is not None for kind in blocks) for name in volumes if name in found},
         grace=spec.get("terminationGracePeriodSeconds"),
         host_users=spec.get("hostUsers") is not False,
+        restart=spec.get("restartPolicy") or "",
     )
     seen: set[str] = set()
-    for list_name in ("containers", "initContainers"):
-        for index, container in enumerate(spec.get(list_name) or ()):
-            place = f"{path}.{list_name}[{index}]"
-            init = list_name == "initContainers"
-            yield from _validate(container, place, around, init=init)
-            name = container.get("name", "")
-            if name and name in seen:
-                yield field.duplicate(f"{place}.name", name)
-            seen.add(name)
+    yield from _regular(spec, f"{path}.containers", around, seen)
+    yield from _initial(spec, f"{path}.initContainers", around, seen)
     yield from _ephemeral(spec, f"{path}.ephemeralContainers", around, seen)
-    yield from _host_ports(spec, path)
+
+
+def _regular(spec: Object, path: str, around: "_Around", seen: set[str]) -> Errors:
+    if not spec.get("containers"):
+        yield field.required(path)
+    for index, container in enumerate(spec.get("containers") or ()):
+        place, name = f"{path}[{index}]", container.get("name") or ""
+        yield from _common(container, place, around)
+        if name in seen:
+            yield field.duplicate(f"{place}.name", name)
+        seen.add(name)
+        yield from _probe_validation.validate_lifecycle(container.get("lifecycle"), f"{place}.lifecycle", around.grace)
+        yield from _probe_validation.validate_probes(container, place)
+        yield from _restarts(container, place)
+    yield from _host_ports(spec.get("containers"), path)
+
+
+def _initial(spec: Object, path: str, around: "_Around", seen: set[str]) -> Errors:
+    """Containers that run before the others; only those that go on beside them have probes and handlers."""
+    for index, container in enumerate(spec.get("initContainers") or ()):
+        place, name = f"{path}[{index}]", container.get("name") or ""
+        yield from _common(container, place, around)
+        yield from _restarts(container, place)
+        if name in seen:
+            yield field.duplicate(f"{place}.name", name)
+        elif name:
+            seen.add(name)
+        # They run one after the other, so each is looked at alone (and is called the first).
+        yield from _host_ports([container], path)
+        if container.get("restartPolicy") == "Always":
+            yield from _probe_validation.validate_lifecycle(
+                container.get("lifecycle"), f"{place}.lifecycle", around.grace
+            )
+            yield from _probe_validation.validate_probes(container, place)
+            continue
+        for member in ("lifecycle", *_probe_validation.PROBES):
+            if container.get(member) is not None:
+                detail = "may not be set for init containers without restartPolicy=Always"
+                yield field.forbidden(f"{place}.{member}", detail)
 
 
 def _ephemeral(spec: Object, path: str, around: "_Around", others: set[str]) -> Errors:
@@ -61,7 +92,8 @@ def _ephemeral(spec: Object, path: str, around: "_Around", others: set[str]) -> 
     taken = set(others)
     for index, container in enumerate(spec.get("ephemeralContainers") or ()):
         place, name, target = f"{path}[{index}]", container.get("name", ""), container.get("targetContainerName")
-        yield from _validate(container, place, around, init=False)
+        yield from _common(container, place, around)
+        yield from validate_image(container, place)
         if name in taken:
             yield field.duplicate(f"{place}.name", name)
         taken.add(name)
@@ -76,6 +108,13 @@ def _ephemeral(spec: Object, path: str, around: "_Around", others: set[str]) -> 
                     yield field.forbidden(f"{place}.volumeMounts[{number}].{member}", _NO_EPHEMERAL)
 
 
+def validate_image(container: Object, path: str) -> Errors:
+    """Blanks around the image: not in pods; templates may have them."""
+    image = container.get("image") or ""
+    if image != image.strip():
+        yield field.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
+
+
 class _Around(NamedTuple):
     """What a container's own rules need to know of the pod."""
 
@@ -85,27 +124,25 @@ class _Around(NamedTuple):
     blocks: dict[str, bool]
     grace: int | None
     host_users: bool
+    restart: str
 
 
-def _validate(container: Object, path: str, around: _Around, *, init: bool) -> Errors:
-    name = container.get("name", "")
-    if not name:
+def _common(container: Object, path: str, around: _Around) -> Errors:
+    """What holds for containers of every sort."""
+    if not container.get("name"):
         yield field.required(f"{path}.name")
     else:
-        yield from validation.checked(name, f"{path}.name", names.dns_label)
-    image = container.get("image", "")
-    if not image:
+        yield from validation.checked(container["name"], f"{path}.name", names.dns_label)
+    if not container.get("image"):
         yield field.required(f"{path}.image")
-    elif image != image.strip():
-        yield field.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
-    policies = ("FallbackToLogsOnError", "File")
+    policies = ("File", "FallbackToLogsOnError")
     yield from validation.one_of(
         container.get("terminationMessagePolicy"), f"{path}.terminationMessagePolicy", policies
     )
     yield from _ports(container.get("ports"), f"{path}.ports")
     yield from _environment(container.get("env"), f"{path}.env")
     for index, source in enumerate(container.get("envFrom") or ()):
-        yield from _environment_source(source, f"{path}.envFrom[{index}]")
+        yield from _environment_source(source, f"{path}.envFrom", index)
     yield from _mounts(container, f"{path}.volumeMounts", around.volumes)
     yield from _devices(container, f"{path}.volumeDevices", around.blocks)
     yield from validation.one_of(
@@ -113,28 +150,34 @@ def _validate(container: Object, path: str, around: _Around, *, init: bool) -> E
     )
     yield from validate_resources(container.get("resources") or {}, f"{path}.resources")
     yield from _claims((container.get("resources") or {}).get("claims"), f"{path}.resources.claims", around.claims)
-    yield from _resize(container.get("resizePolicy"), f"{path}.resizePolicy")
+    yield from _resize(container.get("resizePolicy"), f"{path}.resizePolicy", around.restart)
     security, users = container.get("securityContext"), around.host_users
     yield from _security_validation.validate_container(security, f"{path}.securityContext", host_users=users)
-    policy = container.get("restartPolicy")
+
+
+_MOST_RULES, _MOST_CODES = 20, 255
+
+
+def _restarts(container: Object, path: str) -> Errors:
+    """Whether a container runs again, and after which exit codes."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
     if policy is not None and policy not in _RESTARTS:
         yield field.not_supported(f"{path}.restartPolicy", policy, _RESTARTS)
-    plain_init = init and container.get("restartPolicy") != "Always"
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if container.get(probe) is not None:
-            if plain_init:
-                yield field.forbidden(
-                    f"{path}.{probe}", "may not be set for init containers without restartPolicy=Always"
-                )
-            yield from _probe(container[probe], f"{path}.{probe}", readiness=probe == "readinessProbe")
-    lifecycle = container.get("lifecycle") or {}
-    if plain_init and lifecycle:
-        yield field.forbidden(f"{path}.lifecycle", "may not be set for init containers without restartPolicy=Always")
-    for handler in ("postStart", "preStop"):
-        if lifecycle.get(handler) is not None:
-            place = f"{path}.lifecycle.{handler}"
-            yield from _handler(lifecycle[handler], place, (*_HANDLERS[:3], "sleep"))
-            yield from _sleep(lifecycle[handler].get("sleep"), f"{place}.sleep", around.grace)
+    elif policy is None and rules:
+        yield field.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+    if len(rules) > _MOST_RULES:
+        yield field.too_long(f"{path}.restartPolicyRules", _MOST_RULES)
+    for index, rule in enumerate(rules):
+        place, codes = f"{path}.restartPolicyRules[{index}]", rule.get("exitCodes")
+        if rule.get("action") not in _RESTART_ACTIONS:
+            yield field.not_supported(f"{place}.action", rule.get("action") or "", _RESTART_ACTIONS)
+        if codes is None:
+            yield field.required(f"{place}.exitCodes", "must be specified")
+            continue
+        if codes.get("operator") not in ("In", "NotIn"):
+            yield field.not_supported(f"{place}.exitCodes.operator", codes.get("operator") or "", ("In", "NotIn"))
+        if len(codes.get("values") or ()) > _MOST_CODES:
+            yield field.too_long(f"{place}.exitCodes.values", _MOST_CODES)
 
 
 def _ports(ports: Any, path: str) -> Errors:
@@ -142,10 +185,12 @@ def _ports(ports: Any, path: str) -> Errors:
     for index, port in enumerate(ports or ()):
         place = f"{path}[{index}]"
         if name := port.get("name"):
-            yield from validation.checked(name, f"{place}.name", names.port_name)
-            if name in seen:
+            wrong = names.port_name(name)
+            yield from (field.invalid(f"{place}.name", name, text) for text in wrong)
+            if not wrong and name in seen:
                 yield field.duplicate(f"{place}.name", name)
-            seen.add(name)
+            elif not wrong:
+                seen.add(name)
         if not port.get("containerPort"):
             yield field.required(f"{place}.containerPort")
         else:
@@ -155,19 +200,26 @@ def _ports(ports: Any, path: str) -> Errors:
         yield from validation.one_of(port.get("protocol"), f"{place}.protocol", _PROTOCOLS)
 
 
-def _host_ports(spec: Object, path: str) -> Errors:
-    taken: set[tuple[Any, ...]] = set()
-    for index, container in enumerate(spec.get("containers") or ()):
+def _host_ports(containers: Any, path: str) -> Errors:
+    """A port of the node is for one container."""
+    taken: set[str] = set()
+    for index, container in enumerate(containers or ()):
         for number, port in enumerate(container.get("ports") or ()):
-            if not port.get("hostPort"):
-                continue
-            place = f"{path}.containers[{index}].ports[{number}].hostPort"
-            if spec.get("hostNetwork") and port["hostPort"] != port.get("containerPort"):
-                yield field.invalid(place, port["hostPort"], "must match `containerPort` when `hostNetwork` is true")
-            wanted = (port.get("protocol"), port.get("hostIP", ""), port["hostPort"])
-            if wanted in taken:
-                yield field.duplicate(place, f"{wanted[0]}/{wanted[1]}/{wanted[2]}")
-            taken.add(wanted)
+            if port.get("hostPort"):
+                wanted = f"{port.get('protocol') or ''}/{port.get('hostIP') or ''}/{port['hostPort']}"
+                if wanted in taken:
+                    yield field.duplicate(f"{path}[{index}].ports[{number}].hostPort", wanted)
+                taken.add(wanted)
+
+
+def validate_host_network(spec: Object, path: str, *, template: bool) -> Errors:
+    """Who uses the node's network has no other ports there than in itself."""
+    for index, container in enumerate(spec.get("containers") or () if spec.get("hostNetwork") else ()):
+        for number, port in enumerate(container.get("ports") or ()):
+            host = port.get("hostPort") or 0
+            if (host or not template) and host != (port.get("containerPort") or 0):
+                place = f"{path}.containers[{index}].ports[{number}].hostPort"
+                yield field.invalid(place, host, "must match `containerPort` when `hostNetwork` is true")
 
 
 def _environment(variables: Any, path: str) -> Errors:
@@ -183,37 +235,59 @@ def _environment(variables: Any, path: str) -> Errors:
 
 def _value_from(variable: Object, path: str) -> Errors:
     source = variable["valueFrom"]
-    given = [name for name in _SOURCES if source.get(name) is not None]
-    if variable.get("value"):
-        yield field.invalid(path, "", "may not be specified when `value` is not empty")
-    elif not given:
-        listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-        yield field.invalid(path, "", f"must specify one of: {listed}")
-    elif len(given) > 1:
-        yield field.invalid(path, "", "may not have more than one field specified at a time")
     if (reference := source.get("fieldRef")) is not None:
         yield from _references.field_ref(reference, f"{path}.fieldRef", _references.ENVIRONMENT_FIELDS)
     if (reference := source.get("resourceFieldRef")) is not None:
         yield from _references.resource_ref(reference, f"{path}.resourceFieldRef", volume=False)
     for name in ("configMapKeyRef", "secretKeyRef"):
         if (reference := source.get(name)) is not None:
+            yield from validation.checked(reference.get("name") or "", f"{path}.{name}.name", names.dns_subdomain)
             if not reference.get("key"):
                 yield field.required(f"{path}.{name}.key")
             else:
                 yield from validation.checked(reference["key"], f"{path}.{name}.key", names.config_map_key)
+    if (reference := source.get("fileKeyRef")) is not None:
+        yield from _in_file(reference, f"{path}.fileKeyRef")
+    given = [name for name in _SOURCES if source.get(name) is not None]
+    if not given:
+        listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        yield field.invalid(path, "", f"must specify one of: {listed}")
+    elif variable.get("value"):
+        yield field.invalid(path, "", "may not be specified when `value` is not empty")
+    elif len(given) > 1:
+        yield field.invalid(path, "", "may not have more than one field specified at a time")
 
 
-def _environment_source(source: Object, path: str) -> Errors:
+def _in_file(reference: Object, path: str) -> Errors:
+    """A variable that stands in a file of a volume."""
+    if not reference.get("key"):
+        yield field.required(f"{path}.key")
+    else:
+        yield from validation.checked(reference["key"], f"{path}.key", names.env_var_name)
+    for name in ("volumeName", "path"):
+        if not reference.get(name):
+            yield field.required(f"{path}.{name}")
+    yield from _volume_validation.local_path(reference.get("path") or "", f"{path}.path")
+
+
+def _environment_source(source: Object, path: str, index: int) -> Errors:
+    place = f"{path}[{index}]"
+    if prefix := source.get("prefix"):
+        yield from validation.checked(prefix, f"{place}.prefix", names.env_var_name)
     given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
+    for member in given:
+        name = source[member].get("name") or ""
+        if not name:
+            yield field.required(f"{place}.{member}.name")
+        else:
+            # A name that something may be put behind: a dash at its end counts as a letter.
+            wrong = names.dns_subdomain(f"{name[:-1]}a" if len(name) > 1 and name.endswith("-") else name)
+            yield from (field.invalid(f"{place}.{member}.name", name, text) for text in wrong)
+    # Upstream's own path: that of the list.
     if not given:
         yield field.invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")
     elif len(given) > 1:
         yield field.invalid(path, "", "may not have more than one field specified at a time")
-    for name in given:
-        if not source[name].get("name"):
-            yield field.required(f"{path}.{name}.name")
-    if prefix := source.get("prefix"):
-        yield from validation.checked(prefix, f"{path}.prefix", names.env_var_name)
 
 
 def _mounts(container: Object, path: str, volumes: set[str]) -> Errors:
@@ -228,21 +302,22 @@ def _mounts(container: Object, path: str, volumes: set[str]) -> Errors:
         target = mount.get("mountPath", "")
         if not target:
             yield field.required(f"{place}.mountPath")
-        elif target in seen:
+        if target in seen:
             yield field.invalid(f"{place}.mountPath", target, "must be unique")
         seen.add(target)
         if any(device.get("name") == name for device in devices):
             yield field.invalid(f"{place}.name", name, "must not already exist in volumeDevices")
         if any(device.get("devicePath") == target for device in devices):
             yield field.invalid(f"{place}.mountPath", target, "must not already exist as a path in volumeDevices")
-        for member in ("subPath", "subPathExpr"):
-            if mount.get(member):
-                yield from _volume_validation.local_path(mount[member], f"{path}.{member}")
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            detail = "subPathExpr and subPath are mutually exclusive"
-            yield field.invalid(f"{place}.subPathExpr", mount["subPathExpr"], detail)
+        if mount.get("subPath"):
+            yield from _volume_validation.local_path(mount["subPath"], f"{path}.subPath")
+        if expression := mount.get("subPathExpr"):
+            if mount.get("subPath"):
+                detail = "subPathExpr and subPath are mutually exclusive"
+                yield field.invalid(f"{place}.subPathExpr", expression, detail)
+            yield from _volume_validation.local_path(expression, f"{path}.subPathExpr")
         yield from _propagation(mount, container, path)
-        yield from _recursive(mount, f"{place}.recursiveReadOnly")
+        yield from _recursive(mount, f"{path}.recursiveReadOnly")
 
 
 def _propagation(mount: Object, container: Object, path: str) -> Errors:
@@ -317,14 +392,6 @@ def _claims(claims: Any, path: str, known: list[str]) -> Errors:
             yield missing._replace(message=f"{missing.message}: {detail}")
 
 
-def _sleep(sleep: Object | None, path: str, grace: int | None) -> Errors:
-    if sleep is None or grace is None:
-        return
-    if not 0 <= (seconds := sleep.get("seconds") or 0) <= grace:
-        detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
-        yield field.invalid(path, seconds, detail)
-
-
 def validate_resources(resources: Object, path: str, check_name: Callable[[str, str], Errors] | None = None) -> Errors:
     """Mistakes of requests and limits; by default a container's."""
     check_name = check_name or resource_name
@@ -369,14 +436,19 @@ def resource_name(name: str, path: str) -> Errors:
 
 
 def _no_overcommit(name: str) -> bool:
-    return ("/" in name and "kubernetes.io/" not in name) or name.startswith("hugepages-")
+    return _extended(name) or name.startswith("hugepages-")
+
+
+def _extended(name: str) -> bool:
+    """A resource of somebody else's domain."""
+    return "/" in name and "kubernetes.io/" not in name and not name.startswith("requests.")
 
 
 def _amount(name: str, amount: str, path: str) -> Errors:
     parsed = quantity.parse(amount)
     if parsed.nanos < 0:
         yield field.invalid(path, amount, "must be greater than or equal to 0")
-    if "/" in name and parsed.nanos % quantity.NANO:
+    if (name in _resource_names.INTEGER or _extended(name)) and parsed.milli() % 1000:
         yield field.invalid(path, amount, "must be an integer")
     if name.startswith("hugepages-"):
         size = quantity.parse(name.removeprefix("hugepages-"))
@@ -384,40 +456,14 @@ def _amount(name: str, amount: str, path: str) -> Errors:
             yield field.invalid(path, amount, f"{amount} is not positive integer multiple of {name}")
 
 
-def _resize(policies: Any, path: str) -> Errors:
-    for policy in policies or ():
-        yield from validation.one_of(policy.get("resourceName"), path, ("cpu", "memory"))
-        yield from validation.one_of(policy.get("restartPolicy"), path, ("NotRequired", "RestartContainer"))
-
-
-def _probe(probe: Object, path: str, *, readiness: bool) -> Errors:
-    yield from _handler(probe, path, _HANDLERS)
-    for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
-        yield from validation.non_negative(probe.get(name), f"{path}.{name}")
-    grace = probe.get("terminationGracePeriodSeconds")
-    if grace is not None and grace <= 0:
-        yield field.invalid(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than 0")
-    if readiness and grace is not None:
-        yield field.invalid(f"{path}.terminationGracePeriodSeconds", grace, "must not be set for readinessProbes")
-    if not readiness and probe.get("successThreshold", 1) != 1:
-        yield field.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
-
-
-def _handler(handler: Object, path: str, kinds: tuple[str, ...]) -> Errors:
-    given = [name for name in kinds if handler.get(name) is not None]
-    if not given:
-        yield field.required(path, "must specify a handler type")
-    if given and given[0] == "exec" and not handler["exec"].get("command"):
-        yield field.required(f"{path}.exec.command")
-    for name in given[1:]:
-        yield field.forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
-    if given and given[0] in ("httpGet", "tcpSocket", "grpc"):
-        action, place = handler[given[0]], f"{path}.{given[0]}"
-        if given[0] == "httpGet" and not action.get("path"):
-            yield field.required(f"{place}.path")
-        yield from validation.port(action.get("port", 0), f"{place}.port")
-        if given[0] == "httpGet":
-            if action.get("scheme") not in _SCHEMES:
-                yield field.not_supported(f"{place}.scheme", action.get("scheme") or "", _SCHEMES)
-            for header in action.get("httpHeaders") or ():
-                yield from validation.checked(header.get("name") or "", f"{place}.httpHeaders", names.http_header)
+def _resize(policies: Any, path: str, restart: str) -> Errors:
+    seen: set[str] = set()
+    for index, item in enumerate(policies or ()):
+        name, policy = item.get("resourceName") or "", item.get("restartPolicy") or ""
+        if name in seen:
+            yield field.duplicate(f"{path}[{index}]", name)
+        seen.add(name)
+        yield from validation.one_of(name, path, ("cpu", "memory"))
+        yield from validation.one_of(policy, path, ("NotRequired", "RestartContainer"))
+        if restart == "Never" and policy != "NotRequired":
+            yield field.invalid(path, policy, "must be 'NotRequired' when `restartPolicy` is 'Never'")

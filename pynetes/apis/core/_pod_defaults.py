@@ -173,3 +173,27 @@ def default_requests(container: Object) -> None:
         requests = resources.setdefault("requests", {})
         for name, amount in limits.items():
             requests.setdefault(name, amount)
+
+
+def merge_label_keys(spec: Object, labels: Object) -> None:
+    """What a new pod's own labels are under matchLabelKeys and mismatchLabelKeys becomes part of the selectors beside
+    them (KEP-3633, KEP-3243). Pods only, not templates."""
+    affinity = spec.get("affinity") or {}
+    terms = [*(spec.get("topologySpreadConstraints") or ())]
+    for kind in ("podAffinity", "podAntiAffinity"):
+        pods = affinity.get(kind) or {}
+        terms += pods.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        preferred = pods.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms += (each["podAffinityTerm"] for each in preferred if each.get("podAffinityTerm"))
+    for term in terms:
+        selector = term.get("labelSelector")
+        if selector is None:
+            continue
+        for member, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
+            made = [
+                {"key": key, "operator": operator, "values": [labels[key]]}
+                for key in term.get(member) or ()
+                if key in labels
+            ]
+            if made:
+                selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *made]

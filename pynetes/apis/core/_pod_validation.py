@@ -63,16 +63,32 @@ def validate_mirror(new: Object, old: Object) -> Errors:
         yield field.forbidden(path, f"may not {what} mirror pod annotation")
 
 
+_COST = "controller.kubernetes.io/pod-deletion-cost"
+_PROFILES = ("", "runtime/default", "unconfined")
+
+
+def _is_cost(text: str) -> bool:
+    """32 bits, without sign or zeros in front."""
+    return bool(re.fullmatch(r"-[0-9]+|0|[1-9][0-9]*", text)) and -(1 << 31) <= int(text) < 1 << 31
+
+
 def _annotated(annotations: Object, spec: Object) -> Errors:
     """A mirror is of a pod that runs already; profiles are of containers that are there."""
     if _MIRROR in annotations and not spec.get("nodeName"):
         detail = "must set spec.nodeName if mirror pod annotation is set"
         yield field.invalid(f"metadata.annotations[{_MIRROR}]", annotations[_MIRROR], detail)
+    if not _is_cost(annotations.get(_COST, "0")):
+        yield field.invalid(f"metadata.annotations[{_COST}]", annotations[_COST], "must be a 32bit integer")
     lists = ("initContainers", "containers", "ephemeralContainers")
-    for key in annotations:
+    for key, profile in annotations.items():
         name = key.removeprefix(_APPARMOR)
-        if name != key and name not in (item.get("name") for kind in lists for item in spec.get(kind) or ()):
+        if name == key:
+            continue
+        if name not in (item.get("name") for kind in lists for item in spec.get(kind) or ()):
             yield field.invalid(f"metadata.annotations[{key}]", name, "container not found")
+        if profile not in _PROFILES and not profile.startswith("localhost/"):
+            detail = f"invalid AppArmor profile name: {field.quote(profile)}"
+            yield field.invalid(f"metadata.annotations[{key}]", profile, detail)
 
 
 def template_of(spec: Object) -> bytes:
@@ -90,10 +106,31 @@ def validate_own(pod: Object) -> Errors:
     template = template_of(spec)
     if _VALID.get(template):
         return
-    problems = list(validate_spec(spec, "spec"))
+    problems = list(_of_pod(spec, pod["metadata"].get("name") or ""))
     yield from problems
-    if not problems and len(template) <= LARGEST:
+    # What an ephemeral volume's claim is called depends on the pod's own name.
+    named = any(volume.get("ephemeral") for volume in spec.get("volumes") or ())
+    if not problems and not named and len(template) <= LARGEST:
         _VALID.put(template, True)
+
+
+def _of_pod(spec: Object, name: str) -> Errors:
+    """What holds for a pod, and not only for templates of one."""
+    yield from validate_spec(spec, "spec", name)
+    if not spec.get("serviceAccountName"):
+        for place, source in _projections(spec):
+            if source.get("serviceAccountToken") is not None:
+                detail = "must not be specified when serviceAccountName is not set"
+                yield field.forbidden(f"{place}.serviceAccountToken", detail)
+    for kind in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            yield from _container_validation.validate_image(container, f"spec.{kind}[{index}]")
+
+
+def _projections(spec: Object) -> Iterator[tuple[str, Object]]:
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        for number, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+            yield f"spec.volumes[{index}].projected.sources[{number}]", source
 
 
 def validate_template(template: Object | None, path: str) -> Errors:
@@ -109,18 +146,18 @@ def validate_template(template: Object | None, path: str) -> Errors:
         yield field.forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
 
 
-def validate_spec(spec: Object, path: str) -> Errors:
-    """Mistakes of a pod spec, in upstream's order."""
+def validate_spec(spec: Object, path: str, pod: str | None = None) -> Errors:
+    """Mistakes of a pod spec, in upstream's order; None is the name of no pod, but of a template."""
     volumes: set[str] = set()
-    yield from _volume_validation.validate_volumes(spec.get("volumes"), f"{path}.volumes", volumes)
+    yield from _volume_validation.validate_volumes(spec.get("volumes"), f"{path}.volumes", volumes, pod)
     yield from _claims(spec.get("resourceClaims"), f"{path}.resourceClaims")
     yield from _container_validation.validate_containers(spec, path, volumes)
     yield from _pod_resources.validate(spec, f"{path}.resources")
+    yield from _container_validation.validate_host_network(spec, path, template=pod is None)
     yield from validation.one_of(spec.get("restartPolicy"), f"{path}.restartPolicy", ("Always", "OnFailure", "Never"))
     yield from validation.one_of(spec.get("dnsPolicy"), f"{path}.dnsPolicy", _DNS_POLICIES)
     yield from validation.label_map(spec.get("nodeSelector"), f"{path}.nodeSelector")
     yield from _security_validation.validate_pod(spec, path)
-    yield from _shared_processes(spec, path)
     yield from _affinity_validation.validate(spec.get("affinity"), f"{path}.affinity")
     yield from _dns(spec, path)
     for index, gate in enumerate(spec.get("readinessGates") or ()):
@@ -128,21 +165,26 @@ def validate_spec(spec: Object, path: str) -> Errors:
         yield from validation.checked(gate.get("conditionType", ""), place, names.qualified_name)
     yield from _gates(spec.get("schedulingGates"), f"{path}.schedulingGates")
     yield from _spread(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints")
+    yield from _security_validation.validate_host_processes(spec, path)
     yield from _host_users(spec, path)
+    yield from _last(spec, path)
+
+
+def _last(spec: Object, path: str) -> Errors:
+    """The rest of a spec, from the account on."""
     yield from _named(spec, path, ("serviceAccountName", "nodeName"))
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
         detail = "must be between 1 and 2147483647, inclusive"
         yield field.invalid(f"{path}.activeDeadlineSeconds", deadline, detail)
-    yield from validation.non_negative(
-        spec.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds"
-    )
     yield from _named(spec, path, ("hostname", "subdomain"))
     yield from validate_tolerations(spec.get("tolerations"), f"{path}.tolerations")
     yield from _aliases(spec.get("hostAliases"), f"{path}.hostAliases")
-    yield from _named(spec, path, ("priorityClassName", "runtimeClassName"))
+    yield from _named(spec, path, ("priorityClassName",))
+    if spec.get("runtimeClassName") is not None:
+        yield from validation.checked(spec["runtimeClassName"], f"{path}.runtimeClassName", names.dns_subdomain)
     if spec.get("preemptionPolicy") is not None:
-        policies = ("Never", "PreemptLowerPriority")
+        policies = ("PreemptLowerPriority", "Never")
         yield from validation.one_of(spec["preemptionPolicy"], f"{path}.preemptionPolicy", policies)
     if spec.get("overhead") is not None:
         yield from _container_validation.validate_resources({"limits": spec["overhead"]}, f"{path}.overhead")
@@ -155,7 +197,6 @@ _NAMED = {
     "hostname": names.dns_label,
     "subdomain": names.dns_label,
     "priorityClassName": names.dns_subdomain,
-    "runtimeClassName": names.dns_subdomain,
 }
 
 
@@ -172,14 +213,8 @@ def _dns(spec: Object, path: str) -> Errors:
         else:
             detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
             yield field.required(f"{path}.dnsConfig.nameservers", detail)
+        return
     yield from _affinity_validation.validate_dns(spec.get("dnsConfig"), f"{path}.dnsConfig")
-
-
-def _shared_processes(spec: Object, path: str) -> Errors:
-    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
-        yield field.invalid(
-            f"{path}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
-        )
 
 
 def _host_users(spec: Object, path: str) -> Errors:
@@ -204,7 +239,8 @@ def validate_tolerations(tolerations: Any, path: str) -> Errors:
             detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
             yield field.invalid(f"{place}.effect", effect, detail)
         if operator in ("Equal", ""):
-            yield from validation.checked(value, f"{place}.operator", names.label_value)
+            if wrong := names.label_value(value):
+                yield field.invalid(f"{place}.operator", value, ";".join(wrong))
         elif operator == "Exists":
             if value:
                 yield field.invalid(f"{place}.operator", value, "value must be empty when `operator` is 'Exists'")
@@ -272,23 +308,19 @@ def _label_keys(constraint: Object, path: str) -> Errors:
     keys, selector = constraint.get("matchLabelKeys") or (), constraint.get("labelSelector")
     if keys and selector is None:
         yield field.forbidden(path, "must not be specified when labelSelector is not set")
-        return
-    selector = selector or {}
-    named = {*(selector.get("matchLabels") or ())}
-    named |= {each.get("key") for each in selector.get("matchExpressions") or ()}
     for index, key in enumerate(keys):
         yield from validation.checked(key, f"{path}[{index}]", names.qualified_name)
-        if key in named:
-            yield field.invalid(f"{path}[{index}]", key, "exists in both matchLabelKeys and labelSelector")
+    if keys:
+        yield from _affinity_validation.twice(keys, selector or {}, path)
 
 
 def _gates(gates: Any, path: str) -> Errors:
     seen: set[str] = set()
     for index, gate in enumerate(gates or ()):
         name = gate.get("name", "")
-        yield from validation.checked(name, f"{path}[{index}].name", names.qualified_name)
+        yield from validation.checked(name, f"{path}[{index}]", names.qualified_name)
         if name in seen:
-            yield field.duplicate(f"{path}[{index}].name", name)
+            yield field.duplicate(f"{path}[{index}]", name)
         seen.add(name)
 
 
@@ -302,26 +334,24 @@ def _aliases(aliases: Any, path: str) -> Errors:
 def _validate_update(new: Object, old: Object) -> Errors:
     """Only images, a shorter deadline, more tolerations and fewer scheduling gates may change."""
     for name in ("containers", "initContainers"):
+        if len(new.get(name) or ()) != len(old.get(name) or ()):
+            yield field.forbidden(f"spec.{name}", "pod updates may not add or remove containers")
+            return
         for index, container in enumerate(new.get(name) or ()):
             if not container.get("image"):
                 yield field.required(f"spec.{name}[{index}].image")
-    counted = [
-        name for name in ("containers", "initContainers") if len(new.get(name) or ()) != len(old.get(name) or ())
-    ]
-    if counted:
-        for name in counted:
-            yield field.forbidden(f"spec.{name}", "pod updates may not add or remove containers")
-        return
+            yield from _container_validation.validate_image(container, f"spec.{name}[{index}]")
     before, after = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
     if problem := _deadline_problem(before, after):
         yield field.invalid("spec.activeDeadlineSeconds", after, problem)
         if after is not None:
             return
-    tolerations = new.get("tolerations") or []
-    if any(item not in tolerations for item in old.get("tolerations") or () if not item.get("tolerationSeconds")):
-        yield field.forbidden(
-            "spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"
-        )
+    kept = [_without_seconds(item) for item in new.get("tolerations") or ()]
+    if any(_without_seconds(item) not in kept for item in old.get("tolerations") or ()):
+        detail = "existing toleration can not be modified except its tolerationSeconds"
+        yield field.forbidden("spec.tolerations", detail)
+    else:
+        yield from validate_tolerations(new.get("tolerations"), "spec.tolerations")
     before_gates = {gate.get("name") for gate in old.get("schedulingGates") or ()}
     for index, gate in enumerate(new.get("schedulingGates") or ()):
         if gate.get("name") not in before_gates:
@@ -333,6 +363,10 @@ def _validate_update(new: Object, old: Object) -> Errors:
         type_ = types.named("api.core.v1.PodSpec")
         difference = gotext.diff(gotext.shown(type_, old), gotext.shown(type_, munged))
         yield field.forbidden("spec", f"{_MUTABLE}\n{difference}")
+
+
+def _without_seconds(toleration: Object) -> Object:
+    return {name: value for name, value in toleration.items() if name != "tolerationSeconds" and value}
 
 
 def _narrowed(new: Object, old: Object) -> Errors:

@@ -4,15 +4,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pynetes.machinery import field, validation
+from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.schema import gotext, types
 
 Errors = Iterator[field.Error]
 
 _ID = "must be between 0 and 2147483647, inclusive"
-_SECCOMP = ("Localhost", "RuntimeDefault", "Unconfined")
-_APPARMOR = ("Localhost", "RuntimeDefault", "Unconfined")
+_PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 _PROC = ("Default", "Unmasked")
 _SYSCTL_SEGMENT = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL_PATTERN = rf"({_SYSCTL_SEGMENT}[\./])*{_SYSCTL_SEGMENT}"
@@ -20,21 +19,27 @@ _SYSCTL = re.compile(_SYSCTL_PATTERN).fullmatch
 _SYSCTL_LIMIT = 253
 #: What a windows pod may not set, in the pod's context and in its containers'.
 _LINUX_POD = (
+    "appArmorProfile",
     "seLinuxOptions",
+    "hostUsers",
+    "hostPID",
+    "hostIPC",
     "seccompProfile",
     "fsGroup",
     "fsGroupChangePolicy",
     "sysctls",
+    "shareProcessNamespace",
     "runAsUser",
     "runAsGroup",
     "supplementalGroups",
     "supplementalGroupsPolicy",
     "seLinuxChangePolicy",
-    "appArmorProfile",
 )
+#: Of these, the pod's own.
+_OF_SPEC = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
 _LINUX_CONTAINER = (
-    "seLinuxOptions",
     "appArmorProfile",
+    "seLinuxOptions",
     "seccompProfile",
     "capabilities",
     "readOnlyRootFilesystem",
@@ -53,18 +58,21 @@ def validate_pod(spec: Object, path: str) -> Errors:
     for index, group in enumerate(context.get("supplementalGroups") or ()):
         if not 0 <= group < 2**31:
             yield field.invalid(f"{place}.supplementalGroups[{index}]", group, _ID)
+    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
+        detail = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield field.invalid(f"{place}.shareProcessNamespace", True, detail)
     yield from _sysctls(context.get("sysctls") or (), f"{place}.sysctls", spec)
     policy = context.get("fsGroupChangePolicy")
     if policy is not None:
-        yield from validation.one_of(policy, f"{place}.fsGroupChangePolicy", ("Always", "OnRootMismatch"))
-    yield from _profile(context.get("seccompProfile"), f"{place}.seccompProfile", _SECCOMP)
-    yield from _profile(context.get("appArmorProfile"), f"{place}.appArmorProfile", _APPARMOR)
+        yield from _choice(policy, f"{place}.fsGroupChangePolicy", ("Always", "OnRootMismatch"))
+    yield from _seccomp(context.get("seccompProfile"), f"{place}.seccompProfile")
+    yield from _app_armor(context.get("appArmorProfile"), f"{place}.appArmorProfile")
     groups = context.get("supplementalGroupsPolicy")
     if groups is not None:
-        yield from validation.one_of(groups, f"{place}.supplementalGroupsPolicy", ("Merge", "Strict"))
+        yield from _choice(groups, f"{place}.supplementalGroupsPolicy", ("Merge", "Strict"))
     labels = context.get("seLinuxChangePolicy")
     if labels is not None:
-        yield from validation.one_of(labels, f"{place}.seLinuxChangePolicy", ("MountOption", "Recursive"))
+        yield from _choice(labels, f"{place}.seLinuxChangePolicy", ("MountOption", "Recursive"))
 
 
 def validate_container(context: Object | None, path: str, *, host_users: bool) -> Errors:
@@ -79,7 +87,7 @@ def validate_container(context: Object | None, path: str, *, host_users: bool) -
         if host_users and proc == "Unmasked":
             detail = "`hostUsers` must be false to use `Unmasked`"
             yield field.invalid(f"{path}.procMount", proc, detail)
-    yield from _profile(context.get("seccompProfile"), f"{path}.seccompProfile", _SECCOMP)
+    yield from _seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
     if context.get("allowPrivilegeEscalation") is False:
         printed = gotext.shown(types.named("api.core.v1.SecurityContext"), context)
         if context.get("privileged"):
@@ -88,7 +96,7 @@ def validate_container(context: Object | None, path: str, *, host_users: bool) -
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
             detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
             yield field.invalid(path, printed, detail)
-    yield from _profile(context.get("appArmorProfile"), f"{path}.appArmorProfile", _APPARMOR)
+    yield from _app_armor(context.get("appArmorProfile"), f"{path}.appArmorProfile")
 
 
 def validate_os(spec: Object, path: str) -> Errors:
@@ -97,9 +105,9 @@ def validate_os(spec: Object, path: str) -> Errors:
     if spec.get("os") is None:
         return
     if not system:
-        yield field.required(f"{path}.os.name")
+        yield field.required(f"{path}.os.name", "cannot be empty")
     elif system not in ("linux", "windows"):
-        yield field.not_supported(f"{path}.os.name", system, ("linux", "windows"))
+        yield field.not_supported(f"{path}.os", system, ("linux", "windows"))
     if system == "linux":
         yield from _without_windows(spec, path)
     elif system == "windows":
@@ -118,22 +126,35 @@ def _without_windows(spec: Object, path: str) -> Errors:
 def _without_linux(spec: Object, path: str) -> Errors:
     detail = "cannot be set for a windows pod"
     context = spec.get("securityContext") or {}
-    for name in ("seLinuxOptions", "seccompProfile"):
-        if context.get(name) is not None:
-            yield field.forbidden(f"{path}.securityContext.{name}", detail)
-    for name in ("hostUsers", "hostPID", "hostIPC"):
-        if spec.get(name) if name != "hostUsers" else spec.get(name) is not None:
-            yield field.forbidden(f"{path}.{name}", detail)
-    if spec.get("shareProcessNamespace") is not None:
-        yield field.forbidden(f"{path}.shareProcessNamespace", detail)
-    for name in _LINUX_POD[2:]:
-        if context.get(name) is not None:
-            yield field.forbidden(f"{path}.securityContext.{name}", detail)
+    for name in _LINUX_POD:
+        value = (spec if name in _OF_SPEC else context).get(name)
+        # False is no wish for what the node shares, nor is an empty list of settings.
+        if value is None or (name in ("hostPID", "hostIPC", "sysctls") and not value):
+            continue
+        yield field.forbidden(f"{path}.{name}" if name in _OF_SPEC else f"{path}.securityContext.{name}", detail)
     for place, container in _containers(spec, path):
         inner = container.get("securityContext") or {}
         for name in _LINUX_CONTAINER:
             if inner.get(name) is not None:
                 yield field.forbidden(f"{place}.securityContext.{name}", detail)
+
+
+def validate_host_processes(spec: Object, path: str) -> Errors:
+    """Containers that are processes of a windows node: all of a pod or none, and in the node's network."""
+    own = ((spec.get("securityContext") or {}).get("windowsOptions") or {}).get("hostProcess")
+    found = []
+    for place, container in _containers(spec, path):
+        given = ((container.get("securityContext") or {}).get("windowsOptions") or {}).get("hostProcess")
+        if own is not None and given is not None and own != given:
+            detail = f"pod hostProcess value must be identical if both are specified, was {str(own).lower()}"
+            yield field.invalid(f"{place}.securityContext.windowsOptions.hostProcess", given, detail)
+        found.append(bool(own if given is None else given))
+    if any(found) and not all(found):
+        detail = "If pod contains any hostProcess containers then all containers must be HostProcess containers"
+        yield field.invalid(path, "", detail)
+    if any(found) and not spec.get("hostNetwork"):
+        detail = "hostNetwork must be true if pod contains any hostProcess containers"
+        yield field.invalid(f"{path}.hostNetwork", False, detail)
 
 
 def _containers(spec: Object, path: str) -> Iterator[tuple[str, Object]]:
@@ -149,23 +170,54 @@ def _identities(context: Object, path: str, members: tuple[str, ...]) -> Errors:
             yield field.invalid(f"{path}.{name}", number, _ID)
 
 
-def _profile(profile: Any, path: str, kinds: tuple[str, ...]) -> Errors:
-    if profile is None:
-        return
-    kind, local, word = profile.get("type", ""), profile.get("localhostProfile"), path.rpartition(".")[2]
-    system = "seccomp" if word == "seccompProfile" else "AppArmor"
+def _choice(value: str, path: str, allowed: tuple[str, ...]) -> Errors:
+    """One of these: nothing is not allowed either."""
+    if value not in allowed:
+        yield field.not_supported(path, value, allowed)
+
+
+def _profile_type(profile: Object, path: str) -> Errors:
+    kind, word = profile.get("type") or "", path.rpartition(".")[2]
     if not kind:
         yield field.required(f"{path}.type", f"type is required when {word} is set")
-    elif kind not in kinds:
-        yield field.not_supported(f"{path}.type", kind, kinds)
-    if kind == "Localhost":
-        if not local:
-            yield field.required(f"{path}.localhostProfile", f"must be set when {system} type is Localhost")
-        elif system == "seccomp":
-            yield from _local_path(local, f"{path}.localhostProfile")
+    elif kind not in _PROFILES:
+        yield field.not_supported(f"{path}.type", kind, _PROFILES)
+
+
+def _seccomp(profile: Any, path: str) -> Errors:
+    if profile is None:
+        return
+    yield from _profile_type(profile, path)
+    local, place = profile.get("localhostProfile"), f"{path}.localhostProfile"
+    if profile.get("type") == "Localhost":
+        if local is None:
+            yield field.required(place, "must be set when seccomp type is Localhost")
+        else:
+            yield from _local_path(local, place)
     elif local is not None:
-        detail = f"can only be set when {system} type is Localhost"
-        yield field.invalid(f"{path}.localhostProfile", local, detail)
+        printed = gotext.shown(types.named("api.core.v1.SeccompProfile"), profile)
+        yield field.invalid(place, printed, "can only be set when seccomp type is Localhost")
+
+
+_LONGEST_PROFILE = 4095
+
+
+def _app_armor(profile: Any, path: str) -> Errors:
+    if profile is None:
+        return
+    local, place = profile.get("localhostProfile"), f"{path}.localhostProfile"
+    yield from _profile_type(profile, path)
+    match profile.get("type"):
+        case "Localhost":
+            if local is not None and local != local.strip():
+                yield field.invalid(place, local, "must not be padded with whitespace")
+            elif not local:
+                yield field.required(place, "must be set when AppArmor type is Localhost")
+            if len((local or "").encode()) > _LONGEST_PROFILE:
+                yield field.too_long(place, _LONGEST_PROFILE)
+        case "RuntimeDefault" | "Unconfined":
+            if local is not None:
+                yield field.invalid(place, local, "can only be set when AppArmor type is Localhost")
 
 
 def _local_path(text: str, path: str) -> Errors:

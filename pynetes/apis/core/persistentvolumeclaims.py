@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _volumes
-from pynetes.machinery import field, names, quantity, validation
+from pynetes.machinery import field, names, quantity
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 from pynetes.machinery.schema import gotext, types
@@ -54,54 +54,55 @@ def prepare(new: Object, old: Object | None) -> None:
         spec["dataSource"] = dict(source)
 
 
+_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+_IMMUTABLE = "field is immutable"
+_SPEC = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+
+
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Modes and size; afterwards only the size may grow, and only once bound."""
-    spec = new["spec"]
-    yield from _volumes.validate_access(spec)
-    requests = (spec.get("resources") or {}).get("requests") or {}
-    yield from _volumes.validate_size(requests.get("storage"), "spec.resources", "storage")
-    yield from _volumes.validate_form(spec)
-    if spec.get("selector") is not None:
-        yield from validation.label_selector(spec["selector"], "spec.selector")
-    for name in ("dataSource", "dataSourceRef"):
-        if (source := spec.get(name)) is not None:
-            yield from _data_source(source, f"spec.{name}")
+    yield from _volumes.validate_claim(new["spec"], "spec")
     if old is not None:
         yield from _unchanged(new, old)
 
 
-def _data_source(source: Object, path: str) -> Iterator[field.Error]:
-    for member in ("name", "kind"):
-        if not source.get(member):
-            yield field.required(f"{path}.{member}")
-    group = source.get("apiGroup") or ""
-    if not group and source.get("kind") != "PersistentVolumeClaim":
-        yield field.invalid(path, source.get("kind") or "", "")
-    if group:
-        yield from validation.checked(group, f"{path}.apiGroup", names.dns_subdomain)
+def _annotation(obj: Object) -> str | None:
+    found: str | None = (obj["metadata"].get("annotations") or {}).get(_ANNOTATION)
+    return found
 
 
 def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
     before, after = _comparable(old["spec"]), _comparable(new["spec"])
     if not old["spec"].get("volumeName"):
-        # The binder fills these in.
+        # The binder fills this in.
         before["volumeName"] = after.get("volumeName")
-        before["storageClassName"] = before.get("storageClassName") or after.get("storageClassName")
+    told, tells = _annotation(old), _annotation(new)
+    chosen = after.get("storageClassName")
+    if told is not None and before["storageClassName"] is None and chosen == told and tells in (None, told):
+        # The class moves from the annotation to its field.
+        after["storageClassName"] = None
+    else:
+        if (told or "") != (tells or ""):
+            yield field.invalid(f"metadata.annotations.{_ANNOTATION}", tells or "", _IMMUTABLE)
+        if chosen is not None and before["storageClassName"] is None and told in (None, chosen):
+            after["storageClassName"] = None
     bound = (new.get("status") or {}).get("phase") == "Bound"
     if bound:
         _let_grow(after, before)
     if before != after:
-        detail = (
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-        )
         type_ = types.named("api.core.v1.PersistentVolumeClaimSpec")
         difference = gotext.diff(gotext.shown(type_, before), gotext.shown(type_, after))
-        yield field.forbidden("spec", f"{detail}\n{difference}")
-    capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-    if bound and capacity is not None:
-        wanted, had = _storage(new["spec"]), _storage(old["spec"])
-        if quantity.parse(wanted) < quantity.parse(had) and quantity.parse(wanted) < quantity.parse(capacity):
-            yield field.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+        yield field.forbidden("spec", f"{_SPEC}\n{difference}")
+    capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage") or "0"
+    wanted, had = _storage(new["spec"]), _storage(old["spec"])
+    if quantity.parse(wanted) < quantity.parse(had) and quantity.parse(wanted) <= quantity.parse(capacity):
+        yield field.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+    if old["spec"].get("volumeMode") != new["spec"].get("volumeMode"):
+        yield field.invalid("volumeMode", new["spec"].get("volumeMode"), _IMMUTABLE)
+    chosen = new["spec"].get("volumeAttributesClassName")
+    if old["spec"].get("volumeAttributesClassName") is not None and not chosen:
+        what = "nil" if chosen is None else "an empty string"
+        yield field.forbidden("spec.volumeAttributesClassName", f"update from non-nil value to {what} is forbidden")
 
 
 def _storage(spec: Object) -> str:
@@ -110,7 +111,8 @@ def _storage(spec: Object) -> str:
 
 def _let_grow(after: Object, before: Object) -> None:
     """The size of a bound claim may change, and its class of attributes."""
-    after["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
+    if after.get("volumeAttributesClassName") is not None:
+        after["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
     requests = ((before.get("resources") or {}).get("requests") or {}).get("storage")
     if requests is not None and (after.get("resources") or {}).get("requests"):
         after["resources"] = {
@@ -123,13 +125,39 @@ def _comparable(spec: Object) -> Object:
     return {"volumeName": None, "storageClassName": None, "volumeAttributesClassName": None} | spec
 
 
+_RESIZES = (
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+)
+
+
 def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """Sizes from 0 up."""
-    for name, amount in sorted(((new.get("status") or {}).get("capacity") or {}).items()):
-        parsed = quantity.parse(amount)
-        if parsed.nanos < 0:
-            whole = -(-parsed.nanos // quantity.NANO)
-            yield field.invalid(f"status.capacity[{name}]", whole, "must be a valid resource quantity")
+    """Sizes from 0 up, and what became of the wish for more."""
+    status = new.get("status") or {}
+    for name, amount in sorted((status.get("capacity") or {}).items()):
+        yield from _volumes.basic(amount, f"status.capacity[{name}]")
+    path = "status.allocatedResourceStatus"
+    for name, state in sorted((status.get("allocatedResourceStatuses") or {}).items()):
+        yield from _claimed(name, path)
+        if state not in _RESIZES:
+            yield field.not_supported(path, name, _RESIZES)
+    path = "status.allocatedResources"
+    for name, amount in sorted((status.get("allocatedResources") or {}).items()):
+        if wrong := list(_claimed(name, path)):
+            yield from wrong
+        else:
+            yield from _volumes.basic(amount, f"{path}[{name}]")
+
+
+def _claimed(name: str, path: str) -> Iterator[field.Error]:
+    """Of Kubernetes' own resources, a claim has storage only."""
+    if wrong := names.qualified_name(name):
+        yield from (field.invalid(path, name, text) for text in wrong)
+    elif name != "storage" and ("/" not in name or "kubernetes.io/" in name):
+        yield field.not_supported(path, name, ("storage",))
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:

@@ -1,11 +1,13 @@
 """PersistentVolume: a piece of storage that claims can bind."""
 
+import posixpath
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from pynetes.apis.apps import _workload
 from pynetes.apis.core import _affinity_validation, _node_labels, _pod_defaults, _volume_validation, _volumes
-from pynetes.machinery import field, validation
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 from pynetes.machinery.schema import gotext, types
@@ -40,23 +42,21 @@ def _claim(obj: Object, _: datetime) -> str:
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
-_PLAIN = (
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
-)
+#: In the order in which upstream looks at them: the first that is there counts, the others are one too many.
+_SOURCES = (
+    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs",
+    "iscsi", "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume",
+    "azureDisk", "scaleIO", "local", "storageos", "csi",
+)  # fmt: skip
+_POLICIES = ("Delete", "Recycle", "Retain")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """One source, a size, known policies; the source never changes."""
     spec = new["spec"]
-    yield from _volumes.validate_access(spec, missing="")
+    if not spec.get("accessModes"):
+        yield field.required("spec.accessModes")
+    yield from _volumes.validate_access(spec.get("accessModes"), "spec.accessModes")
     capacity = spec.get("capacity") or {}
     if not capacity:
         yield field.required("spec.capacity")
@@ -64,43 +64,95 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         shown = dict(sorted(capacity.items())) if "capacity" in spec else None
         yield field.not_supported("spec.capacity", shown, ("storage",))
     for name, amount in capacity.items():
-        yield from _volumes.validate_size(amount, "spec.capacity", name)
+        yield from _volumes.basic(amount, f"spec.capacity[{name}]")
+        yield from _volumes.positive(amount, f"spec.capacity[{name}]")
     policy = spec.get("persistentVolumeReclaimPolicy")
-    yield from validation.one_of(policy, "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"))
+    if policy and policy not in _POLICIES:
+        yield field.not_supported("spec.persistentVolumeReclaimPolicy", policy, _POLICIES)
     if (affinity := spec.get("nodeAffinity")) is not None:
         yield from _affinity(affinity, "spec.nodeAffinity")
-    sources = [name for name in spec if name not in _PLAIN]
-    if not sources:
-        yield field.required("spec", "must specify a volume type")
-    for name in sources[1:]:
-        yield field.forbidden(f"spec.{name}", "may not specify more than 1 volume type")
-    if policy == "Recycle" and (spec.get("hostPath") or {}).get("path") == "/":
+    yield from _sources(spec, (new.get("metadata") or {}).get("name") or "")
+    if policy == "Recycle" and posixpath.normpath((spec.get("hostPath") or {}).get("path") or ".") in ("/", "//"):
         detail = "may not be 'recycle' for a hostPath mount of '/'"
         yield field.forbidden("spec.persistentVolumeReclaimPolicy", detail)
-    yield from _source(sources, spec)
-    if "local" in sources and not spec.get("nodeAffinity"):
-        yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
-    yield from _volumes.validate_form(spec)
+    yield from _form(spec)
     if old is not None:
-        yield from _kept(new, old, sources)
+        yield from _kept(new, old)
 
 
-def _kept(new: Object, old: Object, sources: list[str]) -> Iterator[field.Error]:
+def _form(spec: Object) -> Iterator[field.Error]:
+    if spec.get("storageClassName"):
+        yield from validation.checked(spec["storageClassName"], "spec.storageClassName", names.dns_subdomain)
+    yield from _volumes.validate_mode(spec.get("volumeMode"), "spec.volumeMode")
+    attributes, path = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"
+    if attributes is None:
+        return
+    if not attributes:
+        yield field.required(path, "an empty string is disallowed")
+    else:
+        yield from validation.checked(attributes, path, names.dns_subdomain)
+    if spec.get("csi") is None:
+        yield field.required("spec.csi", "has to be specified when using volumeAttributesClassName")
+
+
+def _sources(spec: Object, name: str) -> Iterator[field.Error]:
+    given = [kind for kind in _SOURCES if spec.get(kind) is not None]
+    if not given:
+        yield field.required("spec", "must specify a volume type")
+    for number, kind in enumerate(given):
+        if number and kind != "flexVolume":
+            yield from _volume_validation.one_of_sources(["", kind], "spec")
+            continue
+        yield from _volume_validation.source(kind, spec[kind], "spec", persistent=True)
+        if kind == "iscsi":
+            yield from _volume_validation.long_portal(spec[kind], name, "spec.iscsi")
+        if kind == "local" and spec.get("nodeAffinity") is None:
+            yield field.required("spec.nodeAffinity", "Local volume requires node affinity")
+
+
+def _kept(new: Object, old: Object) -> Iterator[field.Error]:
     """Where a volume is and how it is used stays."""
     spec, before = new["spec"], old["spec"]
-    if any(spec.get(name) != before.get(name) for name in {*sources, *before} - {*_PLAIN}):
+    secret = "controllerExpandSecretRef"
+    if (before.get("csi") or {}).get(secret) is None and (spec.get("csi") or {}).get(secret) is not None:
+        # It may be added, not changed.
+        spec = {**spec, "csi": {name: value for name, value in spec["csi"].items() if name != secret}}
+    if any(spec.get(name) != before.get(name) for name in _SOURCES):
         detail = "spec.persistentvolumesource is immutable after creation"
         type_ = types.named("api.core.v1.PersistentVolumeSpec")
-        texts = [gotext.persistent_volume_source(type_, obj["spec"]) for obj in (old, new)]
+        texts = [gotext.persistent_volume_source(type_, each) for each in (before, spec)]
         yield field.forbidden("spec.persistentvolumesource", f"{detail}\n{gotext.diff(*texts)}")
     if spec.get("volumeMode") != before.get("volumeMode"):
         yield field.invalid("volumeMode", spec.get("volumeMode"), "field is immutable")
     affinity = before.get("nodeAffinity")
-    if affinity is not None and spec.get("nodeAffinity") != affinity:
+    if affinity is not None and _modern(affinity, spec.get("nodeAffinity")) != spec.get("nodeAffinity"):
         shown = gotext.shown(types.named("api.core.v1.VolumeNodeAffinity"), spec.get("nodeAffinity"))
-        yield field.invalid("nodeAffinity", shown, "field is immutable")
+        detail = "field is immutable, except for updating from beta label to GA"
+        yield field.invalid("nodeAffinity", shown, detail)
     if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
         yield field.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden")
+
+
+_MODERN = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
+
+
+def _modern(before: Any, now: Any) -> Any:
+    """The old affinity with today's name of a label wherever the new one has it."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = {name: _modern(value, now.get(name)) for name, value in before.items()}
+        key = before.get("key")
+        if isinstance(key, str) and now.get("key") == _MODERN.get(key, key):
+            found["key"] = now["key"]
+        return found
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [_modern(*pair) for pair in zip(before, now, strict=True)]
+    return before
 
 
 def _affinity(affinity: Object, path: str) -> Iterator[field.Error]:
@@ -108,38 +160,6 @@ def _affinity(affinity: Object, path: str) -> Iterator[field.Error]:
         yield field.required(f"{path}.required", "must specify required node constraints")
     else:
         yield from _affinity_validation.node_selector(affinity["required"], f"{path}.required")
-
-
-def _source(sources: list[str], spec: Object) -> Iterator[field.Error]:
-    if sources and sources[0] != "csi":
-        yield from _volume_validation.source(sources[0], spec[sources[0]], "spec")
-    if (csi := spec.get("csi")) is not None:
-        yield from _csi(csi)
-    if (local := spec.get("local")) is not None:
-        yield from _local(local)
-
-
-def _local(local: Object) -> Iterator[field.Error]:
-    if not local.get("path"):
-        yield field.required("spec.local.path")
-    elif ".." in local["path"].split("/"):
-        yield field.invalid("spec.local.path", local["path"], "must not contain '..'")
-
-
-def _csi(csi: Object) -> Iterator[field.Error]:
-    yield from validation.csi_driver_name(csi.get("driver") or "", "spec.csi.driver")
-    if not csi.get("volumeHandle"):
-        yield field.required("spec.csi.volumeHandle")
-    for name in (
-        "controllerPublishSecretRef",
-        "controllerExpandSecretRef",
-        "nodePublishSecretRef",
-        "nodeExpandSecretRef",
-    ):
-        if (secret := csi.get(name)) is not None:
-            for member in ("name", "namespace"):
-                if not secret.get(member):
-                    yield field.required(f"spec.csi.{name}.{member}")
 
 
 _MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"

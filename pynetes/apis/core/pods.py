@@ -41,6 +41,7 @@ def prepare(pod: Object, old: Object | None) -> None:
     spec = pod.get("spec") or {}
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
         spec["terminationGracePeriodSeconds"] = 1
+    _pod_defaults.merge_label_keys(spec, pod["metadata"].get("labels") or {})
     pod["status"] = {"phase": "Pending", "qosClass": _pod_resources.qos_class(spec)}
     if spec.get("schedulingGates"):
         pod["status"]["conditions"] = [
