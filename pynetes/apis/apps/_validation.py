@@ -9,6 +9,8 @@ from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
 
+#: How an empty selector is complained of: upstream has the same text for both.
+_EMPTY = {"ReplicaSet": "deployment"}
 #: A Deployment's template is checked as that of the ReplicaSets made from it.
 _CALLED = {"daemonset": "DaemonSet", "statefulset": "StatefulSet"}
 
@@ -21,7 +23,7 @@ def selector_and_template(spec: Object, kind: str, *, restart: tuple[str, ...] =
     else:
         yield from validation.label_selector(selector, "spec.selector")
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            yield field.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
+            yield field.invalid("spec.selector", selector, f"empty selector is invalid for {_EMPTY.get(kind, kind)}")
     try:
         labels.from_label_selector(selector)
     except ValueError:

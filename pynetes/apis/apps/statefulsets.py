@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pynetes.apis.apps import _status, _validation, _workload
 from pynetes.apis.core import _pod_defaults, _pod_warnings, _volumes
-from pynetes.machinery import field, validation
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource, Scale
 
@@ -60,8 +60,10 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     for name in ("whenDeleted", "whenScaled"):
         path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
         yield from validation.one_of(retention.get(name), path, ("Retain", "Delete"))
-    yield from validation.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
     yield from _validation.counts(spec, "replicas", "minReadySeconds")
+    yield from validation.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
+    if old is None and spec.get("serviceName"):
+        yield from validation.checked(spec["serviceName"], "spec.serviceName", names.dns_label)
     yield from _validation.selector_and_template(_with_claims(spec), "statefulset")
     if old is not None and any(
         spec.get(name) != old["spec"].get(name) for name in {*spec, *old["spec"]} if name not in _MUTABLE
@@ -122,6 +124,7 @@ RESOURCE = Resource(
     kind="StatefulSet",
     plural="statefulsets",
     short_names=("sts",),
+    name_rule="dns-label",
     categories=("all",),
     subresources=("scale", "status"),
     scale=Scale(spec_path=".spec.replicas", status_path=".status.replicas", selector_path=".spec.selector"),

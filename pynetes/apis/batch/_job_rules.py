@@ -12,23 +12,31 @@ _COUNTS = (
     "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
     "backoffLimitPerIndex", "maxFailedIndexes",
 )  # fmt: skip
-_MODES, _ACTIONS = ("Indexed", "NonIndexed"), ("Count", "FailIndex", "FailJob", "Ignore")
+_MODES, _ACTIONS = ("NonIndexed", "Indexed"), ("Count", "FailIndex", "FailJob", "Ignore")
 _OPERATORS, _STATUSES = ("In", "NotIn"), ("False", "True", "Unknown")
 _REPLACEMENTS, _RESTARTS = ("Failed", "TerminatingOrFailed"), ("OnFailure", "Never")
 _RULES, _CONDITIONS, _VALUES, _MOST_FAILED, _MANAGER = 20, 20, 255, 100_000, 63
+_MOST_PODS, _MANY, _FEW = 100_000, 100_000, 10_000
 
 
 def spec_problems(spec: Object, path: str) -> Errors:
     """Counts, modes, policies and the template."""
     for name in _COUNTS:
         yield from validation.non_negative(spec.get(name), f"{path}.{name}")
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        yield field.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
     if (manager := spec.get("managedBy")) is not None:
         yield from validation.domain_prefixed_path(manager, f"{path}.managedBy")
         if len(manager) > _MANAGER:
             yield field.too_long(f"{path}.managedBy", _MANAGER)
     mode = spec.get("completionMode") or "NonIndexed"
     yield from validation.one_of(mode, f"{path}.completionMode", _MODES)
-    yield from _indexes(spec, mode, path)
+    if mode == "Indexed":
+        yield from _indexed(spec, path)
+    if mode == "NonIndexed":
+        for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
+            if spec.get(name) is not None:
+                yield field.invalid(f"{path}.{name}", spec[name], "requires indexed completion mode")
     if (policy := spec.get("podFailurePolicy")) is not None:
         yield from _failure_policy(policy, spec, f"{path}.podFailurePolicy")
     if (success := spec.get("successPolicy")) is not None:
@@ -47,22 +55,27 @@ def _shown(rule: Object) -> Object:
     return {"SucceededIndexes": rule.get("succeededIndexes"), "SucceededCount": rule.get("succeededCount")}
 
 
-def _indexes(spec: Object, mode: str, path: str) -> Errors:
-    if mode == "Indexed" and spec.get("completions") is None:
+def _indexed(spec: Object, path: str) -> Errors:
+    """Bounds of Jobs that count their pods by index."""
+    completions, parallelism, failed = (spec.get(n) for n in ("completions", "parallelism", "maxFailedIndexes"))
+    if completions is None:
         yield field.required(f"{path}.completions", "when completion mode is Indexed")
-    if mode == "NonIndexed":
-        for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
-            if spec.get(name) is not None:
-                yield field.invalid(f"{path}.{name}", spec[name], "requires indexed completion mode")
-    failed, completions = spec.get("maxFailedIndexes"), spec.get("completions")
-    if failed is None:
-        return
-    if completions is not None and failed > completions:
+    if (parallelism or 0) > _MOST_PODS:
+        detail = f"must be less than or equal to {_MOST_PODS} when completion mode is Indexed"
+        yield field.invalid(f"{path}.parallelism", parallelism, detail)
+    if None not in (completions, failed) and failed > completions:
         yield field.invalid(f"{path}.maxFailedIndexes", failed, "must be less than or equal to completions")
-    if failed > _MOST_FAILED:
+    if (failed or 0) > _MOST_FAILED:
         yield field.invalid(f"{path}.maxFailedIndexes", failed, f"must be less than or equal to {_MOST_FAILED}")
-    if spec.get("backoffLimitPerIndex") is None:
-        yield field.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+    if (completions or 0) <= _MANY or spec.get("backoffLimitPerIndex") is None:
+        return
+    if failed is None:
+        detail = f"must be specified when completions is above {_MANY}"
+        yield field.required(f"{path}.maxFailedIndexes", detail)
+    for name, value in (("parallelism", parallelism), ("maxFailedIndexes", failed)):
+        if (value or 0) > _FEW:
+            detail = f"must be less than or equal to {_FEW} when completions are above {_MANY} "
+            yield field.invalid(f"{path}.{name}", value, f"{detail}and used with backoff limit per index")
 
 
 def _replacement(spec: Object, path: str) -> Errors:

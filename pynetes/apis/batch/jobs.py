@@ -6,7 +6,7 @@ from datetime import datetime
 from pynetes.apis.apps import _validation, _workload
 from pynetes.apis.batch import _job_rules, _job_status
 from pynetes.apis.core import _pod_defaults, _pod_warnings
-from pynetes.machinery import cells, field, time, validation
+from pynetes.machinery import cells, field, labels, names, time, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 from pynetes.machinery.schema import gotext, types
@@ -40,9 +40,9 @@ def default(obj: Object) -> None:
 
 
 def _label_like_template(job: Object) -> None:
-    labels = ((job["spec"].get("template") or {}).get("metadata") or {}).get("labels")
-    if labels and not job["metadata"].get("labels"):
-        job["metadata"]["labels"] = dict(labels)
+    found = ((job["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    if found and not job["metadata"].get("labels"):
+        job["metadata"]["labels"] = dict(found)
 
 
 def prepare(new: Object, old: Object | None) -> None:
@@ -61,10 +61,10 @@ def prepare(new: Object, old: Object | None) -> None:
 def _select_by_uid(new: Object, spec: Object) -> None:
     uid, name = new["metadata"].get("uid", ""), new["metadata"].get("name", "")
     template = spec.setdefault("template", {})
-    labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    made = template.setdefault("metadata", {}).setdefault("labels", {})
     for label, value in ((CONTROLLER_UID, uid), (JOB_NAME, name)):
-        labels.setdefault(label, value)
-        labels.setdefault(_LEGACY[label], value)
+        made.setdefault(label, value)
+        made.setdefault(_LEGACY[label], value)
     selector = spec.setdefault("selector", {})
     selector.setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, uid)
 
@@ -115,6 +115,8 @@ def _duration(job: Object, now: datetime) -> str:
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Counts, policies, selector and template; the template is fixed once it exists."""
     spec = new["spec"]
+    if old is None:
+        yield from _generated(new)
     yield from _job_rules.spec_problems(spec, "spec")
     if spec.get("selector") is None:
         yield field.required("spec.selector")
@@ -125,21 +127,90 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             yield from _validation.matches(spec["selector"], spec.get("template") or {})
     if old is not None:
         yield from _unchanged(new, old)
+    else:
+        yield from _hostname(new["metadata"].get("name") or "", spec)
+
+
+def _generated(job: Object) -> Iterator[field.Error]:
+    """A selector that is not the user's own is the one that was made, and the template has the labels for it."""
+    spec, metadata = job["spec"], job["metadata"]
+    selector, uid, name = spec.get("selector"), metadata.get("uid") or "", metadata.get("name") or ""
+    if spec.get("manualSelector") or selector is None:
+        return
+    expected = {"controller-uid": uid, "job-name": name, CONTROLLER_UID: uid, JOB_NAME: name}
+    given, path = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}, "spec.template.metadata"
+    for label, value in expected.items():
+        if label not in given:
+            yield field.required(f"{path}.labels[{label}]", f"must be '{value}'")
+        elif given[label] != value:
+            yield field.invalid(f"{path}.labels[{label}]", dict(sorted(given.items())), f"must be '{value}'")
+    try:
+        made = labels.from_label_selector(selector).matches(expected)
+    except ValueError:
+        return
+    if not made:
+        yield field.invalid("spec.selector", selector, "`selector` not auto-generated")
+
+
+def _hostname(name: str, spec: Object) -> Iterator[field.Error]:
+    """The name with the highest index behind it is what a pod's host is called."""
+    completions = spec.get("completions") or 0
+    last = f"{name}-{completions - 1}"
+    if spec.get("completionMode") == "Indexed" and completions > 0 and names.dns_label(last):
+        detail = f"will not able to create pod with invalid DNS label: {last}"
+        yield field.invalid("metadata.name", name, detail)
+
+
+_FIXED = ("selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy")
 
 
 def _unchanged(new: Object, old: Object) -> Iterator[field.Error]:
-    suspended = old["spec"].get("suspend") and not (old.get("status") or {}).get("startTime")
-    fixed = ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
-    if not suspended:
-        # While a Job has not started, a queue may still decide where its pods go.
-        fixed.append("template")
-    if new["spec"].get("completionMode") != "Indexed":
-        fixed.append("completions")
-    for name in fixed:
-        after = new["spec"].get(name)
-        if after != old["spec"].get(name):
+    spec, before = new["spec"], old["spec"]
+    suspended = before.get("suspend") and not (old.get("status") or {}).get("startTime")
+    if suspended:
+        before = before | {"template": _like(before.get("template") or {}, spec.get("template") or {})}
+    completions = spec.get("completions")
+    indexed = spec.get("completionMode") == "Indexed"
+    changed = None not in (completions, before.get("completions")) and completions != before["completions"]
+    if indexed and changed and completions != spec.get("parallelism"):
+        detail = "can only be modified in tandem with spec.parallelism"
+        yield field.invalid("spec.completions", completions, detail)
+    for name in (*(() if indexed else ("completions",)), *_FIXED, "successPolicy"):
+        after = spec.get(name)
+        if after != before.get(name):
             type_ = types.named("api.batch.v1.JobSpec").fields[name].type
             yield field.invalid(f"spec.{name}", gotext.shown(type_, after), "field is immutable")
+
+
+def _like(old: Object, new: Object) -> Object:
+    """The old template with what of the new one a queue may still decide, while the Job has not started: where its
+    pods go, and what they get."""
+    pod, wanted = dict(old.get("spec") or {}), new.get("spec") or {}
+    for name in ("nodeSelector", "tolerations", "schedulingGates"):
+        _take(pod, wanted, name)
+    if "affinity" in pod or "affinity" in wanted:
+        affinity = dict(pod.get("affinity") or {})
+        _take(affinity, wanted.get("affinity") or {}, "nodeAffinity")
+        _take(pod, {"affinity": affinity or ({} if wanted.get("affinity") == {} else None)}, "affinity")
+    for kind in ("containers", "initContainers"):
+        theirs = {item.get("name"): item for item in wanted.get(kind) or ()}
+        if kind in pod:
+            pod[kind] = [dict(item) for item in pod[kind] or ()]
+        for item in pod.get(kind) or ():
+            if item.get("name") in theirs:
+                _take(item, theirs[item["name"]], "resources")
+    metadata = dict(old.get("metadata") or {})
+    for name in ("annotations", "labels"):
+        _take(metadata, new.get("metadata") or {}, name)
+    found = {**old, "spec": pod, "metadata": metadata}
+    return found if metadata or "metadata" in new else {key: found[key] for key in found if key != "metadata"}
+
+
+def _take(target: Object, source: Object, name: str) -> None:
+    if source.get(name) is None:
+        target.pop(name, None)
+    else:
+        target[name] = source[name]
 
 
 RESOURCE = Resource(

@@ -9,11 +9,10 @@ from pynetes.machinery.meta import Object
 
 Errors = Iterator[field.Error]
 
-STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS = ("Always", "Never", "OnFailure")
 _PROPAGATIONS, _RECURSIVE = ("Bidirectional", "HostToContainer", "None"), ("Disabled", "Enabled", "IfPossible")
-_RESTART_ACTIONS = ("Restart",)
+_RESTART_ACTIONS = ("Restart", "RestartAllContainers")
 #: In the order of the API's fields.
 _NOT_EPHEMERAL = (
     "ports",
@@ -166,7 +165,7 @@ def _restarts(container: Object, path: str) -> Errors:
     elif policy is None and rules:
         yield field.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
     if len(rules) > _MOST_RULES:
-        yield field.too_long(f"{path}.restartPolicyRules", _MOST_RULES)
+        yield field.too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES)
     for index, rule in enumerate(rules):
         place, codes = f"{path}.restartPolicyRules[{index}]", rule.get("exitCodes")
         if rule.get("action") not in _RESTART_ACTIONS:
@@ -177,7 +176,7 @@ def _restarts(container: Object, path: str) -> Errors:
         if codes.get("operator") not in ("In", "NotIn"):
             yield field.not_supported(f"{place}.exitCodes.operator", codes.get("operator") or "", ("In", "NotIn"))
         if len(codes.get("values") or ()) > _MOST_CODES:
-            yield field.too_long(f"{place}.exitCodes.values", _MOST_CODES)
+            yield field.too_many(f"{place}.exitCodes.values", len(codes["values"]), _MOST_CODES)
 
 
 def _ports(ports: Any, path: str) -> Errors:
@@ -394,7 +393,7 @@ def _claims(claims: Any, path: str, known: list[str]) -> Errors:
 
 def validate_resources(resources: Object, path: str, check_name: Callable[[str, str], Errors] | None = None) -> Errors:
     """Mistakes of requests and limits; by default a container's."""
-    check_name = check_name or resource_name
+    check_name = check_name or _resource_names.for_container
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
@@ -415,40 +414,15 @@ def validate_resources(resources: Object, path: str, check_name: Callable[[str, 
         yield field.forbidden(path, "HugePages require cpu or memory")
 
 
-def standard_name(name: str, path: str) -> Errors:
-    """A resource of any kind: a standard one, or one with a domain."""
-    wrong = list(validation.checked(name, path, names.qualified_name))
-    yield from wrong
-    if not wrong and "/" not in name and name not in _resource_names.STANDARD and not _resource_names.huge(name):
-        yield field.invalid(path, name, "must be a standard resource type or fully qualified")
-
-
-def resource_name(name: str, path: str) -> Errors:
-    """A resource of containers: a standard one, or one with a domain."""
-    yield from standard_name(name, path)
-    if "/" not in name:
-        if name not in STANDARD_RESOURCES and not name.startswith("hugepages-"):
-            yield field.invalid(path, name, "must be a standard resource for containers")
-    elif "kubernetes.io/" not in name and (
-        name.startswith("requests.") or list(names.qualified_name(f"requests.{name}"))
-    ):
-        yield field.invalid(path, name, "doesn't follow extended resource name standard")
-
-
 def _no_overcommit(name: str) -> bool:
-    return _extended(name) or name.startswith("hugepages-")
-
-
-def _extended(name: str) -> bool:
-    """A resource of somebody else's domain."""
-    return "/" in name and "kubernetes.io/" not in name and not name.startswith("requests.")
+    return _resource_names.extended(name) or name.startswith("hugepages-")
 
 
 def _amount(name: str, amount: str, path: str) -> Errors:
     parsed = quantity.parse(amount)
     if parsed.nanos < 0:
         yield field.invalid(path, amount, "must be greater than or equal to 0")
-    if (name in _resource_names.INTEGER or _extended(name)) and parsed.milli() % 1000:
+    if _resource_names.whole(name) and parsed.milli() % 1000:
         yield field.invalid(path, amount, "must be an integer")
     if name.startswith("hugepages-"):
         size = quantity.parse(name.removeprefix("hugepages-"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from pynetes.apis.core import _container_validation
+from pynetes.apis.core import _container_validation, _resource_names
 from pynetes.machinery import field
 from pynetes.machinery.meta import Object
 from pynetes.machinery.quantity import Quantity
@@ -119,7 +119,7 @@ def validate(spec: Object, path: str) -> Iterator[field.Error]:
 
 
 def _name(name: str, path: str) -> Iterator[field.Error]:
-    wrong = list(_container_validation.standard_name(name, path))
+    wrong = list(_resource_names.standard(name, path))
     if wrong:
         yield from wrong
     elif not supported(name):

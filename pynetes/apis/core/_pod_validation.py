@@ -72,23 +72,23 @@ def _is_cost(text: str) -> bool:
     return bool(re.fullmatch(r"-[0-9]+|0|[1-9][0-9]*", text)) and -(1 << 31) <= int(text) < 1 << 31
 
 
-def _annotated(annotations: Object, spec: Object) -> Errors:
+def _annotated(annotations: Object, spec: Object, path: str = "metadata.annotations") -> Errors:
     """A mirror is of a pod that runs already; profiles are of containers that are there."""
     if _MIRROR in annotations and not spec.get("nodeName"):
         detail = "must set spec.nodeName if mirror pod annotation is set"
-        yield field.invalid(f"metadata.annotations[{_MIRROR}]", annotations[_MIRROR], detail)
+        yield field.invalid(f"{path}[{_MIRROR}]", annotations[_MIRROR], detail)
     if not _is_cost(annotations.get(_COST, "0")):
-        yield field.invalid(f"metadata.annotations[{_COST}]", annotations[_COST], "must be a 32bit integer")
+        yield field.invalid(f"{path}[{_COST}]", annotations[_COST], "must be a 32bit integer")
     lists = ("initContainers", "containers", "ephemeralContainers")
     for key, profile in annotations.items():
         name = key.removeprefix(_APPARMOR)
         if name == key:
             continue
         if name not in (item.get("name") for kind in lists for item in spec.get(kind) or ()):
-            yield field.invalid(f"metadata.annotations[{key}]", name, "container not found")
+            yield field.invalid(f"{path}[{key}]", name, "container not found")
         if profile not in _PROFILES and not profile.startswith("localhost/"):
             detail = f"invalid AppArmor profile name: {field.quote(profile)}"
-            yield field.invalid(f"metadata.annotations[{key}]", profile, detail)
+            yield field.invalid(f"{path}[{key}]", profile, detail)
 
 
 def template_of(spec: Object) -> bytes:
@@ -141,6 +141,7 @@ def validate_template(template: Object | None, path: str) -> Errors:
     for key in metadata.get("annotations") or ():
         yield from validation.checked(key.lower(), f"{path}.annotations", names.qualified_name)
     spec = template.get("spec") or {}
+    yield from _annotated(metadata.get("annotations") or {}, spec, f"{path}.annotations")
     yield from validate_spec(spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
         yield field.forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")

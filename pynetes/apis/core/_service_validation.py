@@ -13,7 +13,7 @@ _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _FAMILIES, _FAMILY_POLICIES = ("IPv4", "IPv6"), ("PreferDualStack", "RequireDualStack", "SingleStack")
 _TRAFFIC_POLICIES, _DISTRIBUTIONS = ("Cluster", "Local"), ("PreferClose", "PreferSameNode", "PreferSameZone")
-_AFFINITY_LIMIT, _KUBELET_PORT = 86400, 10250
+_AFFINITY_LIMIT = 86400
 _IP_MODES = ("Proxy", "VIP")
 _TOPOLOGY_MODE, _TOPOLOGY_HINTS = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
 _RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -23,6 +23,8 @@ _BALANCED = "may only be used when `type` is 'LoadBalancer'"
 
 def validate(new: Object, old: Object | None) -> Errors:
     """Ports, type, addresses and policies."""
+    if old is not None:
+        yield from _unchanged(new["spec"], old["spec"])
     spec, annotations = new["spec"], new["metadata"].get("annotations") or {}
     kind, headless = spec.get("type", ""), spec.get("clusterIP") == "None"
     mode, hints = annotations.get(_TOPOLOGY_MODE), annotations.get(_TOPOLOGY_HINTS)
@@ -44,8 +46,6 @@ def validate(new: Object, old: Object | None) -> Errors:
     if not spec.get("loadBalancerSourceRanges"):
         yield from _annotated_ranges(annotations, kind)
     yield from _policies(spec, kind)
-    if old is not None:
-        yield from _unchanged(spec, old["spec"])
 
 
 def validate_status(new: Object, old: Object | None) -> Errors:
@@ -89,11 +89,6 @@ def _annotated_ranges(annotations: Object, kind: str) -> Errors:
 
 
 def _by_type(spec: Object, kind: str, *, headless: bool) -> Errors:
-    if kind == "LoadBalancer":
-        for index, port in enumerate(spec.get("ports") or ()):
-            if port.get("port") == _KUBELET_PORT:
-                detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-                yield field.invalid(f"spec.ports[{index}]", _KUBELET_PORT, detail)
     if kind in ("LoadBalancer", "NodePort") and headless:
         yield field.invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
     if kind == "ExternalName":
@@ -121,8 +116,7 @@ def _ports(spec: Object) -> Errors:
             seen.add(name)
         yield from validation.port(port.get("port", 0), f"{path}.port")
         yield from validation.one_of(port.get("protocol"), f"{path}.protocol", _PROTOCOLS)
-        if spec.get("type") != "ExternalName":
-            yield from validation.port(port.get("targetPort", 0), f"{path}.targetPort")
+        yield from validation.port(port.get("targetPort", 0), f"{path}.targetPort")
         if (protocol := port.get("appProtocol")) is not None:
             yield from validation.checked(protocol, f"{path}.appProtocol", names.qualified_name)
 
@@ -232,11 +226,16 @@ def _load_balancer(spec: Object, kind: str) -> Errors:
             yield from validation.checked(text.strip(), f"{path}[{index}]", inet.cidr)
     if spec.get("allocateLoadBalancerNodePorts") is not None and not balanced:
         yield field.forbidden("spec.allocateLoadBalancerNodePorts", _BALANCED)
-    if (name := spec.get("loadBalancerClass")) is not None:
-        if balanced:
-            yield from validation.checked(name, "spec.loadBalancerClass", names.qualified_name)
-        else:
-            yield field.forbidden("spec.loadBalancerClass", _BALANCED)
+    yield from _balancer_class(spec)
+
+
+def _balancer_class(spec: Object) -> Errors:
+    if (name := spec.get("loadBalancerClass")) is None:
+        return
+    if spec.get("type") == "LoadBalancer":
+        yield from validation.checked(name, "spec.loadBalancerClass", names.qualified_name)
+    else:
+        yield field.forbidden("spec.loadBalancerClass", _BALANCED)
 
 
 def _policies(spec: Object, kind: str) -> Errors:
@@ -277,6 +276,8 @@ def _class_changed(new: Object, old: Object) -> Errors:
     before, after = old.get("loadBalancerClass"), new.get("loadBalancerClass")
     if old.get("type") == new.get("type") == "LoadBalancer" and after != before:
         yield field.invalid("spec.loadBalancerClass", after, _FIXED)
+    # Upstream looks at it twice, here and among the rest.
+    yield from _balancer_class(new)
 
 
 def _health_checked(spec: Object) -> bool:

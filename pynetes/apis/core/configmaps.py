@@ -15,9 +15,7 @@ def _count(obj: Object, _: datetime) -> int:
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Keys, size, and an immutable one stays as it is."""
-    yield from _data_validation.validate_data(new, old, text=("data",), binary=("binaryData",))
-    for key in (new.get("binaryData") or {}).keys() & (new.get("data") or {}).keys():
-        yield field.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+    return _data_validation.validate_data(new, old, text=("data",), binary=("binaryData",))
 
 
 RESOURCE = Resource(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from pynetes.apis.core import _resource_names
 from pynetes.machinery import cells, field, inet, names, quantity, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -101,7 +102,7 @@ def _amounts(obj: Object) -> Iterator[field.Error]:
             path, parsed = f"status.{member}.{name}", quantity.parse(amount)
             if parsed.nanos < 0:
                 yield field.invalid(path, amount, "must be greater than or equal to 0")
-            if (name == "pods" or "/" in name) and parsed.nanos % quantity.NANO:
+            if _resource_names.whole(name) and parsed.milli() % 1000:
                 yield field.invalid(path, amount, "must be an integer")
 
 
@@ -121,7 +122,8 @@ def _taints(spec: Object) -> Iterator[field.Error]:
     for index, taint in enumerate(spec.get("taints") or ()):
         path = f"metadata.taints[{index}]"
         yield from validation.checked(taint.get("key", ""), f"{path}.key", names.qualified_name)
-        yield from validation.checked(taint.get("value", ""), f"{path}.value", names.label_value)
+        if wrong := names.label_value(taint.get("value", "")):
+            yield field.invalid(f"{path}.value", taint.get("value", ""), ";".join(wrong))
         yield from validation.one_of(taint.get("effect"), f"{path}.effect", _EFFECTS)
         pair = (taint.get("key", ""), taint.get("effect", ""))
         if pair in seen:

@@ -27,9 +27,10 @@ def default(obj: Object) -> None:
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Counts, selector and template."""
     spec = new["spec"]
-    yield from _validation.counts(spec, "replicas", "minReadySeconds")
+    yield from _validation.counts(spec, "minReadySeconds")
     if not spec.get("selector"):
         yield field.required("spec.selector")
+    yield from _validation.counts(spec, "replicas")
     template = spec.get("template")
     if template is None:
         yield field.required("spec.template")

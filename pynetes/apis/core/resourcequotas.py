@@ -41,7 +41,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _amounts(spec.get("hard"), "spec.hard")
     yield from _scope_problems(spec)
     yield from _selector_problems(spec)
-    if old is not None and (spec.get("scopes") or []) != ((old.get("spec") or {}).get("scopes") or []):
+    if old is not None and {*(spec.get("scopes") or ())} != {*((old.get("spec") or {}).get("scopes") or ())}:
         yield field.invalid("spec.scopes", spec.get("scopes") or [], "field is immutable")
 
 
@@ -59,7 +59,7 @@ def _amounts(amounts: Object | None, path: str) -> Iterator[field.Error]:
         parsed = quantity.parse(amount)
         if parsed.nanos < 0:
             yield field.invalid(place, amount, "must be greater than or equal to 0")
-        if name in _resource_names.INTEGER and parsed.nanos % quantity.NANO:
+        if _resource_names.whole(name) and parsed.milli() % 1000:
             yield field.invalid(place, amount, "must be an integer")
 
 

@@ -33,6 +33,8 @@ _JSON_KEYS = (".dockercfg", ".dockerconfigjson")
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Keys, size, what the type demands, and an immutable one stays as it is."""
+    if old is not None and old.get("type") != new.get("type"):
+        yield field.invalid("type", new.get("type"), "field is immutable")
     yield from _data_validation.validate_data(new, old, text=(), binary=("data",))
     kind, data = new.get("type"), new.get("data") or {}
     for key in _KEYS.get(kind or "", ()):
@@ -51,8 +53,6 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     annotations = new["metadata"].get("annotations") or {}
     if kind == "kubernetes.io/service-account-token" and not annotations.get("kubernetes.io/service-account.name"):
         yield field.required("metadata.annotations[kubernetes.io/service-account.name]")
-    if old is not None and old.get("type") != kind:
-        yield field.invalid("type", kind, "field is immutable")
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:
