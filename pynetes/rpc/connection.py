@@ -63,12 +63,16 @@ class Call:
     """One stream: a request, and messages until its status."""
 
     __slots__ = (
-        *("_error", "_messages", "_partial", "_waiter"),
+        *("_error", "_loop", "_messages", "_partial", "_waiter"),
         *("consumed", "deadline", "ended", "more", "number", "pending", "window"),
     )
 
-    def __init__(self, number: int, window: int, deadline: float, *, more: bool) -> None:
+    def __init__(
+        self, number: int, window: int, deadline: float, *, more: bool, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.number, self.window, self.deadline, self.more = number, window, deadline, more
+        # Asking for the running loop is a system call each time.
+        self._loop = loop
         #: What of the request waits for a window.
         self.pending = b""
         self.consumed = 0
@@ -85,7 +89,7 @@ class Call:
                 if self._error is not None:
                     raise self._error
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
@@ -171,7 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:
             raise RpcError(Code.UNAVAILABLE, "the connection is closed", unsent=True)
         deadline = self._loop.time() + timeout if timeout else float("inf")
-        call = Call(self._next, self._initial, deadline, more=more)
+        call = Call(self._next, self._initial, deadline, more=more, loop=self._loop)
         self._next += 2
         self._calls[call.number] = call
         head = _request_block(self._scheme, self._authority, method, metadata)

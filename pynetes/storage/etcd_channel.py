@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -93,8 +94,7 @@ class EtcdChannel:
         """Make one call. Raises Unavailable when no member answers; other RpcErrors are the caller's.
 
         repeatable: it only reads, so it may be made again when it broke half-way."""
-        loop = asyncio.get_running_loop()
-        attempt, until = 0, loop.time() + RESTART
+        attempt, until = 0, monotonic() + RESTART
         broken: RpcError | None = None
         while True:
             used, attempt = self._used, attempt + 1
@@ -105,7 +105,7 @@ class EtcdChannel:
                     raise
                 self.fail_over(used)
                 # Nobody listens: an etcd that is started anew is back in a moment. A certificate stays refused.
-                waits = isinstance(error.__cause__, ConnectionRefusedError) and loop.time() < until
+                waits = isinstance(error.__cause__, ConnectionRefusedError) and monotonic() < until
                 again = error.unsent or (repeatable and error.code == Code.UNAVAILABLE and broken is None)
                 if not again or (attempt > len(self._members) and not waits):
                     told = broken or error
@@ -116,7 +116,7 @@ class EtcdChannel:
 
     async def connection(self) -> Connection:
         """The connection for new calls. Raises RpcError, Unavailable."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if self._open is not None and not self._open.closed and now - self._looked < LOOK:
             return self._open
         async with self._connecting:

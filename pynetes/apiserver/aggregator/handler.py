@@ -38,7 +38,7 @@ class Aggregator:
             if about is None or about not in self._remotes.services:
                 response = await own(request)
                 if request.repeat is not None:
-                    request.repeat.sign(lambda: about not in self._remotes.services)
+                    request.repeat.sign(lasting=lambda: about not in self._remotes.services)
                 return response
             return await self._hand_on(request, about, self._remotes.services[about])
 

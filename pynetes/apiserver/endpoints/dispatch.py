@@ -93,7 +93,7 @@ def build(api: Api, others: Handler, connect: Connect) -> Handler:
         response = await verb(api, request, scope)
         if request.repeat is not None:
             request.repeat.sign(
-                lambda: api.served.find(info.api_group, info.api_version, info.resource) is resource,
+                lasting=lambda: api.served.find(info.api_group, info.api_version, info.resource) is resource,
             )
         return response
 

@@ -155,15 +155,15 @@ class Fairness:
         dispatched = _DISPATCHED.labels(flow.schema, flow.level)
         executed = _EXECUTION_SECONDS.labels(flow.schema, flow.level, "regular")
 
-        def same() -> bool:
+        def lasting() -> bool:
             found = self._find(user, info)
-            return found[0] == flow and found[1] is level and (level is None or level.passes())
+            return found[0] == flow and found[1] is level
 
         def count(seconds: float, size: int) -> None:
             dispatched.inc()
             executed.observe(seconds)
 
-        repeat.sign(same, count)
+        repeat.sign(None if level is None else level.passes, count, lasting=lasting)
 
     async def _enter(self, request: Request, flow: Flow, level: Level) -> None:
         """Wait for a seat; raises 429."""

@@ -223,14 +223,15 @@ def _counting(request: Request) -> Callable[[float, int], None]:
     labels, scope = _labels(request)
     requests, sizes = _requests(labels, scope, 200), _sizes(labels, scope)
     whole, served = _durations(labels, scope)
-    interaction, identity = _interaction(request, request.user), _identified(request, request.user)
+    path, _, *what = _interaction(request, request.user)[:6]
+    identity = _identified(request, request.user)
 
     def count(seconds: float, size: int) -> None:
         requests.inc()
         whole.observe(seconds)
         served.observe(seconds)
         sizes.observe(size)
-        RECORDER.record(interaction._replace(at=now(), seconds=seconds), identity)
+        RECORDER.record(Interaction(path, now(), *what, seconds), identity)
 
     return count
 

@@ -40,7 +40,8 @@ class Timeout:
         return await self._watched(request, next)
 
     async def _watched(self, request: Request, next: Handler) -> Response:  # noqa: A002 (the chain's word)
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
         # A request within a request, of a client in this process, keeps the first one's.
         first = self._due.setdefault(task, due := loop.time() + self._seconds) is due
