@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
@@ -151,11 +152,10 @@ class Cacher:
 
     def soon(self, then: Callable[[bool], None]) -> None:
         """`fresh` without a task: calls back with True when it is, with False if one must wait for it or it failed."""
+        self._join(partial(self._tell, then))
 
-        def told(answer: Revision | Exception) -> None:
-            then(not isinstance(answer, Exception) and self.revision >= answer)
-
-        self._join(told)
+    def _tell(self, then: Callable[[bool], None], answer: Revision | Exception) -> None:
+        then(not isinstance(answer, Exception) and self.revision >= answer)
 
     async def answers(self) -> bool:
         """Whether the store does, soon enough for who asks after our health."""
