@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Where objects live; upstream's --etcd-prefix.
 ROOT = "/registry/"
-#: Questions for the store's revision that are out at once. With one, whoever came while it was out waited for all of it
-#: and then for the next; with three, so few share a question that asking takes the time.
-QUESTIONS = 2
+#: Turns of the loop for which a question for the store's revision waits until as many want to know it as were told the
+#: last time: those who ask again and again come back in a moment, and share the next one (docs/decisions/240).
+TURNS = 8
 #: Objects asked of the store at once; upstream's page of a list is 500, larger ones make answers of many megabytes.
 PAGE = 500
 #: Seconds a reader waits for the cache to reach a revision, as upstream.
@@ -108,8 +108,7 @@ class Cacher:
         """Keep the cache current until cancelled."""
         self._started = True
         async with asyncio.TaskGroup() as group:
-            for _ in range(QUESTIONS):
-                group.create_task(self._ask())
+            group.create_task(self._ask())
             group.create_task(self._keep())
 
     async def _keep(self) -> None:
@@ -299,15 +298,21 @@ class Cacher:
         return await future
 
     def _join(self, told: Callable[[Revision | Exception], None]) -> None:
-        """Who comes while all questions are out waits for the next one, which is asked for all of them."""
+        """Who comes while a question is out waits for the next one, which is asked for all of them."""
         self._readers.append(told)
         self._wanted.set()
 
     async def _ask(self) -> None:
+        last = 0
         while True:
             await self._wanted.wait()
+            for _ in range(TURNS):
+                if len(self._readers) >= last:
+                    break
+                await asyncio.sleep(0)
             self._wanted.clear()
             readers, self._readers = self._readers, []
+            last = len(readers)
             answer: Revision | Exception
             try:
                 answer = await self._backend.current_revision()

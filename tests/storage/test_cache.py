@@ -59,6 +59,31 @@ async def test_concurrent_readers_share_one_question(backend: MemoryBackend, cac
     assert asked <= 2
 
 
+async def test_readers_who_come_again_share_every_question(backend: MemoryBackend, cacher: Cacher) -> None:
+    """Each comes back a turn or two of the loop after its answer, as over a connection: the next question waits for
+    them, and not for anybody once they are gone."""
+    asked = 0
+    real = backend.current_revision
+
+    async def counting() -> Revision:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return await real()
+
+    async def reader(number: int) -> None:
+        for _ in range(10):
+            await cacher.fresh()
+            for _ in range(number % 3):
+                await asyncio.sleep(0)
+
+    backend.current_revision = counting  # type: ignore[method-assign]
+    await asyncio.gather(*(reader(number) for number in range(16)))
+    assert asked <= 15
+    await cacher.fresh()
+    assert asked <= 16
+
+
 async def test_a_cancelled_reader_takes_nobody_with_it(backend: MemoryBackend, cacher: Cacher) -> None:
     """The reader that was to ask for all goes away; another asks."""
     gate = asyncio.Event()

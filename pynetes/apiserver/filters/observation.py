@@ -223,7 +223,7 @@ def _counting(request: Request) -> Callable[[float, int], None]:
     labels, scope = _labels(request)
     requests, sizes = _requests(labels, scope, 200), _sizes(labels, scope)
     whole, served = _durations(labels, scope)
-    path, _, *what = _interaction(request, request.user)[:6]
+    path, _, source, target, action, shown, *_ = _interaction(request, request.user)
     identity = _identified(request, request.user)
 
     def count(seconds: float, size: int) -> None:
@@ -231,7 +231,7 @@ def _counting(request: Request) -> Callable[[float, int], None]:
         whole.observe(seconds)
         served.observe(seconds)
         sizes.observe(size)
-        RECORDER.record(Interaction(path, now(), *what, seconds), identity)
+        RECORDER.record(Interaction(path, now(), source, target, action, shown, seconds), identity)
 
     return count
 
