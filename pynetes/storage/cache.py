@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 
 from pynetes.component.clock import Clock
 from pynetes.machinery import errors
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 #: Where objects live; upstream's --etcd-prefix.
 ROOT = "/registry/"
 #: Turns of the loop for which a question for the store's revision waits until as many want to know it as were told the
-#: last time: those who ask again and again come back in a moment, and share the next one (docs/decisions/240).
-TURNS = 8
+#: last time: those who ask again and again come back in a moment, and share the next one (docs/decisions/240). Turns are
+#: long when there is much else to do: no longer than so many seconds.
+TURNS, GATHERING = 8, 0.002
 #: Objects asked of the store at once; upstream's page of a list is 500, larger ones make answers of many megabytes.
 PAGE = 500
 #: Seconds a reader waits for the cache to reach a revision, as upstream.
@@ -306,10 +308,7 @@ class Cacher:
         last = 0
         while True:
             await self._wanted.wait()
-            for _ in range(TURNS):
-                if len(self._readers) >= last:
-                    break
-                await asyncio.sleep(0)
+            await self._gather(last)
             self._wanted.clear()
             readers, self._readers = self._readers, []
             last = len(readers)
@@ -320,6 +319,13 @@ class Cacher:
                 answer = error
             for told in readers:
                 told(answer)
+
+    async def _gather(self, readers: int) -> None:
+        until = monotonic() + GATHERING
+        for _ in range(TURNS):
+            if len(self._readers) >= readers or monotonic() > until:
+                return
+            await asyncio.sleep(0)
 
 
 def _too_large(wanted: Revision, current: Revision) -> errors.StatusError:
