@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 #: Where objects live; upstream's --etcd-prefix.
 ROOT = "/registry/"
 #: Turns of the loop for which a question for the store's revision waits until as many want to know it as were told the
-#: last time: those who ask again and again come back in a moment, and share the next one (docs/decisions/240). Turns are
-#: long when there is much else to do: no longer than so many seconds.
+#: last time: those who ask again and again come back in a moment, and share the next one (docs/decisions/240). Seconds
+#: that this may take at most, because turns are long when there is much else to do.
 TURNS, GATHERING = 8, 0.002
 #: Objects asked of the store at once; upstream's page of a list is 500, larger ones make answers of many megabytes.
 PAGE = 500
