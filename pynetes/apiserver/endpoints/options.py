@@ -1,6 +1,8 @@
 """Query parameters of reads and writes: ListOptions and the dryRun, fieldManager, fieldValidation of the others."""
 
 import base64
+import posixpath
+import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +13,13 @@ import orjson
 from pynetes.apiserver.api import Scope
 from pynetes.apiserver.endpoints import objectmeta
 from pynetes.apiserver.http import Request
-from pynetes.machinery import errors, field, fields, labels
+from pynetes.machinery import errors, field, fields, go_json, labels
 from pynetes.machinery.resource import Resource
 from pynetes.storage.watch import Filter
 
+_INTEGER = re.compile("[+-]?[0-9]+", re.ASCII).fullmatch
+#: More characters than an integer of 64 bits has, leading zeros aside.
+_LONGEST = 40
 _URL_SAFE = frozenset(string.ascii_letters + string.digits + "-_")
 
 
@@ -42,7 +47,13 @@ class Token(NamedTuple):
         bad = next((place for place, char in enumerate(text) if char not in _URL_SAFE), len(text) - 1)
         if bad < len(text) - 1 or len(text) % 4 == 1 or text[-1:] not in _URL_SAFE:
             raise ValueError(f"illegal base64 data at input byte {bad}")
-        document = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if problem := go_json.problem(data):
+            raise ValueError(problem)
+        document = orjson.loads(data)
+        if not isinstance(document, dict):
+            kind = go_json.kind_of(document)
+            raise ValueError(f"json: cannot unmarshal {kind} into Go value of type storage.continueToken")
         version = document.get("v", "")
         if version != "meta.k8s.io/v1":
             raise ValueError(f"server does not recognize this encoded version {version}")
@@ -50,7 +61,11 @@ class Token(NamedTuple):
             raise ValueError(f"incorrect encoded start resourceVersion (version {version})")
         if not document.get("start"):
             raise ValueError(f"encoded start key empty (version {version})")
-        return cls(int(document["rv"]), str(document["start"]))
+        start = str(document["start"])
+        key = start if start.startswith("/") else f"/{start}"
+        if posixpath.normpath(key) != key:
+            raise ValueError(start)
+        return cls(int(document["rv"]), start)
 
 
 @dataclass(slots=True)
@@ -75,8 +90,10 @@ def list_revision(request: Request, *, one: bool = False) -> int | None:
     text = request.param("resourceVersion")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
-        problem = field.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    digits = text.isascii() and text.isdigit()
+    if not digits or int(text[:21]) >= 1 << 64:
+        what = "value out of range" if digits else "invalid syntax"
+        problem = field.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": {what}')
         if one:
             raise errors.failure(500, "", str(problem))
         raise errors.bad_request(f"invalid resource version: {problem}")
@@ -93,19 +110,26 @@ def parse(request: Request, scope: Scope, *, watch: bool = False) -> ListOptions
     query = request.query
     if not query:
         return ListOptions(_filter(scope, None, None, ()), False, 0, None, None, False, False, None, None)
-    token = Token.decode(text) if (text := request.param("continue")) and not watch else None
+    # The order is upstream's: what it cannot read, what does not go together, what the kind does not have.
+    timeout = integer(request, "timeoutSeconds")
+    limit = max(integer(request, "limit") or 0, 0)
+    label, selected = _selectors(request)
     initial = request.flag("sendInitialEvents") if "sendInitialEvents" in query else None
     problems = list(_problems(request, watch=watch, initial=initial))
     if problems:
         raise invalid_options(problems)
-    label, selected = _selectors(request, scope.resource)
-    limit = max(integer(request, "limit") or 0, 0)
+    if selected is not None:
+        _check_fields(selected, scope.resource)
+        if scope.name and not selected.everything and selected.exact("metadata.name") != scope.name:
+            raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
+    token = Token.decode(text) if (text := request.param("continue")) and not watch else None
+    if token is not None and request.param("resourceVersion") not in ("", "0"):
+        raise errors.bad_request("specifying resource version is not allowed when using continue")
     revision = list_revision(request)
     match = request.param("resourceVersionMatch")
     exact = match == "Exact" or (not match and bool(limit) and bool(revision))
     wanted = _filter(scope, label, selected, exact_terms(selected))
     selective = label is not None or selected is not None
-    timeout = integer(request, "timeoutSeconds")
     bookmarks = request.flag("allowWatchBookmarks")
     return ListOptions(wanted, selective, limit, token, revision, exact, bookmarks, initial, timeout)
 
@@ -129,8 +153,6 @@ def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterato
         if request.param("continue") and (match or (initial is None and revision in ("", "0"))):
             yield field.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
         return
-    if initial is not None:
-        yield field.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if match:
         if not revision:
             yield field.forbidden(
@@ -144,19 +166,22 @@ def _problems(request: Request, *, watch: bool, initial: bool | None) -> Iterato
             yield field.forbidden(
                 "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
             )
+    if initial is not None:
+        yield field.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
 
 
-def _selectors(request: Request, resource: Resource) -> tuple[labels.Selector | None, fields.Selector | None]:
-    label = selected = None
+def _selectors(request: Request) -> tuple[labels.Selector | None, fields.Selector | None]:
+    """The two selectors, None where there is none. Raises StatusError 400."""
     try:
-        if text := request.param("labelSelector"):
-            label = labels.parse(text)
+        label = labels.parse(text) if (text := request.param("labelSelector")) else None
+        return label, fields.parse(text) if (text := request.param("fieldSelector")) else None
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
+
+
+def _check_fields(selected: fields.Selector, resource: Resource) -> None:
     try:
-        if text := request.param("fieldSelector"):
-            selected = fields.parse(text)
-            selected.check(resource.fields or {})
+        selected.check(resource.fields or {})
     except ValueError as error:
         shown = str(error)
         if resource.qualified == "resourceslices.resource.k8s.io":
@@ -164,7 +189,6 @@ def _selectors(request: Request, resource: Resource) -> tuple[labels.Selector | 
             about = f"for {resource.api_version}, Kind={resource.kind}"
             shown = shown.replace("field label not supported:", f"field label not supported {about}:")
         raise errors.bad_request(shown) from None
-    return label, selected
 
 
 def exact_terms(selected: fields.Selector | None) -> tuple[tuple[str, str], ...]:
@@ -191,13 +215,14 @@ def _filter(
 
 def integer(request: Request, name: str) -> int | None:
     """An integer parameter. Raises StatusError 400 when it is none."""
-    text = request.param(name)
-    if not text:
+    if name not in request.query:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    text = request.param(name)
+    if _INTEGER(text) is None:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > _LONGEST or not -(1 << 63) <= (value := int(text)) < 1 << 63:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value
 
 
 @dataclass(slots=True)
