@@ -22,7 +22,7 @@ from pynetes.apiserver.authn.user import (
 )
 from pynetes.apiserver.authz.attributes import Attributes, Authorizer, forbidden
 from pynetes.apiserver.http import Headers
-from pynetes.machinery import errors
+from pynetes.machinery import errors, go_print, names
 from pynetes.machinery.errors import StatusError
 
 USER, GROUP, UID, EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"
@@ -52,10 +52,20 @@ def wanted(headers: Headers) -> Wanted | None:
     }
     if not name:
         if uid or groups or extra:
-            asked = f"groups {list(groups)}, extra {sorted(extra)}, uid {uid!r}"
-            raise errors.internal(f"requested {asked} impersonation without impersonating a user")
+            raise errors.bad_request(f"requested {_printed(uid, groups, extra)} without impersonating a user name")
         return None
     return Wanted(name, uid, groups, extra)
+
+
+def _printed(uid: str, groups: tuple[str, ...], extra: Mapping[str, tuple[str, ...]]) -> str:
+    """As Go prints the user that upstream makes of the headers."""
+
+    def texts(values: tuple[str, ...]) -> str:
+        return f"[]string{{{', '.join(map(go_print.syntax, values))}}}" if values else "[]string(nil)"
+
+    members = ", ".join(f"{go_print.syntax(key)}:{texts(extra[key])}" for key in sorted(extra))
+    shown = f"map[string][]string{{{members}}}" if extra else "map[string][]string(nil)"
+    return f'&user.DefaultInfo{{Name:"", UID:{go_print.syntax(uid)}, Groups:{texts(groups)}, Extra:{shown}}}'
 
 
 def strip(headers: Headers) -> None:
@@ -94,7 +104,21 @@ class Impersonation:
     async def _allowed(self, mode: str, who: Wanted, attributes: Attributes) -> None:
         if mode != LEGACY:
             await self._check(attributes._replace(verb=f"impersonate-on:{mode}:{attributes.verb}"))
-        for question in _questions(mode, who, attributes.user):
+        questions = Questions(mode, attributes.user)
+        await self._check(questions.name(who))
+        if who.uid:
+            await self._check(questions.ask("uids", who.uid, group=AUTHENTICATION))
+        await self._all(questions.groups(who), questions, many=len(who.groups) >= MANY)
+        values = sum(map(len, who.extra.values()))
+        await self._all(questions.extras(who), questions, many=max(len(who.extra), values) >= MANY)
+
+    async def _all(self, asked: list[Attributes], questions: "Questions", *, many: bool) -> None:
+        """Every one of them, or at once all there may be, where there are many."""
+        if many and questions.mode != LEGACY:
+            every = asked[0]._replace(name="*", subresource="*" if asked[0].subresource else "")
+            if (await self._authorizer.authorize(every)).allowed:
+                return
+        for question in asked:
             await self._check(question)
 
     async def _check(self, attributes: Attributes) -> None:
@@ -107,15 +131,21 @@ LEGACY = "legacy"
 NODE_MODES = ("associated-node", "arbitrary-node")
 
 
+#: From so many groups or extras on, whether all of them are allowed is asked first.
+MANY = 4
+
+
 def _modes(who: Wanted, requestor: User) -> Iterator[str]:
     bare = not (who.groups or who.extra or who.uid)
-    if who.name.startswith(NODE_PREFIX) and bare:
-        if service_account(requestor) and requestor.extra.get(NODE_EXTRA) == (who.name.removeprefix(NODE_PREFIX),):
+    if node := _node(who):
+        if bare and service_account(requestor) and requestor.extra.get(NODE_EXTRA) == (node,):
             yield "associated-node"
-        yield "arbitrary-node"
-    elif _account(who) and bare:
-        yield "serviceaccount"
-    elif not who.name.startswith(NODE_PREFIX) and not _account(who) and MASTERS not in who.groups:
+        if bare:
+            yield "arbitrary-node"
+    elif _account(who):
+        if bare:
+            yield "serviceaccount"
+    else:
         yield "user-info"
     yield LEGACY
 
@@ -124,38 +154,63 @@ def _account(who: Wanted) -> tuple[str, str] | None:
     return service_account(User(who.name))
 
 
-def _questions(mode: str, who: Wanted, requestor: User) -> Iterator[Attributes]:
-    legacy = mode == LEGACY
-    verb = "impersonate" if legacy else f"impersonate:{mode}"
-    group = "" if legacy else AUTHENTICATION
+def _node(who: Wanted) -> str:
+    """The node whose kubelet it is."""
+    name = who.name.removeprefix(NODE_PREFIX)
+    return name if name != who.name and not names.dns_subdomain(name) else ""
 
-    def ask(resource: str, name: str, *, namespace: str = "", subresource: str = "", group: str = group) -> Attributes:
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What has to be allowed before somebody acts as somebody else."""
+
+    mode: str
+    requestor: User
+
+    def name(self, who: Wanted) -> Attributes:
+        """The user itself."""
+        if self.mode in NODE_MODES:
+            return self.ask("nodes", "*" if self.mode == "associated-node" else _node(who))
+        if account := _account(who):
+            return self.ask("serviceaccounts", account[1], namespace=account[0])
+        return self.ask("users", who.name)
+
+    def groups(self, who: Wanted) -> list[Attributes]:
+        """Each group. Raises StatusError 403 for what no constrained mode allows."""
+        if self.mode != LEGACY and "" in who.groups:
+            raise forbidden(self.ask("groups", ""), "impersonating the empty string group is not allowed")
+        if self.mode != LEGACY and MASTERS in who.groups:
+            raise forbidden(self.ask("groups", MASTERS), "impersonating the system:masters group is not allowed")
+        return [self.ask("groups", name) for name in who.groups]
+
+    def extras(self, who: Wanted) -> list[Attributes]:
+        """Each value of each extra. Raises StatusError 403 for what no constrained mode allows."""
+        if self.mode != LEGACY:
+            if "" in who.extra:
+                text = "impersonating the empty string key in extra is not allowed"
+                raise forbidden(self.ask("userextras", ""), text)
+            if any("" in values for values in who.extra.values()):
+                text = "impersonating the empty string value in extra is not allowed"
+                raise forbidden(self.ask("userextras", ""), text)
+        pairs = ((key, value) for key, values in who.extra.items() for value in values)
+        return [self.ask("userextras", value, subresource=key) for key, value in pairs]
+
+    def ask(
+        self, resource: str, name: str, *, namespace: str = "", subresource: str = "", group: str | None = None
+    ) -> Attributes:
+        """One question; of the group that the mode has for it."""
+        legacy = self.mode == LEGACY
+        own = "" if legacy and resource != "userextras" else AUTHENTICATION
         return Attributes(
-            user=requestor,
-            verb=verb,
-            group=group,
+            user=self.requestor,
+            verb="impersonate" if legacy else f"impersonate:{self.mode}",
+            group=own if group is None else group,
             version="v1",
             resource=resource,
             subresource=subresource,
             namespace=namespace,
             name=name,
         )
-
-    account = _account(who)
-    if mode in NODE_MODES:
-        name = who.name.removeprefix(NODE_PREFIX)
-        yield ask("nodes", "*" if mode == "associated-node" else name)
-    elif account:
-        yield ask("serviceaccounts", account[1], namespace=account[0])
-    else:
-        yield ask("users", who.name)
-    for name in who.groups:
-        yield ask("groups", name)
-    for key, values in who.extra.items():
-        for value in values:
-            yield ask("userextras", value, subresource=key, group=AUTHENTICATION)
-    if who.uid:
-        yield ask("uids", who.uid, group=AUTHENTICATION)
 
 
 def _impersonated(who: Wanted, requestor: User, mode: str) -> User:

@@ -75,10 +75,15 @@ def forbidden(attributes: Attributes, reason: str = "") -> StatusError:
     detail = f'User "{attributes.user.name}" cannot {attributes.verb}'
     suffix = f": {reason}" if reason else ""
     if not attributes.resource:
-        message = f'forbidden: {detail} path "{attributes.path}"{suffix}'
+        message = "forbidden: " + _safe(f'{detail} path "{attributes.path}"') + suffix
         error = errors.failure(403, "Forbidden", message)
         error.status["details"] = {}
         return error
     scope = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
-    detail += f' resource "{attributes.full_resource}" in API group "{attributes.group}" {scope}{suffix}'
-    return errors.forbidden(attributes.resource, attributes.group, attributes.name, detail)
+    detail = _safe(f'{detail} resource "{attributes.full_resource}" in API group "{attributes.group}" {scope}')
+    return errors.forbidden(attributes.resource, attributes.group, attributes.name, f"{detail}{suffix}")
+
+
+def _safe(text: str) -> str:
+    """Names that clients choose, in a text that a browser may take for HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -11,7 +11,7 @@ from pynetes.machinery import errors
 #: Seconds between looks.
 LOOK = 1.0
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]*(?:\.[0-9]*)?)([^0-9.]*)")
 
 
 class Timeout:
@@ -35,7 +35,8 @@ class Timeout:
                 request.repeat.sign()
             return response
         if request.query_string and (text := request.param("timeout")):
-            async with asyncio.timeout(min(self._seconds, duration(text) or self._seconds)):
+            wanted = duration(text)
+            async with asyncio.timeout(min(self._seconds, wanted if wanted > 0 else self._seconds)):
                 return await next(request)
         return await self._watched(request, next)
 
@@ -71,7 +72,23 @@ class Timeout:
 
 def duration(text: str) -> float:
     """Seconds of a Go duration such as 1m30s. Raises StatusError 400."""
-    parts = _PART.findall(text)
-    if text != "0" and "".join(number + unit for number, unit in parts) != text:
-        raise errors.bad_request(f'invalid timeout specified in the request URL: time: invalid duration "{text}"')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    unsigned = text[1:] if text[:1] in ("+", "-") else text
+    if unsigned == "0":
+        return 0.0
+    seconds, rest, problem = 0.0, unsigned, "" if unsigned else "invalid duration"
+    while rest and not problem:
+        found = _PART.match(rest)
+        assert found is not None
+        number, unit = found.groups()
+        rest = rest[found.end() :]
+        if number in ("", "."):
+            problem = "invalid duration"
+        elif not unit:
+            problem = "missing unit in duration"
+        elif unit not in _UNITS:
+            problem = f'unknown unit "{unit}" in duration'
+        else:
+            seconds += float(number) * _UNITS[unit]
+    if problem:
+        raise errors.bad_request(f'invalid timeout specified in the request URL - time: {problem} "{text}"')
+    return -seconds if text.startswith("-") else seconds

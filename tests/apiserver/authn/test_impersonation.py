@@ -15,6 +15,8 @@ from tests.apiserver.fakes import ADMIN, FakeObjects, obj
 
 ALICE = User("alice", groups=("system:authenticated",), expires=1000.0)
 
+BOBS = {"verbs": ["impersonate:user-info"], "apiGroups": ["authentication.k8s.io"], "resources": ["users"]}
+
 
 @pytest.fixture
 def objects() -> FakeObjects:
@@ -122,7 +124,46 @@ def test_headers() -> None:
     assert not headers
 
 
-def test_groups_without_a_user() -> None:
-    """Headers that would be ignored are an error instead."""
-    with pytest.raises(StatusError, match="without impersonating a user"):
-        impersonation.wanted(Headers([("Impersonate-Group", "system:masters")]))
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        (("Impersonate-Group", "g"), 'UID:"", Groups:[]string{"g"}, Extra:map[string][]string(nil)'),
+        (("Impersonate-Uid", "5"), 'UID:"5", Groups:[]string(nil), Extra:map[string][]string(nil)'),
+        (
+            ("Impersonate-Extra-Scope", "x"),
+            'UID:"", Groups:[]string(nil), Extra:map[string][]string{"scope":[]string{"x"}}',
+        ),
+    ],
+)
+def test_headers_without_a_user(header: tuple[str, str], shown: str) -> None:
+    """Headers that would be ignored are an error of the client's instead, in upstream's words."""
+    with pytest.raises(StatusError) as refused:
+        impersonation.wanted(Headers([header]))
+    text = f'requested &user.DefaultInfo{{Name:"", {shown}}} without impersonating a user name'
+    assert (refused.value.code, str(refused.value)) == (400, text)
+
+
+@pytest.mark.parametrize(
+    ("who", "told"),
+    [
+        (Wanted("bob", groups=("system:masters",)), "impersonating the system:masters group is not allowed"),
+        (Wanted("bob", groups=("",)), "impersonating the empty string group is not allowed"),
+        (Wanted("bob", extra={"": ("x",)}), "impersonating the empty string key in extra is not allowed"),
+        (Wanted("bob", extra={"a": ("",)}), "impersonating the empty string value in extra is not allowed"),
+    ],
+)
+async def test_what_no_constrained_mode_allows(objects: FakeObjects, who: Wanted, told: str) -> None:
+    """Whatever the rules say; the old right is asked for as well, and the first refusal is told."""
+    grant(objects, BOBS, rule("impersonate-on:user-info:list", "configmaps"))
+    with pytest.raises(StatusError, match=told):
+        await become(objects, who)
+
+
+async def test_many_groups_are_asked_for_at_once(objects: FakeObjects) -> None:
+    """From four on, a rule about all names is enough for a user who may name none of them."""
+    every = rule("impersonate:user-info", "groups", "*", group="authentication.k8s.io")
+    grant(objects, BOBS, every, rule("impersonate-on:user-info:list", "configmaps"))
+    user = await become(objects, Wanted("bob", groups=("a", "b", "c", "d")))
+    assert user.groups[:4] == ("a", "b", "c", "d")
+    with pytest.raises(StatusError):
+        await become(objects, Wanted("bob", groups=("a", "b")))
