@@ -2,7 +2,7 @@
 
 import pytest
 
-from pynetes.machinery.cel import CompileError, program
+from pynetes.machinery.cel import CompileError, EvalError, program
 from pynetes.machinery.cel.typed import Types
 
 _TEXT = {"type": "string"}
@@ -59,6 +59,9 @@ def test_mistakes_are_told_where_they_are(source: str, text: str) -> None:
         ("1 < 2.5 && self.size() >= 2.5", True),
         ("self.all(i, v, i < v)", False),
         ("self.transformList(i, v, v * 2) == [6, 2, 4]", True),
+        ("self.transformMap(i, v, v > 1, [v, i]) == {0: [3, 0], 2: [2, 2]}", True),
+        ("self.transformMapEntry(i, v, {v: i}).transformMap(k, v, {'n': v}['n'] + k)[3] == 3", True),
+        ("{'a': ','}.transformMap(k, v, 'x,)' + v) == {'a': 'x,),'}", True),
         ("self.sort() == [1, 2, 3] && self.slice(0, 1) == [3]", True),
         ("lists.range(3).reverse() == [2, 1, 0]", True),
         ("[1, 1, 2].distinct() == [1, 2] && [[1], [2]].flatten() == [1, 2]", True),
@@ -70,3 +73,17 @@ def test_upstreams_libraries_are_there(source: str, value: bool) -> None:
     """Checked with their types, and evaluated."""
     Types({"type": "array", "items": {"type": "integer"}}).check(source)
     assert program(source, ("self",)).eval({"self": [3, 1, 2]}) is value
+
+
+def test_a_key_that_comes_again_is_a_mistake() -> None:
+    """Of maps made entry by entry."""
+    with pytest.raises(EvalError, match="key 1 already exists"):
+        program("[1, 1].transformMapEntry(i, v, {v: i}) == {}", ()).eval({})
+
+
+def test_mistakes_are_told_in_the_order_of_the_text() -> None:
+    """Whatever the compiler looks at first."""
+    with pytest.raises(CompileError) as told:
+        TYPES.check("cel.bind(x, self, x > 1)")
+    places = [line.split(":")[3] for line in str(told.value).splitlines() if line.startswith("ERROR")]
+    assert places == ["1", "9", "10", "19"]

@@ -278,7 +278,19 @@ def _collections() -> list[cel.FunctionDecl]:
         _decl("max", (_D, [_LIST], True, _least(max))),
         _decl("positionOf", *_searched(_first)),
         _decl("lastPositionOf", *_searched(_last)),
+        _decl("mapOfPairs", (_MAP, [_LIST], True, dict)),
+        _decl("mapOfEntries", (_MAP, [_LIST], True, _merged)),
     ]
+
+
+def _merged(entries: list[Mapping[Any, Any]]) -> dict[Any, Any]:
+    """One map of several. ValueError if a key comes again."""
+    made: dict[Any, Any] = {}
+    for each in entries:
+        if again := made.keys() & each.keys():
+            raise ValueError(f"insert failed: key {sorted(again, key=str)[0]} already exists")
+        made |= each
+    return made
 
 
 def _authorizer(check: Callable[[], Check | None]) -> list[cel.FunctionDecl]:

@@ -16,6 +16,7 @@ from pynetes.machinery.cel.syntax import Tree, read
 
 _CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _UNDECLARED = re.compile(r"(<input>:\d+:)(\d+): undeclared reference to '([\w.]+)'([^\n]*\n \| [^\n]*\n \| )\.*\^")
+_NEXT, _PLACE = re.compile(r"\n(?=ERROR: <input>:\d)"), re.compile(r"ERROR: <input>:(\d+):(\d+)")
 _KEY = re.compile(r'Key not found in map : "?(.*?)"?$', re.DOTALL)
 _INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
 
@@ -127,7 +128,17 @@ def compiled(env: cel.Env, source: str) -> Program:
     try:
         return Program(source, env.compile(source))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CompileError(_UNDECLARED.sub(_at_its_start, _CODE.sub("", str(error)))) from error
+        raise CompileError(_sorted(_UNDECLARED.sub(_at_its_start, _CODE.sub("", str(error))))) from error
+
+
+def _sorted(text: str) -> str:
+    """Several mistakes in the order of the text, as upstream's compiler tells them."""
+    return "\n".join(sorted(_NEXT.split(text), key=_place))
+
+
+def _place(mistake: str) -> tuple[int, int]:
+    found = _PLACE.match(mistake)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _at_its_start(found: re.Match[str]) -> str:

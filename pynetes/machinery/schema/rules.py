@@ -109,7 +109,7 @@ def _asked(rule: Mapping[str, Any], schema: Mapping[str, Any], value: Any, old: 
     except (cel.CompileError, cel.EvalError) as error:
         return _Failed(field.invalid(path or "<nil>", schema.get("type") or "", _unanswered(rule, str(error))))
     place = _place(rule, schema, path)
-    return _Failed(_error(rule, value, place, _message(rule, values)), lenient=not transition)
+    return _Failed(_error(rule, schema.get("type"), value, place, _message(rule, values)), lenient=not transition)
 
 
 def _unanswered(rule: Mapping[str, Any], error: str) -> str:
@@ -153,16 +153,18 @@ def _place(rule: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> str
     return f"{path}.{inner}" if path and inner and not inner.startswith("[") else f"{path}{inner}" or "<nil>"
 
 
-def _error(rule: Mapping[str, Any], value: Any, path: str, message: str) -> field.Error:
+def _error(rule: Mapping[str, Any], kind: Any, value: Any, path: str, message: str) -> field.Error:
+    shown = "" if kind in ("object", "array") else f": {field.quote(value)}:"
     match rule.get("reason") or "FieldValueInvalid":
         case "FieldValueForbidden":
             return field.forbidden(path, message)
         case "FieldValueRequired":
             return field.required(path, message)
+        case "FieldValueDuplicate":
+            # Upstream tells the value and not the message.
+            return field.Error("FieldValueDuplicate", path, f"Duplicate value{shown.removesuffix(':')}")
         case reason:
-            word = "Duplicate value" if reason == "FieldValueDuplicate" else "Invalid value"
-            shown = "" if isinstance(value, dict | list) else f" {field.quote(value)}:"
-            return field.Error(reason, path, f"{word}:{shown} {message}")
+            return field.Error(reason, path, f"Invalid value{shown or ':'} {message}")
 
 
 def shaped(schema: Mapping[str, Any], value: Any) -> Any:
