@@ -5,7 +5,7 @@ from typing import Any
 
 from pynetes.machinery import cel, field
 from pynetes.machinery.cel.constructors import as_maps
-from pynetes.machinery.cel.typed import Declared
+from pynetes.machinery.cel.typed import PLAIN, Declared
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _ANY: dict[str, Any] = {}
@@ -14,7 +14,7 @@ _TEXT_MAP = {"type": "object", "additionalProperties": _TEXT}
 
 
 def _object(texts: Iterable[str], **others: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": {**dict.fromkeys(texts, _TEXT), **others}}
+    return {"type": "object", "properties": {**dict.fromkeys(texts, _TEXT), **others}, PLAIN: True}
 
 
 _KIND, _RESOURCE = _object(("group", "version", "kind")), _object(("group", "version", "resource"))

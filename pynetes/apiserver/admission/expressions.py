@@ -111,24 +111,32 @@ class Scene:
         self._failed: dict[str, str] = {}
         for each in variables:
             try:
-                self._base["variables"] = {**self._base["variables"], each["name"]: self.evaluate(each["expression"])}
-            except Failed as error:
+                self._base["variables"] = {**self._base["variables"], each["name"]: self._value(each["expression"])}
+            except (cel.CompileError, cel.EvalError) as error:
                 # Only an expression that uses it may fail by it.
-                self._failed[each["name"]] = str(error)
+                verb = "compile" if isinstance(error, cel.CompileError) else "evaluate"
+                self._failed[each["name"]] = f'composited variable "{each["name"]}" fails to {verb}: {error}'
 
-    def evaluate(self, expression: str) -> Any:
-        """The expression's value. Raises Failed."""
-        for name in _NAMED.findall(expression):
-            if name in self._failed:
-                raise Failed(self._failed[name])
+    def evaluate(self, expression: str, written: str = "") -> Any:
+        """The expression's value; written is how it was before it was made to be evaluated. Raises Failed."""
         try:
-            program = _program(expression)
-            with _SECONDS.timing():
-                return program.limited(self._base, self._check)
+            return self._value(expression)
         except cel.CompileError as error:
             raise Failed(f"compilation error: compilation failed: {error}") from error
         except cel.EvalError as error:
-            raise Failed(f"expression '{expression}' resulted in error: {error}") from error
+            raise Failed(f"expression '{written or expression}' resulted in error: {error}") from error
+
+    def _value(self, expression: str) -> Any:
+        """The same, with the errors of CEL; of a variable that it uses and that has failed, the variable's."""
+        program = _program(expression)
+        try:
+            with _SECONDS.timing():
+                return program.limited(self._base, self._check)
+        except cel.EvalError as error:
+            for name in _NAMED.findall(expression) if self._failed else ():
+                if name in self._failed and str(error) == f"no such key: {name}":
+                    raise cel.EvalError(self._failed[name]) from error
+            raise
 
     def _check(self, about: Mapping[str, Any]) -> tuple[bool, str]:
         user = self._attributes.user
@@ -165,13 +173,14 @@ def _now(answer: Any) -> authz.Decision:
 
 def conditions_hold(scene: Scene, conditions: Sequence[Mapping[str, str]]) -> bool:
     """Whether all match conditions hold; one that is false outweighs one that fails. Raises Failed."""
-    failed: Failed | None = None
+    failed: list[str] = []
     for each in conditions:
         try:
             if scene.evaluate(each["expression"]) is not True:
                 return False
         except Failed as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed
+            if str(error) not in failed:
+                failed.append(str(error))
+    if failed:
+        raise Failed(failed[0] if len(failed) == 1 else f"[{', '.join(failed)}]")
     return True

@@ -39,6 +39,8 @@ class Application(NamedTuple):
     params: Object | None = None
     error: str = ""
     misconfigured: bool = False
+    #: Whether the mistake is the policy's, whatever it is bound by.
+    unbound: bool = False
 
     @property
     def name(self) -> str:
@@ -63,6 +65,11 @@ async def applications(
         mine = bound.get(policy["metadata"]["name"], ())
         place = _constrained(ctx, attributes, policy["spec"].get("matchConstraints")) if mine else None
         if place is None:
+            continue
+        if mine and (unknown := _unknown_kind(ctx, policy["spec"].get("paramKind"))):
+            view = await seen(ctx, attributes, place)
+            error = f"failed to configure policy: {unknown}"
+            yield Application(policy, mine[0], Scene(ctx, view), view, None, error, misconfigured=True, unbound=True)
             continue
         for binding in mine:
             if _constrained(ctx, attributes, binding["spec"].get("matchResources")):
@@ -99,14 +106,25 @@ def _bound(ctx: Context, attributes: Attributes, policy: Object, binding: Object
         yield Application(policy, binding, own, attributes, params)
 
 
+def _unknown_kind(ctx: Context, kind: Object | None) -> str:
+    """What is said of a kind of parameters that nobody serves; "" of one that is, or of none."""
+    if kind is None or _kind(ctx, kind) is not None:
+        return ""
+    return f"failed to find resource referenced by paramKind: '{_gvk(kind)}'"
+
+
+def _kind(ctx: Context, kind: Object) -> Resource | None:
+    find = ctx.kind or apis.by_kind
+    return find(kind["apiVersion"], kind["kind"])
+
+
 def _params(ctx: Context, attributes: Attributes, kind: Object | None, ref: Object | None) -> list[Object | None]:
     if kind is None or ref is None:
         return [None]
-    resource = (
-        ctx.kind(kind["apiVersion"], kind["kind"]) if ctx.kind else apis.by_kind(kind["apiVersion"], kind["kind"])
-    )
-    if resource is None:
-        raise Failed(f"failed to find resource referenced by paramKind: '{_gvk(kind)}'")
+    resource = _kind(ctx, kind)
+    assert resource is not None
+    if ref.get("namespace") and not resource.namespaced:
+        raise Failed("paramRef.namespace must not be provided for a cluster-scoped `paramKind`")
     namespace = (ref.get("namespace") or attributes.namespace) if resource.namespaced else ""
     if resource.namespaced and not namespace:
         raise Failed("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")

@@ -89,10 +89,23 @@ def _noted(application: Application, notes: dict[str, list[str]]) -> Iterator[De
             if spec.get("failurePolicy") != "Ignore":
                 yield Denial(application, str(error), "Invalid", None)
             continue
+        if value is not None and not isinstance(value, str) and spec.get("failurePolicy") != "Ignore":
+            text = (
+                f"valueExpression '{each['valueExpression']}' resulted in unsupported return type: {_type(value)}."
+                " Return type must be either string or null."
+            )
+            yield Denial(application, text, "Invalid", None)
+            continue
         text = value.strip().encode()[:LONGEST_NOTE].decode(errors="ignore") if isinstance(value, str) else ""
         values = notes.setdefault(f"{application.name}/{each['key']}", []) if text else []
         if text and text not in values:
             values.append(text)
+
+
+def _type(value: object) -> str:
+    """CEL's name of a value's type."""
+    names = {bool: "bool", int: "int", float: "double", list: "list", dict: "map", bytes: "bytes"}
+    return names.get(type(value), "dyn")
 
 
 def _warning(denial: Denial) -> str:
@@ -105,10 +118,8 @@ def _warning(denial: Denial) -> str:
 
 def _error(attributes: Attributes, denial: Denial) -> StatusError:
     binding = denial.application.binding["metadata"]["name"]
-    message = (
-        f"ValidatingAdmissionPolicy '{denial.application.name}' with binding '{binding}' denied request:"
-        f" {denial.message}"
-    )
+    bound = "" if denial.application.unbound else f" with binding '{binding}'"
+    message = f"ValidatingAdmissionPolicy '{denial.application.name}'{bound} denied request: {denial.message}"
     error = attributes.forbidden(message)
     status = error.status
     status["reason"], status["code"] = denial.reason, CODES.get(denial.reason, 422)

@@ -98,7 +98,7 @@ class Declared:
         if schema.get("x-kubernetes-embedded-resource"):
             schema = sizes.with_meta(schema)
         for member, inner in (schema.get("properties") or {}).items():
-            written = escaped(member)
+            written = member if schema.get(PLAIN) else escaped(member)
             if _IDENTIFIER.fullmatch(written) and (not inner or sizes.shape(inner) is not None):
                 self._field(message, written, inner)
         self._file.message_type.append(message)
@@ -137,6 +137,10 @@ class Declared:
             made.type_name = f".{self._message(schema)}"
         else:
             made.type_name = ".google.protobuf.Value"
+
+
+#: A schema whose members have their names in expressions, also where these are CEL's own words.
+PLAIN = "x-plain-names"
 
 
 class Types:

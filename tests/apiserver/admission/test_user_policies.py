@@ -109,3 +109,93 @@ async def test_webhook_out_of_reach() -> None:
         await api.merge(f"{path}/h", {"webhooks": [{**hook, "failurePolicy": "Ignore"}]})
         await api.server.cacher.fresh()
         assert (await api.post(CONFIGMAPS, configmap("x"))).status == 201
+
+
+async def test_the_request_says_its_namespace() -> None:
+    """Which is a word that CEL keeps for itself, and no name of a variable."""
+    async with serving() as api:
+        validation = {"expression": "request.namespace == 'x'", "messageExpression": "'in ' + request.namespace"}
+        await bind(api, "Validating", {"validations": [validation]}, validationActions=["Deny"])
+        answer = await api.post(CONFIGMAPS, configmap("x", q="1"))
+        assert answer.body["message"].endswith("denied request: in default")
+
+
+async def test_a_variable_that_fails() -> None:
+    """Is named by who uses it; who does not get to it does not fail."""
+    async with serving() as api:
+        variables = [
+            {"name": "a", "expression": "object.data.zz"},
+            {"name": "b", "expression": "variables.a + 'x'"},
+        ]
+        used = "has(object.data.b) && variables.b == 'x'"
+        spec = {"validations": [{"expression": f"!({used})"}], "variables": variables}
+        await bind(api, "Validating", spec, validationActions=["Deny"])
+        assert (await api.post(CONFIGMAPS, configmap("x", q="1"))).status == 201
+        answer = await api.post(CONFIGMAPS, configmap("y", b="1"))
+        assert answer.body["message"].endswith(
+            f"expression '!({used})' resulted in error: composited variable \"b\" fails to evaluate:"
+            ' composited variable "a" fails to evaluate: no such key: zz'
+        )
+
+
+async def test_every_condition_that_fails_is_told() -> None:
+    """Where none is false."""
+    async with serving() as api:
+        conditions = [{"name": name, "expression": f"object.data.{name} == ''"} for name in ("a", "b")]
+        spec = {"validations": [{"expression": "true"}], "matchConditions": conditions}
+        await bind(api, "Validating", spec, validationActions=["Deny"])
+        answer = await api.post(CONFIGMAPS, configmap("x", q="1"))
+        told = [f"expression 'object.data.{name} == ''' resulted in error: no such key: {name}" for name in ("a", "b")]
+        assert answer.body["message"].endswith(f"denied request: [{', '.join(told)}]")
+
+
+async def test_a_kind_of_parameters_that_nobody_serves() -> None:
+    """Is the policy's mistake, not the binding's."""
+    async with serving() as api:
+        spec = {"validations": [{"expression": "true"}], "paramKind": {"apiVersion": "x.y/v1", "kind": "No"}}
+        reference = {"name": "a", "parameterNotFoundAction": "Deny"}
+        await bind(api, "Validating", spec, validationActions=["Deny"], paramRef=reference)
+        answer = await api.post(CONFIGMAPS, configmap("x", q="1"))
+        assert answer.body["message"].endswith(
+            "ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource"
+            " referenced by paramKind: 'x.y/v1, Kind=No'"
+        )
+
+
+async def _refused(expression: str, patch: str = "ApplyConfiguration") -> dict[str, object]:
+    """The answer to a create that a mutation cannot change."""
+    member = {"JSONPatch": "jsonPatch", "ApplyConfiguration": "applyConfiguration"}[patch]
+    mutations = [{"patchType": patch, member: {"expression": expression}}]
+    async with serving() as api:
+        await bind(api, "Mutating", {"mutations": mutations, "reinvocationPolicy": "Never", "failurePolicy": "Fail"})
+        return (await api.post(CONFIGMAPS, configmap("x", q="1"))).body
+
+
+async def test_mutations_that_fail() -> None:
+    """All of them are causes; the message is the first one's alone."""
+    expression = "Object{metadata: Object.metadata{labels: {'x': object.data.zz}}}"
+    body = await _refused(expression)
+    text = f"policy 'p' with binding 'b' denied request: expression '{expression}' resulted in error: no such key: zz"
+    assert (body["code"], body["reason"], body["message"]) == (403, "Invalid", text)
+    assert body["details"] == {"name": "x", "kind": "configmaps", "causes": [{"message": text}]}
+    body = await _refused("Object{metadata: Object.spec{labels: {'x': 'y'}}}")
+    assert str(body["message"]).endswith(
+        'type mismatch: unexpected type name "Object.spec", expected "Object.metadata", which matches field name path'
+        " from root Object type"
+    )
+    body = await _refused("Object{zzz: 'a'}")
+    assert str(body["message"]).endswith(
+        "error applying patch: failed to convert patch object to typed object: .zzz: field not declared in schema"
+    )
+    body = await _refused("Object{metadata: Object.metadata{managedFields: []}}")
+    assert str(body["message"]).endswith(
+        "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .metadata.managedFields"
+    )
+
+
+async def test_a_json_patch_whose_test_fails_changes_nothing() -> None:
+    """And refuses nothing."""
+    steps = "[JSONPatch{op: 'test', path: '/data/a', value: 'zz'}, JSONPatch{op: 'add', path: '/data/n', value: 'v'}]"
+    body = await _refused(steps, "JSONPatch")
+    assert body["kind"] == "ConfigMap"
+    assert "n" not in (body.get("data") or {})
