@@ -9,7 +9,7 @@ from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pynetes.machinery import errors, fieldset, managedfields, time
+from pynetes.machinery import errors, fieldset, lastapplied, managedfields, time
 from pynetes.machinery.fieldset import FieldSet, Misfit, Path
 from pynetes.machinery.managedfields import Entry, Manager, Managers
 from pynetes.machinery.meta import Object
@@ -59,7 +59,9 @@ def apply(
     difference = fieldset.compare(type_, before if live is not None else managedfields.empty_of(type_), merged)
     written = managedfields.owned(difference.written, reset)
     if not force and live is not None:
-        _refuse_conflicts(managers, self, written)
+        # Whoever goes over from the client's apply to the server's does not conflict with himself.
+        mine = lastapplied.upgraded(live, type_) if manager == lastapplied.MANAGER else set()
+        _refuse_conflicts(managers, self, written - mine)
     managedfields.release(managers, written | difference.removed, keep=self)
     changed = bool(difference.written or difference.removed or live is None)
     if changed:
@@ -70,6 +72,10 @@ def apply(
         del managers[self]
     merged["metadata"] = dict(merged.get("metadata") or {})
     managedfields.write(merged, managers)
+    if manager == lastapplied.MANAGER:
+        before_annotations = merged["metadata"].get("annotations")
+        lastapplied.follow(merged, config)
+        changed = changed or merged["metadata"].get("annotations") != before_annotations
     return Applied(merged, changed)
 
 

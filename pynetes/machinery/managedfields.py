@@ -81,7 +81,7 @@ def read(obj: Object | None) -> Managers:
 def write(obj: Object, managers: Managers) -> None:
     """Put the managers into an object, oldest first, applies before updates."""
     entries = [_entry(manager, entry) for manager, entry in managers.items() if entry.paths]
-    entries.sort(key=lambda entry: (entry["operation"], entry.get("time") or "", entry["manager"]))
+    entries.sort(key=lambda entry: (entry["operation"], entry.get("time") or "", entry["manager"], entry["apiVersion"]))
     if entries:
         obj["metadata"]["managedFields"] = entries
     else:
@@ -254,10 +254,10 @@ def release(managers: Managers, paths: FieldSet, *, keep: Manager | None = None)
 
 
 def _merge_old_updaters(managers: Managers) -> None:
-    updaters = [manager for manager in managers if manager.operation == "Update" and not manager.subresource]
+    updaters = [manager for manager in managers if manager.operation == "Update"]
     if len(updaters) <= MAX_UPDATERS:
         return
-    updaters.sort(key=lambda manager: managers[manager].time or "")
+    updaters.sort(key=lambda manager: (managers[manager].time or "", manager.name))
     merged: FieldSet = set()
     last: Entry | None = None
     for manager in updaters[: len(updaters) - MAX_UPDATERS + 1]:

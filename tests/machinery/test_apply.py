@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from pynetes import apis
@@ -96,3 +97,54 @@ def test_sets_read_back() -> None:
     """FieldsV1 holds exactly the paths that went in."""
     paths = {("f:a",), ("f:a", "f:b"), ("f:c", 'k:{"name":"x"}', "f:d")}
     assert fieldset.decode(fieldset.encode(paths)) == paths
+
+
+LAST = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def _kept(last: Object | None = None, **data: str) -> Object:
+    """What `kubectl apply` has made: its configuration in the annotation, its fields by PATCH."""
+    obj = config_map(**data)
+    written = obj if last is None else last
+    obj["metadata"]["annotations"] = {LAST: orjson.dumps(written).decode()}
+    managedfields.update(None, obj, type_=TYPE, manager="kubectl-client-side-apply", now=NOW)
+    return obj
+
+
+def test_kubectl_goes_over_to_the_server() -> None:
+    """What it applied itself is no conflict for the manager kubectl, and the annotation follows."""
+    obj = applied(_kept(a="1", b="1"), "kubectl", a="2")
+    assert obj["data"] == {"a": "2", "b": "1"}
+    assert owners(obj)["kubectl"] == {"f:a": {}}
+    text = '{"apiVersion":"v1","data":{"a":"2"},"kind":"ConfigMap","metadata":{"name":"x"}}\n'
+    assert obj["metadata"]["annotations"] == {LAST: text}
+
+
+def test_only_kubectl_goes_over_and_only_with_what_is_as_it_was() -> None:
+    """Others conflict, and so does what somebody has changed since; of those, only the latter are told."""
+    for manager, live in (("other", _kept(a="1")), ("kubectl", _kept(config_map(a="0"), a="1"))):
+        with pytest.raises(errors.StatusError, match=r"Apply failed with 1 conflict: .*: \.data\.a"):
+            applied(live, manager, a="2")
+    with pytest.raises(errors.StatusError, match="Apply failed with 1 conflict: "):
+        applied(_kept(config_map(a="0", b="1"), a="1", b="1"), "kubectl", a="2", b="2")
+
+
+@pytest.mark.parametrize("annotation", ("", "{", "[]", '{"apiVersion": "v2"}', '{"apiVersion": "v1", "data": 5}'))
+def test_an_annotation_that_says_nothing_excuses_nothing(annotation: str) -> None:
+    """The conflicts stay as they are."""
+    live = _kept(a="1")
+    live["metadata"]["annotations"][LAST] = annotation
+    with pytest.raises(errors.StatusError, match="conflict"):
+        applied(live, "kubectl", a="2")
+
+
+def test_the_oldest_updaters_become_one() -> None:
+    """Ten are kept apart; of those from the same second, the first by name go together, scales and statuses as well."""
+    obj = config_map()
+    for number in range(11):
+        new = {**obj, "data": {**(obj.get("data") or {}), f"k{number}": "v"}}
+        managedfields.update(obj, new, type_=TYPE, manager=f"m{number}", now=NOW)
+        obj = new
+    names = [entry["manager"] for entry in obj["metadata"]["managedFields"]]
+    assert len(names) == 10 and "ancient-changes" in names
+    assert not {"m0", "m1"} & set(names)

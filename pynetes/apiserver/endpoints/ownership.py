@@ -24,8 +24,8 @@ STATUS_ALONE = frozenset(
 
 def default_manager(request: Request) -> str:
     """The manager of a client that names none: the user agent up to the first slash, as upstream."""
-    agent = request.headers.get("user-agent") or "unknown"
-    return agent.partition("/")[0][:128]
+    agent = (request.headers.get("user-agent") or "").partition("/")[0]
+    return "".join(char for char in agent if char.isprintable())[:128] or "unknown"
 
 
 def on_create(scope: Scope, obj: Object, *, manager: str, now: datetime) -> None:
