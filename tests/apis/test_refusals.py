@@ -109,7 +109,7 @@ def test_an_empty_choice_is_no_choice() -> None:
     """It is refused as any other that is not one, not as a missing one."""
     (error,) = storageclasses.validate({"provisioner": "a/b", "reclaimPolicy": "", "volumeBindingMode": ""}, None)
     assert str(error).startswith('volumeBindingMode: Unsupported value: ""')
-    spec = {"scaleTargetRef": {"kind": "K", "name": "n"}, "maxReplicas": 1}
+    spec = {"scaleTargetRef": {"kind": "K", "name": "n", "apiVersion": "a/v1"}, "maxReplicas": 1}
     policy = {"type": "", "value": 1, "periodSeconds": 1}
     obj = {"spec": {**spec, "behavior": {"scaleUp": {"selectPolicy": "Max", "policies": [policy]}}}}
     assert [error.reason for error in autoscaling.validate(obj, None)] == ["FieldValueNotSupported"]

@@ -111,3 +111,11 @@ def test_daemons_surge_or_fall() -> None:
     assert str(both) == "r.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"
     (neither,) = _validation.rolling_nodes({"maxSurge": 0, "maxUnavailable": "0%"}, "r")
     assert str(neither) == "r.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"
+
+
+@pytest.mark.parametrize("spec", [{"spec": {"type": "LoadBalancer"}}, {}])
+def test_a_balancers_address_is_virtual(spec: Object) -> None:
+    """Unless the status says otherwise; also where the status comes without the rest of the Service."""
+    obj: Object = {**spec, "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"hostname": "h"}]}}}
+    services.default(obj)
+    assert obj["status"]["loadBalancer"]["ingress"] == [{"ip": "10.0.0.1", "ipMode": "VIP"}, {"hostname": "h"}]

@@ -18,7 +18,7 @@ def default_behavior(behavior: Object) -> None:
     up.setdefault("stabilizationWindowSeconds", 0)
     for rules, policies in ((up, _UP), (behavior.setdefault("scaleDown", {}), _DOWN)):
         rules.setdefault("selectPolicy", "Max")
-        if not rules.get("policies"):
+        if rules.get("policies") is None:
             rules["policies"] = [dict(policy) for policy in policies]
 
 

@@ -6,7 +6,7 @@ from pynetes.machinery import field, names, quantity, validation
 from pynetes.machinery.meta import Object
 
 _WINDOW_LIMIT, _PERIOD_LIMIT = 3600, 1800
-_POLICIES = ("Percent", "Pods")
+_POLICIES, _CHOICES = ("Percent", "Pods"), ("Disabled", "Max", "Min")
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -17,14 +17,14 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("spec.minReplicas", low, "must be greater than or equal to 1")
     if high < 1:
         yield field.required("spec.maxReplicas", "must be set and greater than 0")
-    elif low is not None and high < low:
+    if low is not None and high < low:
         yield field.invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`")
-    yield from _reference_problems(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
+    yield from _reference_problems(_target(spec), "spec.scaleTargetRef", grouped=_needs_group(spec, old))
+    for index, metric in enumerate(spec.get("metrics") or ()):
+        yield from _metric_problems(metric, f"spec.metrics[{index}]")
     if low == 0 and not any(metric.get("type") in ("Object", "External") for metric in spec.get("metrics") or ()):
         detail = "must specify at least one Object or External metric to support scaling to zero replicas"
         yield field.forbidden("spec.metrics", detail)
-    for index, metric in enumerate(spec.get("metrics") or ()):
-        yield from _metric_problems(metric, f"spec.metrics[{index}]")
     for direction in ("scaleUp", "scaleDown"):
         if rules := (spec.get("behavior") or {}).get(direction):
             yield from _rules(rules, f"spec.behavior.{direction}")
@@ -41,19 +41,41 @@ _SOURCES = {
 _TARGETS = ("AverageValue", "Utilization", "Value")
 
 
-def _reference_problems(reference: Object, path: str) -> Iterator[field.Error]:
+def _target(spec: Object) -> Object:
+    found: Object = spec.get("scaleTargetRef") or {}
+    return found
+
+
+def _needs_group(spec: Object, old: Object | None) -> bool:
+    """Nothing of the core group can be scaled but one kind. What was stored otherwise may stay so."""
+    before = _target((old or {}).get("spec") or {})
+    tolerated = old is not None and bool(_version_problem(before.get("apiVersion") or "", grouped=True))
+    return _target(spec).get("kind") != "ReplicationController" and not tolerated
+
+
+def _version_problem(version: str, *, grouped: bool) -> str:
+    if version.count("/") > 1:
+        return f"unexpected GroupVersion string: {version}"
+    group = version.rpartition("/")[0]
+    return "apiVersion must specify API group" if grouped and not group else ""
+
+
+def _reference_problems(reference: Object, path: str, *, grouped: bool = False) -> Iterator[field.Error]:
     for name in ("kind", "name"):
         if not reference.get(name):
             yield field.required(f"{path}.{name}")
         else:
             yield from validation.checked(reference[name], f"{path}.{name}", names.path_segment)
+    version = reference.get("apiVersion") or ""
+    if problem := _version_problem(version, grouped=grouped):
+        yield field.invalid(f"{path}.apiVersion", version, problem)
 
 
 def _metric_problems(metric: Object, path: str) -> Iterator[field.Error]:
     kind = metric.get("type", "")
     if not kind:
         yield field.required(f"{path}.type", "must specify a metric source type")
-    elif kind not in _SOURCES:
+    if kind not in _SOURCES:
         yield field.not_supported(f"{path}.type", kind, tuple(_SOURCES))
     given = [name for name in _CHECKS if metric.get(name) is not None]
     for name in given[:1]:
@@ -149,20 +171,26 @@ def _identifier_problems(source: Object, path: str) -> Iterator[field.Error]:
 
 _CHECKS = {
     "object": _object_problems,
+    "external": _external_problems,
     "pods": _pods_problems,
     "resource": _resource_problems,
     "containerResource": _container_problems,
-    "external": _external_problems,
 }
 
 
 def _rules(rules: Object, path: str) -> Iterator[field.Error]:
     window = rules.get("stabilizationWindowSeconds")
-    yield from validation.non_negative(window, f"{path}.stabilizationWindowSeconds")
+    if window is not None and window < 0:
+        detail = "must be greater than or equal to zero"
+        yield field.invalid(f"{path}.stabilizationWindowSeconds", window, detail)
     if window is not None and window > _WINDOW_LIMIT:
         detail = f"must be less than or equal to {_WINDOW_LIMIT}"
         yield field.invalid(f"{path}.stabilizationWindowSeconds", window, detail)
-    yield from validation.one_of(rules.get("selectPolicy"), f"{path}.selectPolicy", ("Disabled", "Max", "Min"))
+    chosen = rules.get("selectPolicy")
+    if chosen is not None and chosen not in _CHOICES:
+        yield field.not_supported(f"{path}.selectPolicy", chosen, _CHOICES)
+    if not rules.get("policies"):
+        yield field.required(f"{path}.policies", "must specify at least one Policy")
     for index, policy in enumerate(rules.get("policies") or ()):
         place = f"{path}.policies[{index}]"
         if policy.get("type") not in _POLICIES:

@@ -57,13 +57,15 @@ def _shown(rule: Object) -> Object:
 
 def _indexed(spec: Object, path: str) -> Errors:
     """Bounds of Jobs that count their pods by index."""
-    completions, parallelism, failed = (spec.get(n) for n in ("completions", "parallelism", "maxFailedIndexes"))
+    completions: int | None = spec.get("completions")
+    parallelism: int | None = spec.get("parallelism")
+    failed: int | None = spec.get("maxFailedIndexes")
     if completions is None:
         yield field.required(f"{path}.completions", "when completion mode is Indexed")
     if (parallelism or 0) > _MOST_PODS:
         detail = f"must be less than or equal to {_MOST_PODS} when completion mode is Indexed"
         yield field.invalid(f"{path}.parallelism", parallelism, detail)
-    if None not in (completions, failed) and failed > completions:
+    if completions is not None and failed is not None and failed > completions:
         yield field.invalid(f"{path}.maxFailedIndexes", failed, "must be less than or equal to completions")
     if (failed or 0) > _MOST_FAILED:
         yield field.invalid(f"{path}.maxFailedIndexes", failed, f"must be less than or equal to {_MOST_FAILED}")

@@ -1,6 +1,7 @@
 """CertificateSigningRequest: a request for a certificate. Who asks is written by the API server."""
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -18,13 +19,6 @@ USAGES = (
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 _SHORTEST, _DOMAIN_LIMIT = 600, 253
 _DECISIONS, _FINAL = ("Approved", "Denied"), ("Approved", "Denied", "Failed")
-
-
-def default(obj: Object) -> None:
-    """Signing, encipherment and authentication unless told otherwise."""
-    spec = obj.get("spec")
-    if spec is not None and not spec.get("usages") and not spec.get("signerName"):
-        spec["usages"] = ["digital signature", "key encipherment"]
 
 
 def _condition(obj: Object, _: datetime) -> str:
@@ -63,7 +57,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         yield field.invalid("spec.request", spec.get("request"), problem)
     usages = spec.get("usages") or ()
     if not usages:
-        yield field.required("spec.usages", "usages must be provided")
+        yield field.required("spec.usages")
     for index, usage in enumerate(usages):
         if usage not in USAGES:
             yield field.not_supported(f"spec.usages[{index}]", usage, USAGES)
@@ -106,14 +100,20 @@ def _signer_name(name: str, path: str) -> Iterator[field.Error]:
         return
     if len(domain) > _DOMAIN_LIMIT:
         yield field.too_long(path, _DOMAIN_LIMIT)
-    for label in domain.split("."):
-        for problem in names.dns_label(label):
-            yield field.invalid(path, domain, f"validating label {field.quote(label)}: {problem}")
+    yield from _labels(domain, path, names.dns_label)
     if "." not in domain:
         yield field.invalid(path, domain, "should be a domain with at least two segments separated by dots")
-    for label in rest.split("."):
-        for problem in names.dns_subdomain(label):
-            yield field.invalid(path, rest, f"validating label {field.quote(label)}: {problem}")
+    yield from _labels(rest, path, names.dns_subdomain)
+    if len(rest) > _DOMAIN_LIMIT:
+        yield field.too_long(path, _DOMAIN_LIMIT)
+
+
+def _labels(text: str, path: str, rule: names.Rule) -> Iterator[field.Error]:
+    """The first label with mistakes: those of others would read the same."""
+    for label in text.split("."):
+        if problems := rule(label):
+            yield from (field.invalid(path, text, f"validating label {field.quote(label)}: {why}") for why in problems)
+            return
 
 
 def set_conditions(new: Object, given: Sequence[Object], old: Object, now: str) -> None:
@@ -148,20 +148,9 @@ def validate_conditions(new: Object, old: Object, *, approval: bool) -> Iterator
     conditions = (new.get("status") or {}).get("conditions") or ()
     before = [item["type"] for item in (old.get("status") or {}).get("conditions") or ()]
     kinds = [item.get("type") or "" for item in conditions]
-    for index, item in enumerate(conditions):
-        path, kind = f"status.conditions[{index}]", kinds[index]
-        if not kind:
-            yield field.required(f"{path}.type")
-        elif kind in kinds[:index]:
-            yield field.duplicate(f"{path}.type", kind)
-        allowed = ("True",) if kind in _FINAL else ("False", "True", "Unknown")
-        if not item.get("status"):
-            yield field.required(f"{path}.status")
-        elif item["status"] not in allowed:
-            yield field.not_supported(f"{path}.status", item["status"], allowed)
-    if "Approved" in kinds and "Denied" in kinds:
-        text = "Approved and Denied conditions are mutually exclusive"
-        yield field.invalid("status.conditions", kinds[max(kinds.index("Approved"), kinds.index("Denied"))], text)
+    yield from _each_condition(conditions, kinds)
+    if not approval:
+        yield from _certificate(new, old)
     for kind in _FINAL:
         if kind in before and kind not in kinds:
             text = f"updates may not remove a condition of type {field.quote(kind)}"
@@ -172,6 +161,42 @@ def validate_conditions(new: Object, old: Object, *, approval: bool) -> Iterator
         if kind in kinds and kind not in before:
             text = f"updates may not add a condition of type {field.quote(kind)}"
             yield field.forbidden("status.conditions", text)
+
+
+def _each_condition(conditions: Sequence[Object], kinds: list[str]) -> Iterator[field.Error]:
+    for index, item in enumerate(conditions):
+        path, kind = f"status.conditions[{index}]", kinds[index]
+        if not kind:
+            yield field.required(f"{path}.type")
+        allowed = ("True",) if kind in _FINAL else ("False", "True", "Unknown")
+        if not item.get("status"):
+            yield field.required(f"{path}.status")
+        elif item["status"] not in allowed:
+            yield field.not_supported(f"{path}.status", item["status"], allowed)
+        if kind in _DECISIONS and any(other in kinds[:index] for other in _DECISIONS if other != kind):
+            text = "Approved and Denied conditions are mutually exclusive"
+            yield field.invalid("status.conditions", kind, text)
+        if kind in kinds[:index]:
+            yield field.duplicate(f"{path}.type", kind)
+
+
+def _certificate(new: Object, old: Object) -> Iterator[field.Error]:
+    """What was issued is one or more certificates, and is issued once."""
+    now, before = ((each.get("status") or {}).get("certificate") or "" for each in (new, old))
+    if now == before:
+        return
+    if now and (problem := _certificate_problem(base64.b64decode(now))):
+        yield field.invalid("status.certificate", "<certificate data>", problem)
+    if before:
+        yield field.forbidden("status.certificate", "updates may not modify existing certificate content")
+
+
+def _certificate_problem(pem: bytes) -> str:
+    kinds = re.findall(rb"-----BEGIN ([^-]*)-----", pem)
+    if not kinds:
+        return "must contain one or more CERTIFICATE PEM blocks"
+    other = next((kind.decode(errors="replace") for kind in kinds if kind != b"CERTIFICATE"), None)
+    return f"only CERTIFICATE PEM blocks are allowed, found {field.quote(other)}" if other is not None else ""
 
 
 def validate_status(new: Object, old: Object | None) -> Iterator[field.Error]:
@@ -186,9 +211,10 @@ RESOURCE = Resource(
     plural="certificatesigningrequests",
     short_names=("csr",),
     namespaced=False,
+    # Whatever a URL can bear.
+    name_rule="path-segment",
     subresources=("approval", "status"),
     generation=False,
-    default=default,
     prepare=prepare,
     validate=validate,
     prepare_status=_workload.keep_spec,

@@ -1,9 +1,11 @@
 """What both Event kinds may not be; the newer one asks for more, since no old client writes through it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
+from pynetes.machinery.schema import gotext, types
 
 _LIMIT, _NOTE_LIMIT = 128, 1024
 _UNSET = "needs to be unset"
@@ -16,6 +18,8 @@ _FIXED = (
     ("deprecatedFirstTimestamp", "firstTimestamp"),
     ("deprecatedLastTimestamp", "lastTimestamp"),
     ("deprecatedCount", "count"),
+    # Upstream looks at it again.
+    ("reason", "reason"),
     ("type", "type"),
     ("eventTime", "eventTime"),
     ("action", "action"),
@@ -44,7 +48,18 @@ def validate_new(new: Object, old: Object | None) -> Iterator[field.Error]:
         return
     for member, shown in _FIXED:
         if new.get(member) != old.get(member):
-            yield field.invalid(shown, new.get(member), "field is immutable")
+            yield field.invalid(shown, _shown(member, new.get(member)), "field is immutable")
+
+
+def _shown(member: str, value: Any) -> Any:
+    """As the core kind has it, which is how it is kept."""
+    if member in ("regarding", "related") and value is not None:
+        return gotext.shown(types.named("api.core.v1.ObjectReference"), value)
+    if member == "deprecatedSource":
+        return gotext.shown(types.named("api.core.v1.EventSource"), value or {})
+    if value is None and member not in ("regarding", "related") and not member.endswith(("Timestamp", "Time")):
+        return 0 if member == "deprecatedCount" else ""
+    return value
 
 
 def _common(event: Object, involved: Object, reporter: str, note: str) -> Iterator[field.Error]:

@@ -15,6 +15,11 @@ _AFFINITY_SECONDS = 10800
 def default(obj: Object) -> None:
     """Fill in type, affinity, traffic policies and ports."""
     spec = obj.get("spec")
+    if spec is None or spec.get("type") == "LoadBalancer":
+        # Also of a status that comes alone; whether the Service may have a balancer is checked behind this.
+        for item in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+            if item.get("ip"):
+                item.setdefault("ipMode", "VIP")
     if spec is None:
         return
     spec.setdefault("sessionAffinity", "None")
@@ -34,9 +39,6 @@ def default(obj: Object) -> None:
         spec.setdefault("internalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
-        for item in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
-            if item.get("ip"):
-                item.setdefault("ipMode", "VIP")
 
 
 def _cluster_ip(obj: Object, _: datetime) -> str:

@@ -9,7 +9,9 @@ from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
 _SHOWN = 3
-_ADDRESS_LIMIT, _HINT_LIMIT = 100, 8
+_ADDRESS_LIMIT, _HINT_LIMIT, _TOPOLOGY_LIMIT = 100, 8, 16
+_ENDPOINT_LIMIT, _PORT_LIMIT = 1000, 20_000
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
 def default(obj: Object) -> None:
@@ -36,18 +38,34 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Addresses of the declared family, ports with names that can be told apart."""
     kind = new.get("addressType")
     yield from validation.one_of(kind, "addressType", ("FQDN", "IPv4", "IPv6"))
+    yield from _port_problems(new.get("ports") or ())
+    given = new.get("endpoints") or ()
+    if len(given) > _ENDPOINT_LIMIT:
+        yield field.too_many("endpoints", len(given), _ENDPOINT_LIMIT)
+        return
+    for index, endpoint in enumerate(given):
+        yield from _endpoint(endpoint, kind, f"endpoints[{index}]")
+
+
+def _port_problems(ports: Sequence[Object]) -> Iterator[field.Error]:
+    if len(ports) > _PORT_LIMIT:
+        yield field.too_many("ports", len(ports), _PORT_LIMIT)
+        return
     seen: set[str] = set()
-    for index, port in enumerate(new.get("ports") or ()):
-        if (name := port.get("name") or "") in seen:
+    for index, port in enumerate(ports):
+        name = port.get("name") or ""
+        if name:
+            yield from validation.checked(name, f"ports[{index}].name", names.dns_label)
+        if name in seen:
             yield field.duplicate(f"ports[{index}].name", name)
         seen.add(name)
-        yield from validation.one_of(port.get("protocol"), f"ports[{index}].protocol", ("SCTP", "TCP", "UDP"))
-        if port.get("name"):
-            yield from validation.checked(port["name"], f"ports[{index}].name", names.dns_label)
+        protocol = port.get("protocol")
+        if protocol is None:
+            yield field.required(f"ports[{index}].protocol")
+        elif protocol not in _PROTOCOLS:
+            yield field.not_supported(f"ports[{index}].protocol", protocol, _PROTOCOLS)
         if port.get("appProtocol") is not None:
             yield from validation.checked(port["appProtocol"], f"ports[{index}].appProtocol", names.qualified_name)
-    for index, endpoint in enumerate(new.get("endpoints") or ()):
-        yield from _endpoint(endpoint, kind, f"endpoints[{index}]")
 
 
 def _endpoint(endpoint: Object, kind: str | None, path: str) -> Iterator[field.Error]:
@@ -63,22 +81,29 @@ def _endpoint(endpoint: Object, kind: str | None, path: str) -> Iterator[field.E
             yield from _domain(address, f"{path}.addresses[{number}]")
     if endpoint.get("nodeName") is not None:
         yield from validation.checked(endpoint["nodeName"], f"{path}.nodeName", names.dns_subdomain)
-    if endpoint.get("hostname"):
+    topology, place = endpoint.get("deprecatedTopology") or {}, f"{path}.deprecatedTopology"
+    if len(topology) > _TOPOLOGY_LIMIT:
+        yield field.too_many(place, len(topology), _TOPOLOGY_LIMIT)
+    yield from validation.label_map(topology, place)
+    if endpoint.get("hostname") is not None:
         yield from validation.checked(endpoint["hostname"], f"{path}.hostname", names.dns_label)
-    yield from _zones((endpoint.get("hints") or {}).get("forZones") or (), f"{path}.hints.forZones")
+    hints = endpoint.get("hints") or {}
+    for member, rule in (("forZones", names.label_value), ("forNodes", names.dns_subdomain)):
+        given = hints.get(member) or ()
+        if len(given) > _HINT_LIMIT:
+            yield field.too_many(f"{path}.hints.{member}", len(given), _HINT_LIMIT)
+            return
+        yield from _hints(given, f"{path}.hints.{member}", rule)
 
 
-def _zones(zones: Sequence[Object], path: str) -> Iterator[field.Error]:
-    if len(zones) > _HINT_LIMIT:
-        yield field.too_many(path, len(zones), _HINT_LIMIT)
-        return
+def _hints(given: Sequence[Object], path: str, rule: names.Rule) -> Iterator[field.Error]:
     seen: set[str] = set()
-    for index, zone in enumerate(zones):
-        name = zone.get("name", "")
+    for index, hint in enumerate(given):
+        name = hint.get("name", "")
         if name in seen:
             yield field.duplicate(f"{path}[{index}].name", name)
         seen.add(name)
-        yield from validation.checked(name, f"{path}[{index}].name", names.label_value)
+        yield from validation.checked(name, f"{path}[{index}].name", rule)
 
 
 def _domain(text: str, path: str) -> Iterator[field.Error]:

@@ -48,7 +48,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
         )
     method = (spec.get("distinguisherMethod") or {}).get("type")
     if spec.get("distinguisherMethod") is not None and method not in _DISTINGUISHERS:
-        yield field.not_supported("spec.distinguisherMethod", spec["distinguisherMethod"], _DISTINGUISHERS)
+        yield field.not_supported("spec.distinguisherMethod.type", {"Type": method or ""}, _DISTINGUISHERS)
     level = (spec.get("priorityLevelConfiguration") or {}).get("name", "")
     if level:
         yield from validation.checked(level, "spec.priorityLevelConfiguration.name", names.dns_subdomain)
@@ -87,23 +87,28 @@ def _subject_problems(subject: Object, path: str) -> Iterator[field.Error]:
     if kind not in _SUBJECTS:
         yield field.not_supported(f"{path}.kind", kind, tuple(_SUBJECTS))
         return
-    for other, member in _SUBJECTS.items():
-        given = subject.get(member)
-        if other != kind:
-            if given is not None:
-                detail = f"{member} is forbidden when subject kind is not '{other}'"
-                yield field.forbidden(f"{path}.{member}", detail)
-        elif given is None:
-            yield field.required(f"{path}.{member}", f"{member} is required when subject kind is '{kind}'")
-        elif not given.get("name"):
-            yield field.required(f"{path}.{member}.name")
-        elif kind == "ServiceAccount":
-            if given["name"] != "*":
-                yield from validation.checked(given["name"], f"{path}.{member}.name", names.dns_subdomain)
-            if not given.get("namespace"):
-                yield field.required(f"{path}.{member}.namespace", "must specify namespace for service account")
-            else:
-                yield from validation.checked(given["namespace"], f"{path}.{member}.namespace", names.dns_label)
+    member = _SUBJECTS[kind]
+    yield from _own_subject(subject.get(member), kind, f"{path}.{member}")
+    for other in ("ServiceAccount", "User", "Group"):
+        if other != kind and subject.get(_SUBJECTS[other]) is not None:
+            detail = f"{_SUBJECTS[other]} is forbidden when subject kind is not '{other}'"
+            yield field.forbidden(f"{path}.{_SUBJECTS[other]}", detail)
+
+
+def _own_subject(given: Object | None, kind: str, path: str) -> Iterator[field.Error]:
+    if given is None:
+        yield field.required(path, f"{_SUBJECTS[kind]} is required when subject kind is '{kind}'")
+        return
+    if not given.get("name"):
+        yield field.required(f"{path}.name")
+    if kind != "ServiceAccount":
+        return
+    if given.get("name") not in (None, "", "*"):
+        yield from validation.checked(given["name"], f"{path}.name", names.dns_subdomain)
+    if not given.get("namespace"):
+        yield field.required(f"{path}.namespace", "must specify namespace for service account")
+    else:
+        yield from validation.checked(given["namespace"], f"{path}.namespace", names.dns_label)
 
 
 def _verb_problems(rule: Object, path: str) -> Iterator[field.Error]:
@@ -140,22 +145,24 @@ def _resource_rule_problems(rule: Object, path: str) -> Iterator[field.Error]:
             yield field.invalid(f"{path}.namespaces", list(namespaces), detail)
     else:
         for number, namespace in enumerate(namespaces):
-            yield from validation.checked(namespace, f"{path}.namespaces[{number}]", names.dns_label)
+            for text in names.dns_label(namespace):
+                yield field.invalid(f"{path}.namespaces[{number}]", namespace, f"{_EACH}{text}")
+
+
+_EACH = "each member of this list must be '*' or a DNS-1123 label; "
 
 
 def _url_problems(url: str, path: str) -> Iterator[field.Error]:
+    """The first mistake only."""
     if not url:
-        yield field.required(path)
-        return
-    if url == "/":
-        return
-    if not url.startswith("/"):
+        yield field.invalid(path, url, "must not be empty")
+    elif not url.startswith("/"):
         yield field.invalid(path, url, "must start with slash")
-    if " " in url:
+    elif " " in url:
         yield field.invalid(path, url, "must not contain white-space")
-    if "//" in url:
+    elif "//" in url:
         yield field.invalid(path, url, "must not contain double slash")
-    if "*" in url and (url.find("*") != len(url) - 1 or not url.endswith("/*")):
+    elif "*" in url and (url.find("*") != len(url) - 1 or not url.endswith("/*")):
         yield field.invalid(path, url, "wildcard can only do suffix matching")
 
 

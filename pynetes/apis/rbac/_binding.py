@@ -40,7 +40,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
 
 
 def _validate_subject(subject: Object, path: str, *, cluster: bool) -> Iterator[field.Error]:
-    kind, group = subject.get("kind"), subject.get("apiGroup", "")
+    kind, group = subject.get("kind") or "", subject.get("apiGroup", "")
     if not subject.get("name"):
         yield field.required(f"{path}.name")
     if kind == "ServiceAccount":

@@ -11,7 +11,7 @@ def validate(parameters: Mapping[str, str] | None, *, allow_empty: bool) -> Iter
     """No more and no larger than a driver can take, and no empty keys."""
     given = parameters or {}
     if len(given) > _COUNT_LIMIT:
-        yield field.Error("FieldValueTooLong", "Provisioner Parameters exceeded max allowed", "")
+        yield field.too_long("parameters", _COUNT_LIMIT)
         return
     for key in given:
         if not key:

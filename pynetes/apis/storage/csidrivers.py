@@ -7,7 +7,6 @@ from pynetes.machinery import field, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
-_NAME_LIMIT = 63
 _SHORTEST_PERIOD = 10
 _FLAGS = (
     ("attachRequired", True),
@@ -45,9 +44,6 @@ _SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 1 << 32
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Known policies, and tokens each for another audience."""
-    name = new["metadata"].get("name") or ""
-    if len(name) > _NAME_LIMIT:
-        yield field.too_long("metadata.name", _NAME_LIMIT)
     spec = new["spec"]
     policies = ("File", "None", "ReadWriteOnceWithFSType")
     yield from validation.one_of(spec.get("fsGroupPolicy"), "spec.fsGroupPolicy", policies)
@@ -72,6 +68,7 @@ def _token_problems(requests: Sequence[Object]) -> Iterator[field.Error]:
         path, audience = f"spec.tokenRequests[{index}]", request.get("audience", "")
         if audience in audiences:
             yield field.duplicate(f"{path}.audience", audience)
+            continue
         audiences.add(audience)
         seconds = request.get("expirationSeconds")
         if seconds is None:

@@ -11,33 +11,41 @@ _ID_LIMIT = 256
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """Drivers with a name and an id each; what a driver has said of a node stays so until the driver goes."""
+    drivers = (new.get("spec") or {}).get("drivers") or ()
     seen: set[str] = set()
-    before = {driver.get("name"): driver for driver in ((old or {}).get("spec") or {}).get("drivers") or ()}
-    for index, driver in enumerate((new.get("spec") or {}).get("drivers") or ()):
-        path, name = f"spec.drivers[{index}]", driver.get("name", "")
-        yield from validation.csi_driver_name(name, f"{path}.name")
-        node = driver.get("nodeID", "")
-        if not node:
-            yield field.required(f"{path}.nodeID")
-        elif len(node) > _ID_LIMIT:
-            yield field.invalid(f"{path}.nodeID", node, f"must be {_ID_LIMIT} characters or less")
-        for key in driver.get("topologyKeys") or ():
-            if not key:
-                yield field.required(path)
-            yield from validation.checked(key, path, names.qualified_name)
-        count = (driver.get("allocatable") or {}).get("count")
-        yield from validation.non_negative(count, f"{path}.allocatable.count")
-        if name in seen:
-            yield field.duplicate(f"{path}.name", name)
-        seen.add(name)
-        was = before.get(name)
-        if was is not None and any(was.get(member) != driver.get(member) for member in ("nodeID", "topologyKeys")):
-            yield field.invalid(path, _shown(driver), "field is immutable")
+    for index, driver in enumerate(drivers):
+        yield from _driver(driver, f"spec.drivers[{index}]", seen)
+    for was in ((old or {}).get("spec") or {}).get("drivers") or ():
+        for driver in drivers:
+            changed = any(was.get(member) != driver.get(member) for member in ("nodeID", "topologyKeys"))
+            if was.get("name") == driver.get("name") and changed:
+                yield field.invalid("spec.drivers", _shown(driver), "field is immutable")
+
+
+def _driver(driver: Object, path: str, seen: set[str]) -> Iterator[field.Error]:
+    name, node = driver.get("name") or "", driver.get("nodeID") or ""
+    yield from validation.csi_driver_name(name, f"{path}.name")
+    if not node:
+        yield field.required(f"{path}.nodeID")
+    elif len(node) > _ID_LIMIT:
+        yield field.invalid(f"{path}.nodeID", node, f"must be {_ID_LIMIT} characters or less")
+    yield from validation.non_negative((driver.get("allocatable") or {}).get("count"), f"{path}.allocatable.count")
+    if name in seen:
+        yield field.duplicate(f"{path}.name", name)
+    seen.add(name)
+    keys = driver.get("topologyKeys") or []
+    for number, key in enumerate(keys):
+        if not key:
+            yield field.required(path)
+        if key in keys[:number]:
+            yield field.duplicate(path, key)
+        yield from validation.checked(key, path, names.qualified_name)
 
 
 def _shown(driver: Object) -> Object:
-    names_ = (("Name", "name"), ("NodeID", "nodeID"), ("TopologyKeys", "topologyKeys"), ("Allocatable", "allocatable"))
-    return {shown: driver.get(member) for shown, member in names_}
+    """Upstream leaves out how much can be attached: that may change."""
+    members = (("Name", "name"), ("NodeID", "nodeID"), ("TopologyKeys", "topologyKeys"))
+    return {shown: driver.get(member) for shown, member in members} | {"Allocatable": None}
 
 
 RESOURCE = Resource(

@@ -9,13 +9,12 @@ from pynetes.machinery.resource import Column, Resource
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """A class that may be one, and sizes from 0 up."""
-    yield from validation.checked(new.get("storageClassName", ""), "storageClassName", names.dns_subdomain)
-    for name in ("capacity", "maximumVolumeSize"):
-        amount = new.get(name)
-        if amount is not None and quantity.parse(amount).nanos < 0:
-            yield field.invalid(name, amount, "must be greater than or equal to 0")
+    """A class that may be one, and a size from 0 up."""
     yield from validation.label_selector(new.get("nodeTopology"), "nodeTopology")
+    yield from validation.checked(new.get("storageClassName", ""), "storageClassName", names.dns_subdomain)
+    amount = new.get("capacity")
+    if amount is not None and quantity.parse(amount).nanos < 0:
+        yield field.invalid("capacity", amount, "must be greater than or equal to 0")
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:

@@ -1,6 +1,6 @@
 """StorageClass: how volumes of a kind are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pynetes.apis.core import _node_labels
 from pynetes.apis.storage import _parameters
@@ -35,8 +35,15 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from validation.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"), optional=True)
     if (mode := new.get("volumeBindingMode")) not in _MODES:
         yield field.not_supported("volumeBindingMode", mode, _MODES)
-    for index, term in enumerate(new.get("allowedTopologies") or ()):
-        seen: set[str] = set()
+    yield from _topologies(new.get("allowedTopologies") or ())
+
+
+def _topologies(terms: Sequence[Object]) -> Iterator[field.Error]:
+    """Keys with values, each once, and no two terms alike."""
+    # Upstream begins with as many empty ones as there are terms.
+    known: list[dict[str, set[str]]] = [{} for _ in terms]
+    for index, term in enumerate(terms):
+        seen: dict[str, set[str]] = {}
         for number, expression in enumerate(term.get("matchLabelExpressions") or ()):
             path, key = f"allowedTopologies[{index}].matchLabelExpressions[{number}]", expression.get("key", "")
             values = expression.get("values") or ()
@@ -48,7 +55,10 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
             yield from validation.checked(key, f"{path}.key", names.qualified_name)
             if key in seen:
                 yield field.duplicate(f"{path}.key", key)
-            seen.add(key)
+            seen[key] = {*values}
+        for _ in range(known.count(seen)):
+            yield field.duplicate(f"allowedTopologies[{index}].matchLabelExpressions", "")
+        known.append(seen)
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 
 from pynetes.apis.storage import _parameters
-from pynetes.machinery import field, validation
+from pynetes.machinery import field, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """A driver and at least one parameter for it."""
-    yield from validation.csi_driver_name(new.get("driverName", ""), "driverName")
+    driver = new.get("driverName") or ""
+    if not driver:
+        yield field.required("driverName")
+    else:
+        yield from validation.checked(driver.lower(), "driverName", names.qualified_name)
     yield from _parameters.validate(new.get("parameters"), allow_empty=False)
 
 
