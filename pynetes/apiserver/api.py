@@ -66,7 +66,11 @@ class Scope:
 
     def stored(self, obj: Object) -> Object:
         """The object in the version in which it is stored."""
-        return convert(self.resource, obj, self.resource.storage_api_version)
+        stored = convert(self.resource, obj, self.resource.storage_api_version)
+        if not self.built_in and self.api_version != self.resource.storage_api_version:
+            # What the version that is stored does not know is not kept.
+            schema.of(self.resource, self.resource.storage_version).decode(stored)
+        return stored
 
     def shown(self, obj: Object) -> Object:
         """The object in the version of this scope."""

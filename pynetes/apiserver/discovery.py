@@ -117,7 +117,8 @@ def _row(resource: Resource) -> Object:
         row["shortNames"] = list(resource.short_names)
     if resource.categories:
         row["categories"] = list(resource.categories)
-    if resource.stored and "watch" in resource.verbs:
+    unserved = bool(resource.storage_version) and resource.storage_version not in resource.versions
+    if resource.stored and "watch" in resource.verbs and not (unserved and resource.schema is not None):
         row["storageVersionHash"] = storage_version_hash(resource)
     return row
 

@@ -145,6 +145,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Delete one object."""
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
     options = parse(request)
+    if scope.resource.conversion is not None:
+        # What cannot be shown in the request's version cannot be deleted through it.
+        await api.prepare(scope, [(await api.store(scope.resource).read(scope.key)).copy()])
     deletion = Deletion(api, request, scope, options)
     obj, gone = await deletion.run()
     if gone and scope.resource.plural not in RETURNED:

@@ -5,8 +5,8 @@ from typing import Any
 
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.api import Api, Scope
-from pynetes.apiserver.endpoints import get, ownership, patch, scale_owners
-from pynetes.apiserver.endpoints.options import write_options
+from pynetes.apiserver.endpoints import decode, get, ownership, patch, patched, scale_owners
+from pynetes.apiserver.endpoints.options import WriteOptions, write_options
 from pynetes.apiserver.endpoints.update import Update
 from pynetes.apiserver.http import Request, Response
 from pynetes.machinery import cells, errors, field, labels
@@ -63,9 +63,11 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
 
 
 async def _write(api: Api, request: Request, scope: Scope, accepted: encoding.Accepted) -> Response:
-    patched = request.info.verb == "patch"
-    applies = patched and encoding.media_type(request) == patch.APPLY
-    options = write_options(request, "PatchOptions" if patched else "UpdateOptions", apply=applies)
+    patching = request.info.verb == "patch"
+    applies = patching and encoding.media_type(request) == patch.APPLY
+    if patching:
+        patch.supported(request, scope)
+    options = write_options(request, "PatchOptions" if patching else "UpdateOptions", apply=applies)
     manager = options.manager or ownership.default_manager(request)
     whole = Scope(scope.resource, scope.version, "", scope.namespace, scope.name)
     path = scope.resource.scale.spec_path if scope.resource.scale else ""
@@ -76,7 +78,7 @@ async def _write(api: Api, request: Request, scope: Scope, accepted: encoding.Ac
     async def wish(old: Object) -> Object:
         scale = scale_of(scope, old)
         if applied is None:
-            wanted = _wanted(request, scope, scale)
+            wanted = _wanted(request, scope, scale, options)
         else:
             scale_owners.narrow(scale, old, path)
             wanted = applied(scale, api.clock.now())
@@ -98,16 +100,25 @@ async def _write(api: Api, request: Request, scope: Scope, accepted: encoding.Ac
     return rendering.plain(request, accepted, scale_of(scope, whole.shown(stored)))
 
 
-def _wanted(request: Request, scope: Scope, now: Object) -> Object:
+def _wanted(request: Request, scope: Scope, now: Object, options: WriteOptions) -> Object:
+    own, document = Scope(SCALE, "v1", "scale", scope.namespace, scope.name), None
+    media = encoding.media_type(request)
     if request.info.verb == "patch":
-        media = encoding.media_type(request)
         if media == patch.STRATEGIC:
             media = patch.MERGE
-        wanted = patch.changed(scope, now, patch.parse(request.body, media).document, media)
+        document = patch.parse(request.body, media).document
+        wanted = patch.changed(scope, encoding.copied(now), document, media)
     else:
         wanted = encoding.load(request)
     if wanted.get("kind", "Scale") != "Scale" or wanted.get("apiVersion", "autoscaling/v1") != "autoscaling/v1":
         raise errors.bad_request(_misfit(wanted.get("kind") or "", wanted.get("apiVersion") or ""))
+    sent: Object = encoding.copied(wanted)
+    try:
+        decode.settle(wanted, own, options, request.warnings)
+    except errors.StatusError as error:
+        if document is None:
+            raise
+        raise patched.refused(error, now, document, sent, scope=own, media=media) from None
     metadata = wanted.setdefault("metadata", {})
     if metadata.get("name", scope.name) != scope.name:
         raise errors.bad_request(
@@ -125,8 +136,6 @@ def _misfit(kind: str, api_version: str) -> str:
 
 def _check(scope: Scope, wanted: Object) -> None:
     replicas = wanted["spec"].get("replicas") or 0
-    if not isinstance(replicas, int):
-        raise errors.bad_request("spec.replicas must be an integer")
     if replicas < 0:
         problem = field.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise errors.invalid("Scale", "autoscaling", scope.name, [problem])

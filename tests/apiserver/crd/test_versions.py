@@ -205,3 +205,53 @@ def test_columns_of_dates() -> None:
     obj = {"metadata": {"name": "w"}, "d": "2025-12-31T00:00:00Z", "s": "x", "e": "", "i": 1}
     made = table.render(compiled.record(what), [obj], now=clock.parse("2026-01-01T00:00:00Z"))
     assert made["rows"][0]["cells"] == ["w", "24h", "<invalid>", "<unknown>", None]
+
+
+def _spec(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
+
+
+async def test_what_the_stored_version_does_not_know_is_not_kept() -> None:
+    """Written through a version that has more."""
+    text = {"type": "string"}
+    async with serving() as api:
+        await served(api, definition(version("v1", _spec(a=text)), version("v2", _spec(a=text, b=text))))
+        written = await api.post(path(of="v2"), widget(of="v2", spec={"a": "x", "b": "y"}))
+        assert written.body["spec"] == {"a": "x"}
+
+
+async def test_versions_select_by_their_own_fields() -> None:
+    """A field that one version has is not known in the other, until the definition adds it."""
+    text = {"type": "string"}
+    first = version("v1", _spec(a=text, b=text), selectableFields=[{"jsonPath": ".spec.a"}])
+    second = version("v2", _spec(a=text, b=text, c=text), selectableFields=[{"jsonPath": ".spec.b"}])
+    async with serving() as api:
+        await served(api, definition(first, second))
+        assert (await api.post(path(), widget(spec={"a": "x", "b": "y"}))).status == 201
+        assert (await api.get(f"{path()}?fieldSelector=spec.b=y")).status == 400
+        assert len((await api.get(f"{path(of='v2')}?fieldSelector=spec.b=y")).body["items"]) == 1
+        changed = (await api.get(f"{CRDS}/widgets.{GROUP}")).body
+        changed["spec"]["versions"][0]["selectableFields"].append({"jsonPath": ".spec.b"})
+        assert (await api.put(f"{CRDS}/widgets.{GROUP}", changed)).status == 200
+        selected = f"{path()}?fieldSelector=spec.b=y"
+        found = await until(lambda: api.get(selected), lambda answer: answer.status == 200)
+        assert len(found.body["items"]) == 1
+
+
+async def test_scale_is_decoded() -> None:
+    """Wrong types are told in upstream's words, and a custom resource's is patched as custom resources are."""
+    scale = {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}
+    async with serving() as api:
+        await served(api, definition(version("v1", subresources={"scale": scale})))
+        assert (await api.post(path(), widget(spec={"n": 1}))).status == 201
+        wanted = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "w"}, "spec": {"replicas": "x"}}
+        answer = await api.put(path("w/scale"), wanted)
+        why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32"
+        assert answer.body["message"] == f'Scale in version "v1" cannot be handled as a Scale: {why}'
+        answer = await api.merge(path("w/scale"), {"spec": {"replicas": "x"}})
+        assert answer.status == 422
+        assert answer.body["message"].endswith(why)
+        media = "application/strategic-merge-patch+json"
+        assert (await api.ask("PATCH", path("w/scale"), {}, content_type=media)).status == 415
+        answer = await api.put(path("w/scale"), wanted | {"spec": {"replicas": 3}, "zz": 1})
+        assert (answer.body["spec"], warnings(answer)) == ({"replicas": 3}, ['299 - "unknown field \\"zz\\""'])
