@@ -1,5 +1,7 @@
 """Services, Jobs and their like: what upstream refuses, in its words."""
 
+import copy
+
 import pytest
 
 from pynetes.apis.apps import _validation
@@ -113,9 +115,12 @@ def test_daemons_surge_or_fall() -> None:
     assert str(neither) == "r.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"
 
 
-@pytest.mark.parametrize("spec", [{"spec": {"type": "LoadBalancer"}}, {}])
+@pytest.mark.parametrize("spec", [{"spec": {"type": "LoadBalancer"}}, {}, {"spec": {}}])
 def test_a_balancers_address_is_virtual(spec: Object) -> None:
     """Unless the status says otherwise; also where the status comes without the rest of the Service."""
-    obj: Object = {**spec, "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"hostname": "h"}]}}}
+    obj: Object = {
+        **copy.deepcopy(spec),
+        "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"hostname": "h"}]}},
+    }
     services.default(obj)
     assert obj["status"]["loadBalancer"]["ingress"] == [{"ip": "10.0.0.1", "ipMode": "VIP"}, {"hostname": "h"}]

@@ -15,7 +15,7 @@ _AFFINITY_SECONDS = 10800
 def default(obj: Object) -> None:
     """Fill in type, affinity, traffic policies and ports."""
     spec = obj.get("spec")
-    if spec is None or spec.get("type") == "LoadBalancer":
+    if (spec or {}).get("type") in (None, "LoadBalancer"):
         # Also of a status that comes alone; whether the Service may have a balancer is checked behind this.
         for item in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
             if item.get("ip"):
