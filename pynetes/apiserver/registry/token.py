@@ -32,10 +32,11 @@ async def create(ctx: Context, call: Call) -> Answer:
     request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", **call.body}
     spec = request["spec"] = dict(request.get("spec") or {})
     spec["audiences"] = spec.get("audiences") or list(ctx.settings.audiences)
-    spec["expirationSeconds"] = spec.get("expirationSeconds") or DEFAULT_SECONDS
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT_SECONDS
     spec.setdefault("boundObjectRef", None)
-    account = await _find(ctx, call)
     metadata = _metadata(ctx, call, request.get("metadata") or {})
+    account = await _find(ctx, call)
     problems = list(_problems(spec))
     if problems:
         raise errors.invalid("TokenRequest", "authentication.k8s.io", "", problems)
@@ -55,7 +56,10 @@ async def create(ctx: Context, call: Call) -> Answer:
     bound = await _bound(ctx, account, spec["boundObjectRef"])
     now, seconds = ctx.clock.now(), int(spec["expirationSeconds"])
     if ctx.settings.max_token_seconds:
-        seconds = min(seconds, ctx.settings.max_token_seconds)
+        longest = ctx.settings.max_token_seconds
+        if seconds > longest:
+            call.warnings.append(f"requested expiration of {seconds} seconds shortened to {longest} seconds")
+            seconds = spec["expirationSeconds"] = longest
     token = ctx.issuer.issue(_wanted(ctx, account, spec["audiences"], seconds, bound), now)
     status = {"token": token, "expirationTimestamp": time.rfc3339(now + timedelta(seconds=seconds))}
     answer = {"kind": request["kind"], "apiVersion": request["apiVersion"], "metadata": metadata}
@@ -75,8 +79,8 @@ async def _find(ctx: Context, call: Call) -> Object:
 def _metadata(ctx: Context, call: Call, given: Object) -> Object:
     for name, wanted in (("name", call.key.name), ("namespace", call.key.namespace)):
         if given.get(name) not in (None, "", wanted):
-            path = field.invalid(f"metadata.{name}", given[name], f"must match the service account {name}")
-            raise errors.invalid("TokenRequest", "authentication.k8s.io", "", [path])
+            path = field.invalid(f"metadata.{name}", given[name], f"must match the service account {name} if specified")
+            raise errors.invalid("TokenRequest", "authentication.k8s.io", call.key.name, [path])
     return {
         **given,
         "name": call.key.name,
@@ -99,7 +103,8 @@ async def _bound(ctx: Context, account: Object, ref: Object | None) -> tuple[str
         return None
     kind = (ref.get("apiVersion") or "", ref.get("kind") or "")
     if kind not in BOUND:
-        raise errors.bad_request(f"cannot bind token to object of type {kind[0]}, Kind={kind[1]}")
+        group_version = kind[0] if "/" in kind[0] else f"/{kind[0]}"
+        raise errors.bad_request(f"cannot bind token to object of type {group_version}, Kind={kind[1]}")
     claim, resource = BOUND[kind]
     namespace = account["metadata"]["namespace"] if resource.namespaced else ""
     key = Key(namespace, ref.get("name") or "")

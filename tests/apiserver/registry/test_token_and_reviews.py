@@ -91,6 +91,7 @@ async def test_pods_default_token_is_extended(ctx: Context) -> None:
     ("spec", "code"),
     [
         ({"expirationSeconds": 60}, 422),
+        ({"expirationSeconds": 0}, 422),
         ({"expirationSeconds": (1 << 32) + 1}, 422),
         ({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "nope"}}, 404),
         ({"boundObjectRef": {**POD, "uid": "another"}}, 409),
@@ -102,6 +103,23 @@ async def test_refused(ctx: Context, spec: Object, code: int) -> None:
     with pytest.raises(StatusError) as caught:
         await ask(ctx, spec)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("place", ("name", "namespace"))
+async def test_request_for_another_account(ctx: Context, place: str) -> None:
+    """Name and namespace in the body must be those of the path, whether or not the account exists."""
+    asked = call(serviceaccounts.RESOURCE, {}, key=Key("shop", "gone"))
+    asked.body["metadata"] = {place: "b"}
+    with pytest.raises(StatusError) as caught:
+        await token.create(ctx, asked)
+    text = f'metadata.{place}: Invalid value: "b": must match the service account {place} if specified'
+    assert str(caught.value) == f'TokenRequest.authentication.k8s.io "gone" is invalid: {text}'
+
+
+async def test_what_cannot_be_bound_is_told_as_go_writes_it(ctx: Context) -> None:
+    """Group, version and kind."""
+    with pytest.raises(StatusError, match="cannot bind token to object of type /v1, Kind=ConfigMap"):
+        await ask(ctx, {"boundObjectRef": {"apiVersion": "v1", "kind": "ConfigMap", "name": "x"}})
 
 
 async def test_pod_of_another_account(ctx: Context) -> None:
