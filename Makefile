@@ -1,6 +1,6 @@
 # Every target does its own set-up; `make up` and `make test` work on a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test quick check bench docs format clean
+.PHONY: help up down reset status test quick fuzz check bench docs format clean
 PY := .venv/bin/python
 
 help: ## This list
@@ -26,6 +26,9 @@ test: .venv/.installed ## Every test; those with containers need root
 
 quick: .venv/.installed ## The tests that need neither root nor network
 	@$(PY) -m pytest -m "not root and not e2e" -n 2
+
+fuzz: .venv/.installed ## Input that nobody has thought of: other requests and texts each time, some minutes of them
+	@$(PY) -m pytest --hypothesis-profile=explore $$(grep -rl "^from hypothesis" tests --include='test_*.py')
 
 check: .venv/.installed ## ruff, mypy strict, import-linter, the size caps
 	@.venv/bin/ruff check .

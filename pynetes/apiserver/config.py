@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from pynetes.component.config import option
 
+#: What Go reads as a boolean.
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+#: The gates that change something here; what others are about is as upstream has it by default.
+GATES = ("APIServerIdentity",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -215,7 +220,20 @@ class Config:
     )
     v: int = option("-v", 0, "Verbosity of the log.")
 
+    def gates(self) -> dict[str, bool]:
+        """What --feature-gates says by name; the last one counts. Raises ValueError for what is no NAME=BOOL."""
+        found = {}
+        for pair in filter(None, self.feature_gates):
+            name, equals, value = (part.strip() for part in pair.partition("="))
+            if not equals:
+                raise ValueError(f"missing bool value for {name}")
+            if value not in (*_TRUE, *_FALSE):
+                raise ValueError(
+                    f'invalid value of {name}={value}, err: strconv.ParseBool: parsing "{value}": invalid syntax'
+                )
+            found[name] = value in _TRUE
+        return found
+
     def enabled(self, feature: str) -> bool:
-        """Whether no --feature-gates switches it off; the last one counts."""
-        chosen = dict(pair.partition("=")[::2] for pair in self.feature_gates)
-        return chosen.get(feature, "true").lower() in ("true", "t", "1")
+        """Whether no --feature-gates switches it off."""
+        return self.gates().get(feature, True)

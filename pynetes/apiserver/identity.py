@@ -12,6 +12,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 from pynetes.apis.coordination import leases
+from pynetes.apiserver.config import GATES
 from pynetes.apiserver.objects import Objects
 from pynetes.component import logs
 from pynetes.component.clock import Clock
@@ -26,7 +27,7 @@ LABEL = "apiserver.kubernetes.io/identity"
 NAMESPACE = "kube-system"
 #: Seconds.
 RENEW, DURATION, SWEEP = 10.0, 3600, 3600.0
-FEATURE = "APIServerIdentity"
+FEATURE = GATES[0]
 
 
 def name_of(host: str) -> str:

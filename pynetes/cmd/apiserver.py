@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pynetes.apiserver import app, workers
-from pynetes.apiserver.config import Config
+from pynetes.apiserver.config import GATES, Config
 from pynetes.apiserver.nonresource import own_metrics
 from pynetes.apiserver.server import TLS, NamedCertificate
 from pynetes.apiserver.serving import serving_certificate, with_token_key
@@ -32,6 +32,13 @@ def main(argv: Sequence[str]) -> int:
     """Flags → configuration → run."""
     given = config.parse(Config, argv, prog="pynetes apiserver", description=__doc__ or "")
     logs.setup("kube-apiserver", verbosity=given.v)
+    try:
+        gates = given.gates()
+    except ValueError as error:
+        print(f"error: --feature-gates: {error}; write NAME=true or NAME=false", file=sys.stderr)
+        return 1
+    if others := sorted(gates.keys() - set(GATES)):
+        log.warning(logs.fact("feature gates that this server does not have change nothing", names=",".join(others)))
     try:
         tls = tls_of(given)
     except OSError as error:

@@ -27,3 +27,16 @@ def test_a_wrong_file_ends_the_start(flag: str, content: str | None, tmp_path: P
     with pytest.raises(RemedyError) as caught:
         apiserver.main([f"{flag}={path}", "--secure-port=0", f"--cert-dir={tmp_path}"])
     assert str(path) in str(caught.value) and "c3VwZXI" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("APIServerIdentity", "missing bool value for APIServerIdentity"),
+        ("A=true,B=yes", 'invalid value of B=yes, err: strconv.ParseBool: parsing "yes": invalid syntax'),
+    ],
+)
+def test_a_feature_gate_is_a_name_and_a_boolean(value: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else ends the start, as upstream's."""
+    assert apiserver.main([f"--feature-gates={value}", "--secure-port=0"]) == 1
+    assert told in capsys.readouterr().err
