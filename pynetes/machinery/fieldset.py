@@ -112,16 +112,18 @@ def item_element(list_type: Type, item: Any, index: int) -> str:
         if value is not None:
             keys[key] = value
     if not keys:
-        names = ", ".join(f'"{key}"' for key in list_type.keys)
-        text = "associative list with keys has an element that omits key field"
-        raise Misfit(f"element {index}: {text} {names} (and doesn't have default value)")
+        names = " ".join(f'"{key}"' for key in list_type.keys)
+        text = f"associative list with keys has an element that omits all key fields [{names}]"
+        raise Misfit(f"element {index}: {text} (and doesn't have default values for any key fields)")
     return f"k:{orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()}"
 
 
 def _key_default(list_type: Type, key: str) -> Any:
+    field = list_type.items.fields.get(key) if list_type.items else None
+    if field is not None and field.default is not None:
+        return field.default
     if key in KEY_DEFAULTS:
         return KEY_DEFAULTS[key]
-    field = list_type.items.fields.get(key) if list_type.items else None
     # A key that upstream's type always writes counts as empty when it is left out.
     return {"integer": 0}.get(field.type.kind, "") if field and field.unset == "a" else None
 
@@ -179,7 +181,10 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
     else:
         seen: set[str] = set()
         for index, item in enumerate(value):
-            element = item_element(type_, item, index)
+            try:
+                element = item_element(type_, item, index)
+            except Misfit as error:
+                raise Misfit(f"{dotted(path)}: {error}") from None
             if element in seen:
                 raise Misfit(f"{dotted(path)}: duplicate entries for key {dotted((element,))}")
             seen.add(element)
@@ -189,7 +194,8 @@ def _collect(type_: Type, value: Any, path: Path, found: FieldSet) -> None:
 
 
 def misfits(type_: Type, value: Any, path: Path = ()) -> Iterator[str]:
-    """What is not of its type, as upstream says it: the value is shown as Go prints it."""
+    """What is not of its type, not declared, or cannot be told apart, as upstream says it: values are shown as Go
+    prints them."""
     if value is None:
         return
     match type_.kind:
@@ -201,20 +207,38 @@ def misfits(type_: Type, value: Any, path: Path = ()) -> Iterator[str]:
                 yield f"{dotted(path)}: expected map, got &{{{go_print.plain(value)}}}"
                 return
             for name, inner in value.items():
-                yield from misfits(member_type(type_, name), inner, (*path, f"f:{name}"))
+                place = (*path, f"f:{name}")
+                if type_.kind == "object" and name not in type_.fields and not (type_.preserve or type_.items):
+                    yield f"{dotted(place)}: field not declared in schema"
+                else:
+                    yield from misfits(member_type(type_, name), inner, place)
         case "array":
-            if not isinstance(value, list):
-                yield f"{dotted(path)}: expected list, got &{{{go_print.plain(value)}}}"
-                return
-            for index, item in enumerate(value):
-                element = item_element(type_, item, index) if type_.list_type in ("map", "set") else f"i:{index}"
-                yield from misfits(type_.items or ANY, item, (*path, element))
+            yield from _misfit_items(type_, value, path)
         case "string" if not isinstance(value, str):
             yield f"{dotted(path)}: expected string, got &value.valueUnstructured{{Value:{go_print.syntax(value)}}}"
         case "boolean" if not isinstance(value, bool):
             yield f"{dotted(path)}: expected boolean, got &{{{go_print.plain(value)}}}"
         case "integer" | "number" if isinstance(value, bool) or not isinstance(value, int | float):
             yield f"{dotted(path)}: expected numeric (int or float), got {_go_type(value)}"
+
+
+def _misfit_items(type_: Type, value: Any, path: Path) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{dotted(path)}: expected list, got &{{{go_print.plain(value)}}}"
+        return
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        element = f"i:{index}"
+        if type_.list_type in ("map", "set"):
+            try:
+                element = item_element(type_, item, index)
+            except Misfit as error:
+                yield f"{dotted(path)}: {error}"
+                return
+            if element in seen:
+                yield f"{dotted(path)}: duplicate entries for key {dotted((element,))}"
+            seen.add(element)
+        yield from misfits(type_.items or ANY, item, (*path, element))
 
 
 def _go_type(value: Any) -> str:

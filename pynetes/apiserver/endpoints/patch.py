@@ -202,11 +202,15 @@ def _check_declared(copy: Object, scope: Scope) -> None:
     metadata = dict(copy.get("metadata") or {})
     named, version = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}", copy.get("apiVersion", "")
     objectmeta.check_identity(scope.resource, copy, namespace=scope.namespace, name=scope.name)
-    wrong = [f".{path}: field not declared in schema" for path in scope.decode(copy)]
-    if not scope.built_in:
+    if scope.built_in:
         # Values of built-in kinds have been refused by their decoder.
-        type_ = schema.of(scope.resource, scope.version).type
-        wrong += fieldset.misfits(type_, {name: value for name, value in copy.items() if name != "metadata"})
+        wrong = [f".{path}: field not declared in schema" for path in scope.decode(copy)]
+    else:
+        rest = {name: value for name, value in copy.items() if name not in ("kind", "apiVersion", "metadata")}
+        wrong = list(fieldset.misfits(schema.of(scope.resource, scope.version).type, rest))
+        wrong += [
+            f".{path}: field not declared in schema" for path in scope.decode(copy) if path.startswith("metadata.")
+        ]
     if wrong:
         about = f"{named}; {version if '/' in version else '/' + version}, Kind={scope.resource.kind}"
         listed = wrong[0] if len(wrong) == 1 else "errors:" + "".join(f"\n  {text}" for text in wrong)

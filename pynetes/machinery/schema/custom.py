@@ -171,7 +171,7 @@ def type_of(schema: Mapping[str, Any]) -> Type:
             found.items = type_of(inner)
         else:
             found = Type("object")
-            found.fields = {name: Field(type_of(member)) for name, member in (schema.get("properties") or {}).items()}
+            found.fields = {name: _field(member) for name, member in (schema.get("properties") or {}).items()}
             found.preserve = bool(schema.get(PRESERVE))
             found.items = _deduced() if found.preserve else None
         found.atomic = schema.get("x-kubernetes-map-type") == "atomic"
@@ -185,6 +185,12 @@ def type_of(schema: Mapping[str, Any]) -> Type:
     if not kind and schema.get(PRESERVE):
         return _deduced()
     return Type(str(kind)) if kind in ("string", "integer", "number", "boolean") else ANY
+
+
+def _field(schema: Mapping[str, Any]) -> Field:
+    found = Field(type_of(schema))
+    found.default = schema.get("default")
+    return found
 
 
 @cache

@@ -29,7 +29,7 @@ METADATA = "apimachinery.pkg.apis.meta.v1.ObjectMeta"
 class Field:
     """A member of an object: its type, how it travels, and how patches treat it."""
 
-    __slots__ = ("merge_key", "number", "strategy", "type", "unset")
+    __slots__ = ("default", "merge_key", "number", "strategy", "type", "unset")
 
     def __init__(self, type_: "Type", *, unset: str = "", number: str = "") -> None:
         self.type = type_
@@ -39,6 +39,8 @@ class Field:
         #: Strategic merge: the directives ("merge", "retainKeys", "replace") and the key that identifies list items.
         self.strategy: frozenset[str] = frozenset()
         self.merge_key = ""
+        #: The schema's default of a custom resource's member: what counts where it is a list item's key and left out.
+        self.default: Any = None
 
 
 class Type:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pynetes.apiserver.crd import compiled, finalizers
+from pynetes.machinery import fieldset
 from pynetes.machinery.schema.custom import CustomSchema
 
 _RULES = "x-kubernetes-validations"
@@ -211,3 +212,25 @@ def test_unknown_fields_are_told_in_order() -> None:
     spec = {"z": 1, "e": {"apiVersion": "v1", "kind": "Pod", "metadata": {"zz": 1}, "any": 1}, "o": {"b": 1}}
     obj = {"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "w", "y": 1}, "spec": spec, "b": 1}
     assert of.decode(obj) == ["metadata.y", "b", "spec.o.b", "spec.z", "spec.e.metadata.zz"]
+
+
+def test_a_key_that_is_left_out_counts_by_its_default() -> None:
+    """Items of lists are told apart by all their keys; what does not fit is told by them."""
+    member = {"k": {"type": "string"}, "p": {"type": "integer", "default": 1}}
+    about = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "p"]}
+    type_ = schema({"m": {"type": "array", **about, "items": {"type": "object", "properties": member}}}).type
+
+    def of(*items: Any) -> dict[str, Any]:
+        return {"spec": {"m": list(items)}}
+
+    assert ("f:spec", "f:m", 'k:{"k":"a","p":1}') in fieldset.of_object(type_, of({"k": "a"}))
+    assert list(fieldset.misfits(type_, of({"k": "a"}, {"k": "a", "p": 1, "q": 2}))) == [
+        '.spec.m: duplicate entries for key [k="a",p=1]',
+        '.spec.m[k="a",p=1].q: field not declared in schema',
+    ]
+    del member["p"]["default"]
+    type_ = schema({"m": {"type": "array", **about, "items": {"type": "object", "properties": member}}}).type
+    assert list(fieldset.misfits(type_, of({"x": 1}))) == [
+        '.spec.m: element 0: associative list with keys has an element that omits all key fields ["k" "p"]'
+        " (and doesn't have default values for any key fields)"
+    ]
