@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pynetes.apiserver import app, workers
 from pynetes.apiserver.config import GATES, Config
+from pynetes.apiserver.idle_flags import IDLE
 from pynetes.apiserver.nonresource import own_metrics
 from pynetes.apiserver.server import TLS, NamedCertificate
 from pynetes.apiserver.serving import serving_certificate, with_token_key
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str]) -> int:
     """Flags → configuration → run."""
-    given = config.parse(Config, argv, prog="pynetes apiserver", description=__doc__ or "")
+    given = config.parse(Config, argv, prog="pynetes apiserver", description=__doc__ or "", idle=IDLE)
     logs.setup("kube-apiserver", verbosity=given.v)
     try:
         gates = given.gates()

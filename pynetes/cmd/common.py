@@ -7,28 +7,20 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from pynetes.cluster import config
 from pynetes.cluster.config import Cluster
 from pynetes.cluster.errors import ClusterError
 from pynetes.component import logs
-from pynetes.component.remedy import RemedyError
+from pynetes.component.config import Parser
+from pynetes.component.remedy import RemedyError, told
 
 T = TypeVar("T")
 
 
 #: Where Debian keeps nft, iptables and ip; `su` and cron leave them out of PATH.
 SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
-
-
-class Parser(argparse.ArgumentParser):
-    """Mistakes on the command line are told as every other error is: what, and the remedy."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with exit status 2."""
-        told(RemedyError(message, f"see `{self.prog} --help`"))
-        raise SystemExit(2)
 
 
 def parser(command: str, description: str) -> Parser:
@@ -86,11 +78,3 @@ def columns(rows: Iterable[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]))]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in listed)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def told(error: RemedyError) -> int:
-    """Print an error and its remedy; the exit status."""
-    print(f"error: {error}", file=sys.stderr)
-    if error.remedy:
-        print(f"remedy: {error.remedy}", file=sys.stderr)
-    return 1
