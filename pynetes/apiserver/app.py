@@ -205,7 +205,10 @@ def settings_of(config: Config) -> Settings:
         issuer=config.service_account_issuer[0],
         audiences=config.api_audiences or config.service_account_issuer,
         max_token_seconds=config.service_account_max_token_expiration,
+        extend_token_expiration=config.service_account_extend_token_expiration,
         allow_privileged=config.allow_privileged,
+        not_ready_seconds=config.default_not_ready_toleration_seconds,
+        unreachable_seconds=config.default_unreachable_toleration_seconds,
         projected_configmaps=tuple(pair_of(text) for text in config.service_account_projected_configmaps),
     )
 

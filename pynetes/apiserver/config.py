@@ -36,6 +36,9 @@ class Config:
         1000,
         "TLS handshakes of one address that are not over yet; more connections are closed. 0: no limit.",
     )
+    tls_min_version: str = option(
+        "--tls-min-version", "VersionTLS12", "The oldest TLS to speak: VersionTLS12 or VersionTLS13."
+    )
     tls_sni_cert_key: tuple[str, ...] = option(
         "--tls-sni-cert-key",
         (),
@@ -72,6 +75,18 @@ class Config:
     token_auth_file: str = option("--token-auth-file", "", 'CSV of static tokens: token,user,uid,"group1,group2".')
     anonymous_auth: bool = option("--anonymous-auth", True, "Let requests without credentials in as system:anonymous.")
     profiling: bool = option("--profiling", True, "Serve /debug/pprof and /debug/flags to those who may get them.")
+    oidc_issuer_url: str = option("--oidc-issuer-url", "", "https URL of the issuer of OpenID Connect tokens.")
+    oidc_client_id: str = option("--oidc-client-id", "", "The audience that such tokens must have.")
+    oidc_ca_file: str = option("--oidc-ca-file", "", "PEM bundle that signs the issuer; the system's if empty.")
+    oidc_username_claim: str = option("--oidc-username-claim", "sub", "The claim with the user's name.")
+    oidc_username_prefix: str = option(
+        "--oidc-username-prefix", "", "Put before names; - for none; the issuer's URL and # if empty, but for email."
+    )
+    oidc_groups_claim: str = option("--oidc-groups-claim", "", "The claim with the groups.")
+    oidc_groups_prefix: str = option("--oidc-groups-prefix", "", "Put before groups.")
+    oidc_required_claim: tuple[str, ...] = option(
+        "--oidc-required-claim", (), "KEY=VALUE: claims that a token must have with this value."
+    )
     authentication_config: str = option(
         "--authentication-config", "", "AuthenticationConfiguration: issuers of JWTs, and where anonymous may ask."
     )
@@ -100,6 +115,11 @@ class Config:
     service_account_signing_key_file: str = option(
         "--service-account-signing-key-file", "", "PEM file of the private key that signs ServiceAccount tokens."
     )
+    service_account_extend_token_expiration: bool = option(
+        "--service-account-extend-token-expiration",
+        True,
+        "Give the tokens that pods get by default a year, with a note of when they should have been renewed.",
+    )
     service_account_max_token_expiration: int = option(
         "--service-account-max-token-expiration", 0, "Longest life of a token in seconds; 0: no limit."
     )
@@ -111,6 +131,9 @@ class Config:
     )
     requestheader_username_headers: tuple[str, ...] = option(
         "--requestheader-username-headers", ("X-Remote-User",), "Headers that hold the user's name."
+    )
+    requestheader_uid_headers: tuple[str, ...] = option(
+        "--requestheader-uid-headers", (), "Headers that hold the user's UID, such as X-Remote-Uid."
     )
     requestheader_group_headers: tuple[str, ...] = option(
         "--requestheader-group-headers", ("X-Remote-Group",), "Headers that hold the groups."
@@ -209,6 +232,16 @@ class Config:
         "--kubelet-preferred-address-types",
         ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"),
         "Which of a node's addresses to dial, best first.",
+    )
+    aggregator_reject_forwarding_redirect: bool = option(
+        "--aggregator-reject-forwarding-redirect", True, "Answer 502 where an aggregated server redirects its client."
+    )
+    event_ttl: float = option("--event-ttl", 3600.0, "Seconds for which events are kept.")
+    default_not_ready_toleration_seconds: int = option(
+        "--default-not-ready-toleration-seconds", 300, "Seconds that a pod stays on a node that is not ready."
+    )
+    default_unreachable_toleration_seconds: int = option(
+        "--default-unreachable-toleration-seconds", 300, "Seconds that a pod stays on a node that cannot be reached."
     )
     # Accepted because every deployment sets them; what they choose is fixed here.
     storage_media_type: str = option("--storage-media-type", "application/json", "Encoding in the store: JSON only.")

@@ -98,6 +98,9 @@ class Settings:
     #: Give pods' default tokens a year, with a note of when they should have been renewed, for clients that do not.
     extend_token_expiration: bool = True
     allow_privileged: bool = True
+    #: Seconds that pods which say nothing stay on nodes that are not ready, and on those that cannot be reached.
+    not_ready_seconds: int = 300
+    unreachable_seconds: int = 300
     #: (ConfigMap, key) pairs that are mounted beside the token of every pod.
     projected_configmaps: tuple[tuple[str, str], ...] = ()
 

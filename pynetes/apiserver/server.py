@@ -38,6 +38,8 @@ class TLS:
     key: str
     client_cas: tuple[str, ...] = ()
     named: tuple[NamedCertificate, ...] = ()
+    #: The oldest version that is spoken.
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
 
     def context(self) -> ssl.SSLContext:
         """Each handshake uses the files as they are then. Raises OSError."""
@@ -47,6 +49,7 @@ class TLS:
             client_cas=tuple(map(Path, self.client_cas)),
             protocols=("http/1.1",),
             named=tuple((Path(each.certificate), Path(each.key), each.names) for each in self.named),
+            oldest=self.oldest,
         )
 
 

@@ -6,6 +6,7 @@ it makes its own, under --cert-dir or --data-dir.
 
 import asyncio
 import logging
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -25,6 +26,9 @@ from pynetes.component.clock import SystemClock
 from pynetes.component.metrics import REGISTRY
 from pynetes.component.remedy import RemedyError
 from pynetes.storage.backends import open_backend
+
+#: Upstream's names of the versions of TLS.
+OLDEST = {"VersionTLS12": ssl.TLSVersion.TLSv1_2, "VersionTLS13": ssl.TLSVersion.TLSv1_3}
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +64,10 @@ def tls_of(given: Config) -> TLS:
     cas = tuple(filter(None, (given.client_ca_file, given.requestheader_client_ca_file)))
     for path in (certificate, key, *cas):
         Path(path).open("rb").close()
-    return TLS(certificate=certificate, key=key, client_cas=cas, named=tuple(named(given.tls_sni_cert_key)))
+    if given.tls_min_version not in OLDEST:
+        raise RemedyError(f"--tls-min-version={given.tls_min_version} is not known", f"say {' or '.join(OLDEST)}")
+    others, oldest = tuple(named(given.tls_sni_cert_key)), OLDEST[given.tls_min_version]
+    return TLS(certificate=certificate, key=key, client_cas=cas, named=others, oldest=oldest)
 
 
 def named(parts: Sequence[str]) -> Iterator[NamedCertificate]:

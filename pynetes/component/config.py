@@ -98,7 +98,7 @@ def _excuse(parser: Parser, name: str, value: str, flag: Idle) -> None:
     if value in flag.same:
         return
     if flag.strict:
-        remedy = " or ".join(["leave it out", *(f"say {name}={each}" for each in flag.same)])
+        remedy = " or ".join(["leave it out", *(f"say {name}={each}" for each in flag.same if each)])
         parser.refuse(f"{name}={value} cannot be had: {flag.instead}", remedy)
     sys.stderr.write(f"warning: {name} has no effect: {flag.instead}\n")
 

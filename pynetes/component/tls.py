@@ -111,6 +111,7 @@ def server_context(
     client_cas: Sequence[Path] = (),
     protocols: Sequence[str] = (),
     named: Sequence[Named] = (),
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
 ) -> ssl.SSLContext:
     """For a server; with client_cas, client certificates are asked for and verified if given. Raises OSError."""
 
@@ -138,6 +139,8 @@ def server_context(
         return None
 
     context = serving(remade(certificate, key), for_name)
+    # Agreed upon before the name is known that chooses another context.
+    context.minimum_version = oldest
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context

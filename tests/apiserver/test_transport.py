@@ -8,22 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from pynetes.apiserver.config import Config
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.server import TLS, Server
+from pynetes.cmd.apiserver import tls_of
 from pynetes.pki import renew
 from pynetes.pki.layout import Hosts, Layout
+
+
+async def _hello(request: Request) -> Response:
+    return Response(200, b"hello" + request.body)
 
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     layout = Layout(tmp_path)
     renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",)))
-
-    async def handle(request: Request) -> Response:
-        return Response(200, b"hello" + request.body)
-
     pair, ca = layout.pair("apiserver"), str(layout.pair("ca").certificate)
-    server = Server(handle)
+    server = Server(_hello)
     async with asyncio.TaskGroup() as group:
         tls = TLS(certificate=str(pair.certificate), key=str(pair.key), client_cas=(ca,))
         await server.listen(group, host="127.0.0.1", port=0, tls=tls)
@@ -49,6 +51,25 @@ async def negotiated(port: int, context: ssl.SSLContext) -> tuple[str, str]:
         return found.version(), found.cipher()[0]
     finally:
         writer.close()
+
+
+async def test_the_oldest_version_can_be_chosen(tmp_path: Path) -> None:
+    """--tls-min-version=VersionTLS13 refuses 1.2."""
+    layout = Layout(tmp_path)
+    renew.ensure(layout, Hosts(node_name="n", addresses=("127.0.0.1",)))
+    pair = layout.pair("apiserver")
+    given = Config(
+        tls_cert_file=str(pair.certificate), tls_private_key_file=str(pair.key), tls_min_version="VersionTLS13"
+    )
+    old = client()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    server = Server(_hello)
+    async with asyncio.TaskGroup() as group:
+        await server.listen(group, host="127.0.0.1", port=0, tls=tls_of(given))
+        assert (await negotiated(server.port, client()))[0] == "TLSv1.3"
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await negotiated(server.port, old)
+        await server.shutdown()
 
 
 async def test_the_best_is_preferred(port: int) -> None:

@@ -376,3 +376,13 @@ async def test_cluster_scoped_resources_are_not_below_namespaces() -> None:
             assert (await cluster.get(f"/api/v1/namespaces/default/{path}")).status == 404
         assert (await cluster.get("/api/v1/namespaces/default")).status == 200
         assert (await cluster.get("/api/v1/namespaces/default/status")).status == 200
+
+
+async def test_how_long_pods_tolerate_their_nodes() -> None:
+    """As the flags say."""
+    async with api(default_not_ready_toleration_seconds=5, default_unreachable_toleration_seconds=7) as cluster:
+        await cluster.post("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+        body = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "b"}]}}
+        made = await cluster.post("/api/v1/namespaces/default/pods", body)
+        found = {each["key"]: each["tolerationSeconds"] for each in made.body["spec"]["tolerations"]}
+        assert found == {"node.kubernetes.io/not-ready": 5, "node.kubernetes.io/unreachable": 7}

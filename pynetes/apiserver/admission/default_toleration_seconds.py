@@ -4,8 +4,7 @@ from pynetes.apiserver.admission.attributes import CREATE, UPDATE, Attributes, P
 from pynetes.apiserver.objects import Context
 from pynetes.machinery.meta import Object
 
-SECONDS = 300
-KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+KEYS = NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
 
 class DefaultTolerationSeconds(Policy):
@@ -22,12 +21,13 @@ class DefaultTolerationSeconds(Policy):
         tolerations = list(pod["spec"].get("tolerations") or ())
         missing = [key for key in KEYS if not any(_tolerates(toleration, key) for toleration in tolerations)]
         if missing:
-            pod["spec"]["tolerations"] = [*tolerations, *map(_toleration, missing)]
+            seconds = {NOT_READY: ctx.settings.not_ready_seconds, UNREACHABLE: ctx.settings.unreachable_seconds}
+            pod["spec"]["tolerations"] = [*tolerations, *(_toleration(key, seconds[key]) for key in missing)]
 
 
 def _tolerates(toleration: Object, key: str) -> bool:
     return toleration.get("key") in (None, "", key) and toleration.get("effect") in (None, "", "NoExecute")
 
 
-def _toleration(key: str) -> Object:
-    return {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}
+def _toleration(key: str, seconds: int) -> Object:
+    return {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}

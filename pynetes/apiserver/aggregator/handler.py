@@ -4,6 +4,7 @@ It stands inside authentication and authorization: whoever may not read a kind h
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
 from pynetes.apiserver.aggregator.availability import Availability, sorted_versions
@@ -22,6 +23,7 @@ class Aggregator:
 
     def __init__(self, objects: Objects, config: Config, clock: Clock) -> None:
         self._woken = asyncio.Event()
+        self._at_home = config.aggregator_reject_forwarding_redirect
         self._remotes = Remotes(objects, config, self._woken.set)
         self._availability = Availability(self._remotes, objects, clock, self._woken)
 
@@ -52,7 +54,8 @@ class Aggregator:
         except Absent:
             return _unavailable()
         assert request.user is not None
-        return await relay(target, request, quote(request.path), identity(request.user))
+        answer = await relay(target, request, quote(request.path), identity(request.user))
+        return await _refused(answer) if self._at_home and _redirects(answer) else answer
 
     @property
     def revision(self) -> int:
@@ -73,6 +76,17 @@ class Aggregator:
     def is_fresh(self, group: str, version: str) -> bool:
         """Whether its server answers now."""
         return self._availability.available.get(GroupVersion(group, version), False)
+
+
+def _redirects(answer: Response) -> bool:
+    return 300 <= answer.status < 400 and any(name.lower() == "location" for name, _ in answer.headers)
+
+
+async def _refused(answer: Response) -> Response:
+    """A client would go on to the place with its credentials for this server."""
+    if isinstance(answer.body, AsyncGenerator):
+        await answer.body.aclose()
+    return text_response("the backend attempted to redirect this request, which is not permitted", 502)
 
 
 def _unavailable() -> Response:

@@ -14,6 +14,7 @@ import yaml
 
 from pynetes.apiserver.authn import claims
 from pynetes.apiserver.authn.claims import Rule
+from pynetes.apiserver.config import Config
 
 MOST_ISSUERS = 64
 #: Types of expressions that give texts.
@@ -68,6 +69,31 @@ class AuthenticationConfiguration:
     issuers: tuple[JWTIssuer, ...] = ()
     #: None where the file says nothing: then --anonymous-auth counts.
     anonymous: Anonymous | None = None
+
+
+def of_flags(config: Config) -> tuple[JWTIssuer, ...]:
+    """Whom the --oidc flags trust, as it would stand in the file. Raises OSError, or ValueError naming the flag."""
+    if not config.oidc_issuer_url:
+        return ()
+    if not config.oidc_client_id:
+        raise ValueError("--oidc-client-id: required with --oidc-issuer-url")
+    claim, prefix = config.oidc_username_claim, config.oidc_username_prefix
+    # Upstream's way to keep an issuer from naming somebody else's users.
+    prefix = "" if prefix == "-" else prefix or ("" if claim == "email" else f"{config.oidc_issuer_url}#")
+    mappings = {"username": {"claim": claim, "prefix": prefix}}
+    if config.oidc_groups_claim:
+        mappings["groups"] = {"claim": config.oidc_groups_claim, "prefix": config.oidc_groups_prefix}
+    pairs = (pair.partition("=") for pair in config.oidc_required_claim)
+    entry = {
+        "issuer": {
+            "url": config.oidc_issuer_url,
+            "audiences": [config.oidc_client_id],
+            "certificateAuthority": Path(config.oidc_ca_file).read_text() if config.oidc_ca_file else "",
+        },
+        "claimMappings": mappings,
+        "claimValidationRules": [{"claim": name, "requiredValue": value} for name, _, value in pairs],
+    }
+    return (_issuer("--oidc", entry),)
 
 
 def load(path: str) -> AuthenticationConfiguration:

@@ -20,6 +20,7 @@ class FrontProxy:
         self._allowed = frozenset(config.requestheader_allowed_names)
         self._names = [name.lower() for name in config.requestheader_username_headers]
         self._groups = [name.lower() for name in config.requestheader_group_headers]
+        self._uids = [name.lower() for name in config.requestheader_uid_headers]
         self._extra = [prefix.lower() for prefix in config.requestheader_extra_headers_prefix]
 
     def authenticate(self, request: Request) -> User | None:
@@ -38,7 +39,8 @@ class FrontProxy:
             return None
         groups = tuple(value for header in self._groups for value in headers.every(header) if value)
         request.credential = f"front proxy {verified.subject}"
-        return User(name, groups=groups, extra=self._extras(request))
+        uid = next((headers[header] for header in self._uids if headers.get(header)), "")
+        return User(name, uid=uid, groups=groups, extra=self._extras(request))
 
     def _extras(self, request: Request) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
@@ -50,5 +52,5 @@ class FrontProxy:
 
     def _strip(self, request: Request) -> None:
         prefixed = [header for header in request.headers if any(header.startswith(prefix) for prefix in self._extra)]
-        for header in (*self._names, *self._groups, *prefixed):
+        for header in (*self._names, *self._uids, *self._groups, *prefixed):
             request.headers.replaced(header)

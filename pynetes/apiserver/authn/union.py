@@ -187,8 +187,11 @@ def build(config: Config, objects: Objects, clock: Clock) -> Authentication:
 def configured_by(config: Config, clock: Clock) -> Callable[[], Configured]:
     """What --authentication-config says now, or the flags without it. Raises OSError or ValueError the first time."""
     path, otherwise = config.authentication_config, Anonymous(enabled=config.anonymous_auth)
+    if config.oidc_issuer_url and path:
+        raise ValueError("--authentication-config and --oidc-issuer-url: one of them")
     if not path:
-        return partial(Configured, (), otherwise)
+        issuer = configuration.of_flags(config)
+        return partial(Configured, [oidc.OIDC(each, clock, oidc.fetch) for each in issuer], otherwise)
     issuers: dict[configuration.JWTIssuer, oidc.OIDC] = {}
 
     def read() -> Configured:

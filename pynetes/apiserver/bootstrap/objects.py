@@ -156,6 +156,7 @@ def authentication_config(config: Config) -> Iterator[tuple[Resource, Object]]:
         for name, values in (
             ("allowed-names", config.requestheader_allowed_names),
             ("username-headers", config.requestheader_username_headers),
+            *((("uid-headers", uids),) if (uids := config.requestheader_uid_headers) else ()),
             ("group-headers", config.requestheader_group_headers),
             ("extra-headers-prefix", config.requestheader_extra_headers_prefix),
         ):

@@ -18,8 +18,6 @@ from pynetes.machinery.schema.decode import DROP, zero_of
 
 #: How often a generated name is tried again when it is taken.
 ATTEMPTS = 8
-#: Events go by themselves after this many seconds.
-EVENT_TTL = 3600
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
@@ -85,7 +83,7 @@ async def create(
                 await allocation.done()
             return rendering.obj(api, request, scope, accepted, obj, 201)
         await api.prepare(scope, [obj], to=scope.resource.storage_api_version)
-        ttl = EVENT_TTL if scope.resource.plural == "events" else 0
+        ttl = int(api.config.event_ttl) if scope.resource.plural == "events" else 0
         entry = await api.store(scope.resource).create(scope.stored(obj), ttl=ttl)
     except BaseException:
         if allocation is not None:

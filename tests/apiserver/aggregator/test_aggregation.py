@@ -61,7 +61,11 @@ def _application() -> web.Application:
         request.app[GO].put_nowait(None)
         return web.json_response({})
 
+    async def elsewhere(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "https://evil.example.com"})
+
     app[GO] = asyncio.Queue()
+    app.router.add_get(PATH + "/elsewhere", elsewhere)
     app.router.add_get(PATH + "/go", go)
     app.router.add_get(PATH + "/watched", watch)
     app.router.add_get(PATH + "/namespaces/a/echoes/one/exec", shout)
@@ -141,6 +145,9 @@ async def test_requests_go_to_the_service_in_the_users_name(tmp_path: Path) -> N
         assert seen["path"] == f"{PATH}/namespaces/a/echoes/b%20c?x=1"
         assert seen["X-Remote-User"] == ["kubernetes-admin"]
         assert "system:masters" in seen["X-Remote-Group"] and not seen["Authorization"]
+        # Who follows would show the other place what he shows this server.
+        refused = await cluster.client.transport.request(_get(f"{PATH}/elsewhere"))
+        assert (refused.status, b"attempted to redirect" in refused.body) == (502, True)
         groups = orjson.loads((await cluster.client.request("GET", "/apis")).body)["groups"]
         assert "echo.example.com" in [each["name"] for each in groups]
         group = orjson.loads((await cluster.client.request("GET", "/apis/echo.example.com")).body)

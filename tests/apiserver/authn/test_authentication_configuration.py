@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pynetes.apiserver.authn import configuration
 from pynetes.apiserver.authn.oidc import OIDC
 from pynetes.apiserver.authn.tokens import InvalidToken
+from pynetes.apiserver.config import Config
 from pynetes.machinery.meta import Object
 from tests.apiserver.fakes import FakeClock
 from tests.apiserver.harness import api
@@ -261,6 +262,41 @@ def test_what_cannot_be_enforced_is_refused_at_start(entry: Object, text: str, t
     """A server that dropped a rule silently would let somebody in."""
     with pytest.raises(ValueError, match=text):
         configuration.load(document(tmp_path, jwt_issuers=[entry]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "groups"),
+    [
+        ({}, f"{URL}#jane", ()),
+        ({"oidc_username_prefix": "-", "oidc_groups_claim": "groups"}, "jane", ("dev",)),
+        (
+            {"oidc_username_prefix": "o:", "oidc_groups_claim": "groups", "oidc_groups_prefix": "o:"},
+            "o:jane",
+            ("o:dev",),
+        ),
+        ({"oidc_username_claim": "email"}, "j@example.com", ()),
+        ({"oidc_required_claim": ("team=a", "hd=x")}, f"{URL}#jane", ()),
+    ],
+)
+async def test_the_flags_of_before(flags: Any, name: str, groups: tuple[str, ...], clock: FakeClock) -> None:
+    """--oidc-…: the same as a file with one issuer, with upstream's defaults."""
+    config = Config(oidc_issuer_url=URL, oidc_client_id="cluster", **flags)
+    [read] = configuration.of_flags(config)
+    authenticator = OIDC(read, clock, Publisher(k1=KEY).fetch)
+    sent = token(email="j@example.com", email_verified=True, team="a", hd="x")
+    found = await authenticator.authenticate(sent, ())
+    assert found is not None and (found.user.name, found.user.groups) == (name, groups)
+    with pytest.raises(InvalidToken):
+        await authenticator.authenticate(token(OTHER), ())
+
+
+def test_flags_that_are_no_issuer() -> None:
+    """Each names what is wrong."""
+    with pytest.raises(ValueError, match="--oidc-client-id: required"):
+        configuration.of_flags(Config(oidc_issuer_url=URL))
+    with pytest.raises(ValueError, match=r"--oidc\.issuer\.url: must be an https URL"):
+        configuration.of_flags(Config(oidc_issuer_url="http://x", oidc_client_id="a"))
+    assert configuration.of_flags(Config()) == ()
 
 
 async def test_anonymous_only_where_it_may_be(tmp_path: Path) -> None:

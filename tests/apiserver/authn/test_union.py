@@ -52,6 +52,7 @@ def authentication(tmp_path: Path, objects: FakeObjects, clock: FakeClock) -> Au
         client_ca_file=str(tmp_path / "ca.crt"),
         requestheader_client_ca_file=str(tmp_path / "proxy.crt"),
         requestheader_allowed_names=("front-proxy-client",),
+        requestheader_uid_headers=("X-Remote-Uid",),
         token_auth_file=str(tmp_path / "tokens"),
         enable_bootstrap_token_auth=True,
     )
@@ -139,8 +140,10 @@ async def test_headers_without_the_proxy(authentication: Authentication) -> None
 async def test_front_proxy(authentication: Authentication) -> None:
     """The proxy's own certificate lets its headers count."""
     peer = certificate("front-proxy-client", ca=PROXY_CA)
-    user = await authentication.authenticate(get(peer, X_Remote_User="carol", X_Remote_Group="dev"))
-    assert (user.name, user.groups) == ("carol", ("dev", "system:authenticated"))
+    sent = get(peer, X_Remote_User="carol", X_Remote_Group="dev", X_Remote_Uid="7")
+    user = await authentication.authenticate(sent)
+    assert (user.name, user.groups, user.uid) == ("carol", ("dev", "system:authenticated"), "7")
+    assert "x-remote-uid" not in sent.headers
 
 
 async def test_static_token(authentication: Authentication) -> None:
