@@ -43,6 +43,14 @@ TYPES = Types(
         ("self.s.matches('[')", "1:16: invalid matches argument"),
         ("duration('x') == self.d", "1:10: invalid duration argument"),
         ("true &&\n timestamp('x') == self.t", "2:12: invalid timestamp argument"),
+        ("self.n && self.s", "1:5: expected type 'bool' but found 'double'"),
+        ("true || self.s", "1:13: expected type 'bool' but found 'string'"),
+        ("self.l.all(x, x)", "1:15: expected type 'bool' but found 'string'"),
+        ("self.s.x == 1", "1:7: type 'string' does not support field selection"),
+        (
+            "self.n.all(x, true)",
+            "1:5: expression of type 'double' cannot be range of a comprehension (must be list, map, or dynamic)",
+        ),
         ("math.greatest(1, 2) == 2", "1:1: undeclared reference to 'math' (in container '')"),
     ],
 )
@@ -87,3 +95,13 @@ def test_mistakes_are_told_in_the_order_of_the_text() -> None:
         TYPES.check("cel.bind(x, self, x > 1)")
     places = [line.split(":")[3] for line in str(told.value).splitlines() if line.startswith("ERROR")]
     assert places == ["1", "9", "10", "19"]
+
+
+def test_every_operand_that_is_no_bool_is_told() -> None:
+    """Also within others."""
+    with pytest.raises(CompileError) as told:
+        TYPES.check("self.n && (true || self.s)")
+    assert [line.split(" ", 2)[1] for line in str(told.value).splitlines() if line.startswith("ERROR")] == [
+        "<input>:1:5:",
+        "<input>:1:24:",
+    ]

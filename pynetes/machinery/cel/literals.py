@@ -2,16 +2,22 @@
 texts that are no regular expression, time or duration.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from pynetes.machinery import regexp
 from pynetes.machinery.cel.syntax import Node, Tree, Type
 from pynetes.machinery.schema.rules import duration
 
+
+def _pattern(text: str) -> None:
+    if wrong := regexp.problem(text):
+        raise ValueError(wrong)
+
+
 _READ: dict[str, Callable[[str], Any]] = {
-    "matches": re.compile,
+    "matches": _pattern,
     "duration": duration,
     "timestamp": lambda text: datetime.fromisoformat(text.replace("Z", "+00:00")),
 }
@@ -19,7 +25,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 def problems(tree: Tree, source: str) -> list[str]:
     """The compiler's lines, as it would say it."""
-    return [_line(tree, source, node, text) for node, text in _all(tree, tree.root)]
+    return [line(tree, source, node, text) for node, text in _all(tree, tree.root)]
 
 
 def _all(tree: Tree, node: Node, mixed: bool = False) -> Iterator[tuple[Node, str]]:
@@ -62,13 +68,15 @@ def _name(type_: Type) -> str:
 def _readable(name: str, text: str) -> bool:
     try:
         _READ[name](text)
-    except (ValueError, re.error):
+    except ValueError:
         return False
     return True
 
 
-def _line(tree: Tree, source: str, node: Node, text: str) -> str:
-    """Positions count characters from the beginning; lines and columns from one."""
+def line(tree: Tree, source: str, node: Node, text: str) -> str:
+    """A mistake at a node, as the compiler tells it.
+
+    Positions count characters from the beginning; lines and columns from one."""
     before = source[: tree.positions.get(node.id, 0)]
     row, column = before.count("\n"), len(before) - (before.rfind("\n") + 1)
     shown = source.split("\n")[row]

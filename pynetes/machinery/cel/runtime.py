@@ -96,6 +96,11 @@ def evaluable(source: str, variables: tuple[str, ...]) -> Program:
     return done
 
 
+def untyped(variables: tuple[str, ...], source: str) -> Program:
+    """The program as it is written, with variables of any type. Raises CompileError."""
+    return compiled(_untyped(variables), source)
+
+
 @lru_cache(maxsize=64)
 def _untyped(variables: tuple[str, ...]) -> cel.Env:
     return environment(dict.fromkeys(variables, cel.Type.DYN))
@@ -133,10 +138,11 @@ def compiled(env: cel.Env, source: str) -> Program:
 
 def _sorted(text: str) -> str:
     """Several mistakes in the order of the text, as upstream's compiler tells them."""
-    return "\n".join(sorted(_NEXT.split(text), key=_place))
+    return "\n".join(sorted(_NEXT.split(text), key=place))
 
 
-def _place(mistake: str) -> tuple[int, int]:
+def place(mistake: str) -> tuple[int, int]:
+    """Line and column of a mistake."""
     found = _PLACE.match(mistake)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 

@@ -6,7 +6,7 @@ are not carried in them: evaluation is untyped.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cel_expr_python import cel
@@ -20,8 +20,9 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from pynetes.machinery.cel import CompileError, literals, sizes
-from pynetes.machinery.cel.runtime import Program, checking, compiled
+from pynetes.machinery.cel import CompileError, literals, logic, sizes
+from pynetes.machinery.cel.runtime import Program, checking, compiled, place, untyped
+from pynetes.machinery.cel.syntax import Tree
 from pynetes.machinery.schema.rules import escaped
 
 _F = descriptor_pb2.FieldDescriptorProto
@@ -36,6 +37,11 @@ _NO_OVERLOAD = re.compile(
 )
 _ERROR = re.compile(r"(?m)^(?=ERROR: )")
 _OTHER_WORDS = (
+    (
+        re.compile(r"expression of (type '[^']*') cannot be the operand of a select operation"),
+        r"\1 does not support field selection",
+    ),
+    (re.compile(r"cannot be the range of a comprehension"), "cannot be range of a comprehension"),
     (re.compile(r"(undefined field '\w+') not found in struct '\w+'"), r"\1"),
     (re.compile(r"has\(\) argument must be a field selection"), "invalid argument to has() macro"),
     (re.compile(r"(?:map|filter)\(\) variable name must be a simple identifier"), "argument is not an identifier"),
@@ -52,6 +58,7 @@ class Declared:
         self._file = descriptor_pb2.FileDescriptorProto(name="self.proto", syntax="proto3")
         self._file.dependency.extend(each.DESCRIPTOR.name for each in _WELL_KNOWN)
         self._count = 0
+        self._names = tuple(schemas)
         # Variables of one schema are of one type, or they could not be compared.
         made = {id(schema): cel.Type.DYN if schema is None else self._type(schema) for schema in schemas.values()}
         types = {name: made[id(schema)] for name, schema in schemas.items()}
@@ -70,7 +77,7 @@ class Declared:
         try:
             program = compiled(self._environment, source)
         except CompileError as error:
-            raise CompileError(_worded(str(error), source)) from error
+            raise CompileError(_worded(str(error), source, lambda: untyped(self._names, source).tree())) from error
         if not mixed and (wrong := literals.problems(program.tree(), source)):
             raise CompileError("\n".join(wrong))
         return program
@@ -173,10 +180,12 @@ def _yaml(name: str) -> str:
     return f"{{type_name: {outer.lower()}, params: [{', '.join(map(_yaml, params))}]}}"
 
 
-def _worded(text: str, source: str) -> str:
+def _worded(text: str, source: str, parse: Callable[[], Tree]) -> str:
     """The compiler's lines in the words of upstream's; what follows from an earlier error is not told."""
-    lines = [each for each in _ERROR.split(text) if "'*error*'" not in each]
-    return "".join(_no_overload(_GO_TYPES.sub(_go_type, each), source) for each in lines).rstrip("\n")
+    mistakes = [each.rstrip("\n") for each in _ERROR.split(text) if each]
+    told = [mistake for each in mistakes for mistake in logic.worded(each, source, parse) if "'*error*'" not in mistake]
+    shown = [_no_overload(_GO_TYPES.sub(_go_type, each), source) for each in told if "*error*" not in each]
+    return "\n".join(sorted(shown, key=place))
 
 
 def _go_type(found: re.Match[str]) -> str:
