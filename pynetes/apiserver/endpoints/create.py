@@ -26,6 +26,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     options = write_options(request, "CreateOptions")
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name="")
+    objectmeta.single_owners(obj, request.warnings, admitted=False)
     if obj["metadata"].get("resourceVersion"):
         raise errors.failure(500, "", "resourceVersion should not be set on objects to be created")
     manager = options.manager or ownership.default_manager(request)
@@ -64,6 +65,7 @@ async def create(
         raise errors.forbidden(scope.resource.plural, scope.resource.group, attributes.name, text)
     await api.chain.admit(attributes)
     obj = attributes.obj
+    objectmeta.single_owners(obj, request.warnings, admitted=True)
     # What admission added has no defaults yet.
     scope.default(obj)
     _complete(api, scope, obj)

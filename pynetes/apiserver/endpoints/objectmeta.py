@@ -189,7 +189,8 @@ def go_list(texts: list[str]) -> str:
 
 
 def check_identity(resource: Resource, obj: Object, *, namespace: str, name: str) -> None:
-    """The object must be the one the path names, or say nothing. Raises StatusError 400. Sets both."""
+    """The object must be the one the path names; of its namespace it may say nothing, which is then set. Raises
+    StatusError 400."""
     metadata = obj.setdefault("metadata", {})
     if resource.namespaced:
         given = metadata.get("namespace") or namespace
@@ -200,8 +201,32 @@ def check_identity(resource: Resource, obj: Object, *, namespace: str, name: str
     elif metadata.get("namespace"):
         metadata.pop("namespace")
     if name:
-        given = metadata.get("name") or name
+        given = metadata.get("name")
+        if not given:
+            text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            raise errors.bad_request(text)
         if given != name:
             text = f"the name of the object ({given}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
-        metadata["name"] = name
+
+
+def single_owners(obj: Object, warnings: list[str], *, admitted: bool) -> None:
+    """Take owners that are named twice out, in place, and warn: of what the client sent or of what admission made."""
+    owners = obj["metadata"].get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    kept: list[Object] = []
+    twice = []
+    for owner in owners:
+        if owner in kept:
+            twice.append(owner.get("uid") or "")
+        else:
+            kept.append(owner)
+    if twice:
+        after = " after mutating admission happens" if admitted else ""
+        warnings.append(
+            f".metadata.ownerReferences contains duplicate entries{after}; API server dedups owner references in 1.20+,"
+            " and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed:"
+            f" {', '.join(twice)}"
+        )
+        obj["metadata"]["ownerReferences"] = kept

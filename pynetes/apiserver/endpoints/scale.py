@@ -120,7 +120,10 @@ def _wanted(request: Request, scope: Scope, now: Object, options: WriteOptions) 
             raise
         raise patched.refused(error, now, document, sent, scope=own, media=media) from None
     metadata = wanted.setdefault("metadata", {})
-    if metadata.get("name", scope.name) != scope.name:
+    if not metadata.get("name"):
+        text = f"the name of the object ({scope.name} based on URL) was undeterminable: name must be provided"
+        raise errors.bad_request(text)
+    if metadata["name"] != scope.name:
         raise errors.bad_request(
             f"the name of the object ({metadata['name']}) does not match the name on the URL ({scope.name})"
         )

@@ -107,6 +107,7 @@ class Update:
             now = self.api.clock.now()
             ownership.on_update(scope, new, old, manager=self.manager, now=now, subresource=self.subresource)
         new = await self._admitted(new, old)
+        objectmeta.single_owners(new, self.request.warnings, admitted=True)
         self._bump_generation(new, old)
         await self._validate(new, old)
         await self._allocate()
@@ -320,6 +321,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     options = write_options(request, "UpdateOptions")
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name=scope.name)
+    objectmeta.single_owners(obj, request.warnings, admitted=False)
     manager = options.manager or ownership.default_manager(request)
 
     sent = encoding.dump(obj, JSON)
