@@ -124,7 +124,7 @@ def transform(
 ) -> Object:
     """The objects as a Table, as PartialObjectMetadata (of exactly one), or as a list of it."""
     if accepted.as_ == "Table":
-        include = _included(request)
+        include = included(request)
         listed: Object = {
             name: metadata[name] for name in ("resourceVersion", "continue", "remainingItemCount") if name in metadata
         }
@@ -149,7 +149,8 @@ def transform(
     return {"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": metadata, "items": items}
 
 
-def _included(request: Request) -> str:
+def included(request: Request) -> str:
+    """How much of the objects the rows of a Table have. Raises StatusError 400."""
     include = request.param("includeObject") or "Metadata"
     if include not in ("Metadata", "Object", "None"):
         problem = field.invalid("includeObject", include, "must be 'Metadata', 'Object', 'None', or empty")

@@ -7,6 +7,7 @@ from typing import Any
 from pynetes.apiserver import encoding, rendering
 from pynetes.apiserver.admission.attributes import DELETE
 from pynetes.apiserver.api import Api, Scope
+from pynetes.apiserver.endpoints.options import integer
 from pynetes.apiserver.endpoints.update import after_delete
 from pynetes.apiserver.http import Request, Response
 from pynetes.apiserver.reading import Unreadable
@@ -94,11 +95,8 @@ def _decode(given: Object) -> None:
 
 def _from_query(request: Request) -> Object:
     given: Object = {}
-    if text := request.param("gracePeriodSeconds"):
-        try:
-            given["gracePeriodSeconds"] = int(text)
-        except ValueError:
-            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if (grace := integer(request, "gracePeriodSeconds")) is not None:
+        given["gracePeriodSeconds"] = grace
     if text := request.param("propagationPolicy"):
         given["propagationPolicy"] = text
     if "orphanDependents" in request.query:
@@ -119,7 +117,7 @@ def checked(given: Object) -> DeleteOptions:
                 "propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set"
             )
         )
-    elif propagation and propagation not in POLICIES:
+    if propagation and propagation not in POLICIES:
         problems.append(
             field.not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         )

@@ -28,4 +28,8 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         if scope.resource.conversion is not None:
             await api.prepare(scope, [entry.obj])
         deleted.append(scope.shown(entry.copy()))
+    # Upstream finds out when it has deleted.
+    listing.check_shape(accepted, scope)
+    if accepted.as_:
+        return rendering.plain(request, accepted, rendering.transform(api, request, scope, accepted, deleted, metadata))
     return rendering.plain(request, accepted, rendering.list_of(scope, deleted, metadata))

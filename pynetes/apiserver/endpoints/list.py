@@ -40,10 +40,7 @@ _CONSISTENT = REGISTRY.counter(
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
     """Answer with a list whose resourceVersion is the revision it shows."""
     accepted = encoding.negotiate(request, protobuf=scope.built_in)
-    if accepted.as_ == "PartialObjectMetadata":
-        kind = scope.resource.list_kind or f"{scope.resource.kind}List"
-        text = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind})"
-        raise errors.failure(406, "NotAcceptable", text)
+    check_shape(accepted, scope)
     options = parse(request, scope)
     entries, metadata = await read(api, scope, options)
     if scope.resource.conversion is not None:
@@ -53,6 +50,14 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     else:
         response = rendering.many(api, request, scope, accepted, entries, metadata)
     return await api.compressor.apply(request, response)
+
+
+def check_shape(accepted: encoding.Accepted, scope: Scope) -> None:
+    """A list is no single object's metadata. Raises StatusError 406."""
+    if accepted.as_ == "PartialObjectMetadata":
+        kind = scope.resource.list_kind or f"{scope.resource.kind}List"
+        text = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind})"
+        raise errors.failure(406, "NotAcceptable", text)
 
 
 async def read(api: Api, scope: Scope, options: ListOptions) -> tuple[list[Entry], Object]:

@@ -31,7 +31,10 @@ async def handle(api: Api, request: Request, scope: Scope, handler: Handler) -> 
     elif verb in ("create", "update"):
         body = encoding.load(request)
     answer = await handler(api.context, _call(api, request, scope, verb, body, dry_run=options.dry_run))
-    response = rendering.plain(request, accepted, _shown(scope, answer), answer.code)
+    shown = _shown(scope, answer)
+    if accepted.as_.startswith("Partial") and answer.body.get("kind") != "Status":
+        shown = rendering.partial({"metadata": {}, **shown}, f"meta.k8s.io/{accepted.version}")
+    response = rendering.plain(request, accepted, shown, answer.code)
     response.revision = answer.revision or tracing.revision(answer.body.get("metadata") or {})
     return response
 

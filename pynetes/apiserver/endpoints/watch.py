@@ -52,6 +52,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     if accepted.media == YAML:
         raise errors.failure(406, "NotAcceptable", f"only the following media types are accepted: {STREAMS}")
     options = parse(request, scope, watch=True)
+    if accepted.as_ == "Table":
+        # Once the stream has begun, there is no way to refuse it.
+        rendering.included(request)
     frames = Frames(api, request, scope, accepted)
     try:
         initial, watch = await _begin(api, scope, options)

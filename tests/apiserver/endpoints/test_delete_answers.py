@@ -95,3 +95,51 @@ async def test_a_definition_is_told_to_be_on_its_way_out() -> None:
         while reason != "InstanceDeletionInProgress":
             await asyncio.sleep(0)
             reason = (await server.get(f"{path}/ws.example.com")).body["status"]["conditions"][-1]["reason"]
+
+
+async def test_all_that_is_wrong_with_options_is_told() -> None:
+    """Two ways at once, and one that there is not; a number that only Python reads."""
+    async with api() as server:
+        path = "/api/v1/namespaces/default/configmaps/a"
+        refused = await server.delete(f"{path}?propagationPolicy=Never&orphanDependents=true&dryRun=x")
+        fields = [cause["field"] for cause in refused.body["details"]["causes"]]
+        assert (refused.status, fields) == (422, ["propagationPolicy", "propagationPolicy", "dryRun"])
+        assert (await server.delete(f"{path}?gracePeriodSeconds=1_0")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("shape", "status", "kind"),
+    [("Table", 200, "Table"), ("PartialObjectMetadataList", 200, "PartialObjectMetadataList"),
+     ("PartialObjectMetadata", 406, "Status")],
+)  # fmt: skip
+async def test_what_was_deleted_comes_in_the_shape_that_was_asked_for(shape: str, status: int, kind: str) -> None:
+    """The list of a collection; what cannot be shaped so is gone all the same."""
+    async with api() as server:
+        path = "/api/v1/namespaces/default/configmaps"
+        await server.post(path, {"metadata": {"name": "a"}})
+        accept = f"application/json;as={shape};v=v1;g=meta.k8s.io"
+        answer = await server.ask("DELETE", path, accept=accept)
+        assert (answer.status, answer.body["kind"]) == (status, kind)
+        assert (await server.get(path)).body["items"] == []
+
+
+async def test_a_watch_of_rows_is_refused_before_it_begins() -> None:
+    """Rows with objects that there is no such form of."""
+    async with api() as server:
+        accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        path = "/api/v1/namespaces/default/configmaps?watch=1&includeObject=Bogus"
+        answer = await server.get(path, accept=accept)
+        assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+
+
+async def test_a_review_has_metadata_too() -> None:
+    """PartialObjectMetadata of what is not stored."""
+    async with api() as server:
+        body = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+        answer = await server.ask(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body,
+            accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+        )
+        assert answer.body == {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {}}
