@@ -41,6 +41,9 @@ class Objects(Protocol):
     def list(self, resource: Resource, namespace: str = "") -> Iterable[Object]:
         """From the cache; all namespaces when namespace is ""."""
 
+    def count(self, resource: Resource) -> int:
+        """How many there are, in the cache."""
+
     def changed(self, resource: Resource) -> int:
         """A number that moves whenever an object of this resource does; for derived indexes."""
 

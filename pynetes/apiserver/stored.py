@@ -43,6 +43,10 @@ class Stored:
         """From the cache."""
         return [entry.obj for entry in self._cacher.of(resource).within(namespace)]
 
+    def count(self, resource: Resource) -> int:
+        """In the cache."""
+        return len(self._cacher.of(resource))
+
     def changed(self, resource: Resource) -> int:
         """Moves with every change of this resource."""
         return self._cacher.of(resource).changed

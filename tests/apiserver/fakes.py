@@ -63,6 +63,9 @@ class FakeObjects:
         self._tell(resource, None, old)
         return old
 
+    def count(self, resource: Resource) -> int:
+        return len(self.stored.get(resource.qualified, {}))
+
     def _tell(self, resource: Resource, new: Object | None, old: Object | None) -> None:
         self._changes[resource.qualified] = self.changed(resource) + 1
         for index in self._indexes.get(resource.qualified, ()):

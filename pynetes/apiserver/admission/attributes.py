@@ -71,6 +71,10 @@ class Plugin(Protocol):
     def validates(self) -> Kinds | None:
         """Those of validate."""
 
+    @property
+    def rules(self) -> Resource | None:
+        """It does nothing as long as there is no object of this resource; None if it always may."""
+
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Before validation: fill in, change."""
 
@@ -84,6 +88,7 @@ class Policy:
     name = ""
     admits: Kinds | None = None
     validates: Kinds | None = None
+    rules: Resource | None = None
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Nothing to change."""

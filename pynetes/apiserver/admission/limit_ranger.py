@@ -17,6 +17,7 @@ class LimitRanger(Policy):
     """Pods and claims."""
 
     name = "LimitRanger"
+    rules = limitranges.RESOURCE
     admits = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:

@@ -21,6 +21,7 @@ class MutatingAdmissionPolicy(Policy):
     """Each policy sees what the ones before have made of the object."""
 
     name = "MutatingAdmissionPolicy"
+    rules = bindings.RESOURCE
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Change the object. Raises StatusError where a policy fails that must not."""

@@ -5,7 +5,8 @@ standards as one version of Kubernetes defined them. The standards themselves ar
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from pynetes.apis.core import namespaces, pods
@@ -59,13 +60,21 @@ class Judged(NamedTuple):
 
     def violations(self, spec: Object, metadata: Object) -> str:
         """Everything about the pod that is below the level; "" when nothing is."""
+        if self.level == "privileged":
+            return ""
         minor = standards.LATEST if self.version == "latest" else int(self.version.removeprefix("v1."))
         annotations = metadata.get("annotations")
         return ", ".join(standards.violations(self.level, spec, version=minor, annotations=annotations))
 
 
-def policy_of(labels: Object) -> dict[str, Judged]:
+def policy_of(labels: Object) -> Mapping[str, Judged]:
     """Mode → level and version. Who is refused below a level is warned below it too, unless told otherwise."""
+    return _policy_of(tuple(pair for pair in labels.items() if pair[0].startswith(PREFIX)))
+
+
+@lru_cache(maxsize=1024)
+def _policy_of(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, Judged]:
+    labels = dict(pairs)
     found = {mode: _judged(labels, mode) for mode in MODES}
     if PREFIX + "warn" not in labels and LEVELS.index(found["enforce"].level) > LEVELS.index(found["warn"].level):
         found["warn"] = found["enforce"]
@@ -106,7 +115,7 @@ class PodSecurity(Policy):
             _judge(attributes, policy_of(_labels(ctx, attributes.namespace)), template, enforce=pod)
 
 
-def _judge(attributes: Attributes, policy: dict[str, Judged], pod: Object, *, enforce: bool) -> None:
+def _judge(attributes: Attributes, policy: Mapping[str, Judged], pod: Object, *, enforce: bool) -> None:
     spec, metadata = pod["spec"], pod.get("metadata") or {}
     audit, warn = policy["audit"], policy["warn"]
     if text := audit.violations(spec, metadata):

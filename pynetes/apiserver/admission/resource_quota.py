@@ -26,6 +26,7 @@ class ResourceQuota(Policy):
     """Whatever some quota of the namespace limits."""
 
     name = "ResourceQuota"
+    rules = resourcequotas.RESOURCE
 
     def __init__(self) -> None:
         self._pending: dict[tuple[str, Key], tuple[Resource, Object, datetime]] = {}

@@ -51,6 +51,7 @@ class ValidatingAdmissionPolicy(Policy):
     """The first refusal is answered; warnings of all are."""
 
     name = "ValidatingAdmissionPolicy"
+    rules = bindings.RESOURCE
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises StatusError with the policy's reason."""

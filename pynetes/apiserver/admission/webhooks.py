@@ -110,6 +110,7 @@ class MutatingAdmissionWebhook(Policy):
     """One after the other; those that ask for it see the object again once others have changed it."""
 
     name = "MutatingAdmissionWebhook"
+    rules = mutatingwebhookconfigurations.RESOURCE
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Change the object as they say. Raises StatusError."""
@@ -139,6 +140,7 @@ class ValidatingAdmissionWebhook(Policy):
     """All at once; the first refusal, in order, is answered."""
 
     name = "ValidatingAdmissionWebhook"
+    rules = validatingwebhookconfigurations.RESOURCE
 
     async def validate(self, ctx: Context, attributes: Attributes) -> None:
         """Raises StatusError."""
