@@ -49,6 +49,7 @@ class ResourceQuota(Policy):
         ]
         if attributes.operation == CREATE and attributes.on("", "pods", CREATE):
             _check_complete(attributes, quotas, obj)
+        _check_known(attributes, quotas, obj)
         if not touched:
             return
         await ctx.objects.fresh(attributes.resource)
@@ -121,9 +122,7 @@ def _counted(names: Usage, current: Resource) -> Iterator[Resource]:
     """The resources behind the names of a quota."""
     found = {current.qualified: current}
     for name in names:
-        plural, _, group = (name.removeprefix("count/") if name.startswith("count/") else _resource_of(name)).partition(
-            "."
-        )
+        plural, _, group = _kind_of(name).partition(".")
         resource = find(group, plural)
         if resource is not None:
             found[resource.qualified] = resource
@@ -148,6 +147,23 @@ def _check_complete(attributes: Attributes, quotas: list[Object], pod: Object) -
         if by_resource:
             listed = "; ".join(f"{name} for: {','.join(found)}" for name, found in sorted(by_resource.items()))
             raise attributes.forbidden(f"failed quota: {quota['metadata']['name']}: must specify {listed}")
+
+
+def _check_known(attributes: Attributes, quotas: list[Object], obj: Object) -> None:
+    """A status that says what is limited and not what is used of it stops everything, as upstream has it."""
+    for quota in quotas:
+        status = quota.get("status") or {}
+        hard, used = status.get("hard") or {}, status.get("used") or {}
+        if hard.keys() <= used.keys() or not usage.in_scope(quota, attributes.resource, obj):
+            continue
+        names = sorted(name for name in hard if _kind_of(name) == attributes.resource.qualified)
+        if any(name not in used for name in names):
+            text = f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(names)}"
+            raise attributes.forbidden(text)
+
+
+def _kind_of(name: str) -> str:
+    return name.removeprefix("count/") if name.startswith("count/") else _resource_of(name)
 
 
 async def _show(ctx: Context, quota: Object, used: Usage) -> None:
