@@ -27,7 +27,7 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
     obj = decode.body(request, scope, options)
     objectmeta.check_identity(scope.resource, obj, namespace=scope.namespace, name="")
     objectmeta.single_owners(obj, request.warnings, admitted=False)
-    if obj["metadata"].get("resourceVersion"):
+    if objectmeta.is_version(obj["metadata"].get("resourceVersion")):
         raise errors.failure(500, "", "resourceVersion should not be set on objects to be created")
     manager = options.manager or ownership.default_manager(request)
     for attempt in range(ATTEMPTS):

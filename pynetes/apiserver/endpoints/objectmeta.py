@@ -230,3 +230,14 @@ def single_owners(obj: Object, warnings: list[str], *, admitted: bool) -> None:
             f" {', '.join(twice)}"
         )
         obj["metadata"]["ownerReferences"] = kept
+
+
+def is_version(text: str | None) -> bool:
+    """Whether it names a version: 0 is none, and neither is what is no number."""
+    return text is not None and text.isascii() and text.isdigit() and int(text) != 0
+
+
+def check_version(text: str | None) -> None:
+    """A resourceVersion in the body of an update must be a number. Raises StatusError, upstream's 500."""
+    if text and not (text.isascii() and text.isdigit()):
+        raise errors.failure(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')

@@ -299,13 +299,9 @@ def spec_of(obj: Object) -> Object:
 def check_preconditions(scope: Scope, new: Object, old: Object) -> None:
     """resourceVersion and uid, where the client gives them, must be the stored object's. Raises StatusError 409."""
     resource = scope.resource
-    uid = new["metadata"].get("uid")
-    if uid and uid != old["metadata"].get("uid"):
-        place = f"Code: 4, Key: {resource.storage_key(scope.key)}, ResourceVersion: 0, AdditionalErrorMsg: "
-        found = f"UID in precondition: {uid}, UID in object meta: {old['metadata'].get('uid')}"
-        detail = f"StorageError: invalid object, {place}Precondition failed: {found}"
-        raise errors.conflict(resource.plural, resource.group, scope.name, detail)
+    _check_uid(scope, new, old["metadata"].get("uid") or "")
     version = new["metadata"].get("resourceVersion")
+    objectmeta.check_version(version)
     if version == "0":
         version = ""
     if version and version != old["metadata"]["resourceVersion"]:
@@ -313,6 +309,15 @@ def check_preconditions(scope: Scope, new: Object, old: Object) -> None:
     if not version and ((resource.group, resource.plural) in CONDITIONAL or resource.schema is not None):
         problem = field.invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise errors.invalid(resource.plural, resource.group, scope.name, [problem])
+
+
+def _check_uid(scope: Scope, new: Object, stored: str) -> None:
+    resource, uid = scope.resource, new["metadata"].get("uid")
+    if uid and uid != stored:
+        place = f"Code: 4, Key: {resource.storage_key(scope.key)}, ResourceVersion: 0, AdditionalErrorMsg: "
+        found = f"UID in precondition: {uid}, UID in object meta: {stored}"
+        detail = f"StorageError: invalid object, {place}Precondition failed: {found}"
+        raise errors.conflict(resource.plural, resource.group, scope.name, detail)
 
 
 async def handle(api: Api, request: Request, scope: Scope) -> Response:
@@ -338,8 +343,9 @@ async def handle(api: Api, request: Request, scope: Scope) -> Response:
         if not missing or scope.subresource or (scope.resource.group, scope.resource.plural) not in CREATE_ON_UPDATE:
             raise
     obj = encoding.load_json(sent)
-    if obj["metadata"].pop("resourceVersion", ""):
-        raise scope.not_found()
+    # Upstream's storage looks at the UID and not at the version of what is not there.
+    _check_uid(scope, obj, "")
+    objectmeta.check_version(obj["metadata"].pop("resourceVersion", ""))
     return await create.create(api, request, scope, obj, options, manager=manager, accepted=accepted, unasked=True)
 
 

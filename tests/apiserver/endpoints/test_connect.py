@@ -73,6 +73,9 @@ class FakeObjects:
     def list(self, resource: Resource, namespace: str = "") -> Iterable[Object]:
         return [obj for (plural, _), obj in self.found.items() if plural == resource.plural]
 
+    def count(self, resource: Resource) -> int:
+        return len(list(self.list(resource)))
+
     async def fresh(self, resource: Resource) -> Revision:
         return Revision(1)
 

@@ -45,3 +45,27 @@ async def test_owners_are_named_once(method: str) -> None:
         assert len(_warned(answer)) == 1
         assert f"contains duplicate entries{when}; API server" in _warned(answer)[0]
         assert 'duplicate UID(s) observed: 1"' in _warned(answer)[0]
+
+
+@pytest.mark.parametrize(("version", "status"), [("5", 500), ("0", 201), ("abc", 201)])
+async def test_a_new_object_has_no_version(version: str, status: int) -> None:
+    """0 is none, and what is no number does not count."""
+    async with api() as server:
+        made = await server.post(CONFIGMAPS, {"metadata": {"name": "a", "resourceVersion": version}})
+        assert made.status == status
+
+
+async def test_an_update_from_a_version_that_is_no_number() -> None:
+    """Upstream takes the mistake for its own."""
+    async with api() as server:
+        await server.post(CONFIGMAPS, {"metadata": {"name": "a"}})
+        refused = await server.put(f"{CONFIGMAPS}/a", {"metadata": {"name": "a", "resourceVersion": "abc"}})
+        assert (refused.status, refused.body["message"]) == (500, 'strconv.ParseUint: parsing "abc": invalid syntax')
+
+
+@pytest.mark.parametrize(("given", "status"), [({"resourceVersion": "5"}, 201), ({"uid": "5"}, 409)])
+async def test_a_put_that_creates(given: Object, status: int) -> None:
+    """Whatever version it comes from, but not as somebody else."""
+    async with api() as server:
+        path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a"
+        assert (await server.put(path, {"metadata": {"name": "a", **given}, "spec": {}})).status == status
