@@ -67,6 +67,8 @@ def check(server: Fuzzed, operation: Any, case: Any, required: frozenset[str]) -
         if answer.type == "application/json":
             assert (answer.body["kind"], answer.body["code"]) == ("Status", answer.status)
         return
+    if case.method == "DELETE" and (answer.body.get("metadata") or {}).get("deletionTimestamp"):
+        return  # What only begins to go is answered with itself, where upstream's document says Status.
     kept = {name: [value] for name, value in answer.headers} | {"Content-Type": [answer.type]}
     raw = orjson.dumps(bare(answer.body, required)) if answer.type == "application/json" else answer.raw
     operation.validate_response(
