@@ -89,8 +89,8 @@ def _status(job: Object, _: datetime) -> str:
         item["type"] for item in (job.get("status") or {}).get("conditions") or () if item["status"] == "True"
     }
     if job["metadata"].get("deletionTimestamp"):
-        return "Terminating"
-    for condition in ("Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet"):
+        conditions.add("Terminating")
+    for condition in ("Complete", "Failed", "Terminating", "Suspended", "FailureTarget", "SuccessCriteriaMet"):
         if condition in conditions:
             return condition
     return "Running"

@@ -24,8 +24,8 @@ _DECISIONS, _FINAL = ("Approved", "Denied"), ("Approved", "Denied", "Failed")
 def _condition(obj: Object, _: datetime) -> str:
     status = obj.get("status") or {}
     types = {item["type"] for item in status.get("conditions") or ()}
-    words = [word for word in ("Approved", "Denied", "Failed") if word in types][:1] or ["Pending"]
-    if "Failed" in types and words != ["Failed"]:
+    words = [word for word in ("Denied", "Approved") if word in types][:1] or ["Pending"]
+    if "Failed" in types:
         words.append("Failed")
     if status.get("certificate"):
         words.append("Issued")

@@ -18,32 +18,37 @@ class Summary(NamedTuple):
 def summary(pod: Object, now: datetime) -> Summary:
     """The cells of a pod."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    sidecars = {
-        container["name"]
-        for container in spec.get("initContainers") or ()
-        if container.get("restartPolicy") == "Always"
-    }
+    sidecars = {item["name"] for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always"}
     total = len(spec.get("containers") or ()) + len(sidecars)
-    statuses, inits = status.get("containerStatuses") or [], status.get("initContainerStatuses") or []
-    ready = sum(bool(item.get("ready")) and "running" in (item.get("state") or {}) for item in statuses)
-    ready += sum(
-        item.get("name") in sidecars and bool(item.get("started")) and bool(item.get("ready")) for item in inits
-    )
-    initializing = _initializing(spec, inits, sidecars)
-    reason = status.get("reason") or status.get("phase") or "Unknown"
-    if _gated(status):
-        reason = "SchedulingGated"
-    if initializing:
-        reason = initializing
-        counted = inits
-    else:
-        counted = statuses + [item for item in inits if item.get("name") in sidecars]
+    reason = "SchedulingGated" if _gated(status) else status.get("reason") or status.get("phase") or "Unknown"
+    # Upstream looks no further than to the init container that holds the pod up.
+    seen, held = _initializing(spec, status.get("initContainerStatuses") or [], sidecars)
+    ready = sum(item.get("name") in sidecars and _is_up(item) and bool(item.get("ready")) for item in seen)
+    if held:
+        reason = held
+    if not held or _has(status, "Initialized"):
+        statuses = status.get("containerStatuses") or []
+        running = [item for item in statuses if item.get("ready") and _runs(item)]
+        ready += len(running)
+        seen = [*(item for item in seen if item.get("name") in sidecars), *statuses]
         reason = _container_reason(statuses, reason)
-        if reason == "Completed" and any("running" in (item.get("state") or {}) for item in statuses):
-            reason = "Running" if _is_ready(status) else "NotReady"
+        if reason == "Completed" and running:
+            reason = "Running" if _has(status, "Ready") else "NotReady"
     if pod["metadata"].get("deletionTimestamp"):
         reason = "Unknown" if status.get("reason") == "NodeLost" else _terminating(status, reason)
-    return Summary(f"{ready}/{total}", reason, _restarts(counted, now))
+    return Summary(f"{ready}/{total}", reason, _restarts(seen, now))
+
+
+def _is_up(item: Object) -> bool:
+    state = (item.get("state") or {}).get("terminated")
+    return bool(item.get("started")) and not (state is not None and not state.get("exitCode"))
+
+
+def _runs(item: Object) -> bool:
+    """Running, and neither waiting for a reason nor ended."""
+    state = item.get("state") or {}
+    waits = (state.get("waiting") or {}).get("reason")
+    return state.get("running") is not None and not waits and state.get("terminated") is None
 
 
 def _terminating(status: Object, reason: str) -> str:
@@ -57,12 +62,12 @@ def _gated(status: Object) -> bool:
     )
 
 
-def _is_ready(status: Object) -> bool:
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or ())
+def _has(status: Object, kind: str) -> bool:
+    return any(item["type"] == kind and item["status"] == "True" for item in status.get("conditions") or ())
 
 
-def _initializing(spec: Object, inits: list[Object], sidecars: set[str]) -> str:
-    """Init:… for the first init container that holds the pod up, "" if none does."""
+def _initializing(spec: Object, inits: list[Object], sidecars: set[str]) -> tuple[list[Object], str]:
+    """The init containers up to the first that holds the pod up, and Init:… for that one; "" if none does."""
     for index, item in enumerate(inits):
         state = item.get("state") or {}
         terminated, waiting = state.get("terminated"), state.get("waiting") or {}
@@ -70,12 +75,13 @@ def _initializing(spec: Object, inits: list[Object], sidecars: set[str]) -> str:
             continue
         if item.get("name") in sidecars and item.get("started"):
             continue
+        held = f"{index}/{len(spec.get('initContainers') or ())}"
         if terminated is not None:
-            return f"Init:{terminated.get('reason') or _exit(terminated)}"
-        if waiting.get("reason") and waiting["reason"] != "PodInitializing":
-            return f"Init:{waiting['reason']}"
-        return f"Init:{index}/{len(spec.get('initContainers') or ())}"
-    return ""
+            held = terminated.get("reason") or _exit(terminated)
+        elif waiting.get("reason") and waiting["reason"] != "PodInitializing":
+            held = waiting["reason"]
+        return inits[: index + 1], f"Init:{held}"
+    return inits, ""
 
 
 def _exit(terminated: Object) -> str:

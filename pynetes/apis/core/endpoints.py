@@ -90,10 +90,11 @@ def _port_problems(port: Object, path: str, *, named: bool) -> Iterator[field.Er
 def _addresses(obj: Object, _: datetime) -> str:
     found: list[str] = []
     for subset in obj.get("subsets") or ():
-        for address in subset.get("addresses") or ():
-            host = f"[{address['ip']}]" if ":" in address["ip"] else address["ip"]
-            ports = subset.get("ports") or ()
-            found += [f"{host}:{port['port']}" for port in ports] if ports else [host]
+        addresses = [item.get("ip") or "" for item in subset.get("addresses") or ()]
+        if not subset.get("ports"):
+            found += addresses
+        for port in subset.get("ports") or ():
+            found += [f"[{text}]:{port['port']}" if ":" in text else f"{text}:{port['port']}" for text in addresses]
     if not found:
         return "<none>"
     more = f" + {len(found) - _SHOWN} more..." if len(found) > _SHOWN else ""

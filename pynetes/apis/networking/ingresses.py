@@ -8,6 +8,8 @@ from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
+_SHOWN = 3
+
 
 def _class(obj: Object, _: datetime) -> str:
     annotation = (obj["metadata"].get("annotations") or {}).get("kubernetes.io/ingress.class")
@@ -15,9 +17,15 @@ def _class(obj: Object, _: datetime) -> str:
 
 
 def _hosts(obj: Object, _: datetime) -> str:
-    found = [rule["host"] for rule in obj["spec"].get("rules") or () if rule.get("host")]
-    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return ",".join(found[:3]) + more if found else "*"
+    """Three, and how many rules there are beside three, whether they name a host or not."""
+    rules: list[Object] = obj["spec"].get("rules") or []
+    found: list[str] = []
+    for rule in rules:
+        if len(found) == _SHOWN:
+            return f"{','.join(found)} + {len(rules) - _SHOWN} more..."
+        if rule.get("host"):
+            found.append(rule["host"])
+    return ",".join(found) or "*"
 
 
 def _address(obj: Object, _: datetime) -> str:
