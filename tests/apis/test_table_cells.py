@@ -7,7 +7,7 @@ import pytest
 
 from pynetes.apis.batch import jobs
 from pynetes.apis.certificates import certificatesigningrequests
-from pynetes.apis.core import _pod_status, endpoints
+from pynetes.apis.core import _pod_status, endpoints, services
 from pynetes.apis.networking import ingresses
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Resource
@@ -61,3 +61,13 @@ def test_a_pod_held_by_an_init_container() -> None:
     assert _pod_status.summary(pod, _NOW)[:3] == ("0/1", "Init:0/1", "1")
     pod["status"]["conditions"] = _true("Initialized")
     assert _pod_status.summary(pod, _NOW)[:3] == ("1/1", "Init:0/1", "3")
+
+
+def test_a_balancers_addresses_are_told_once_and_in_order() -> None:
+    """Those that a Service has beside them follow."""
+    points = [{"ip": "10.0.0.2"}, {"hostname": "a.example.com"}, {"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]
+    status = {"loadBalancer": {"ingress": points}}
+    assert _cell(ingresses.RESOURCE, "Address", {"spec": {}, "status": status}) == "10.0.0.1,10.0.0.2,a.example.com"
+    service: Object = {"spec": {"type": "LoadBalancer", "externalIPs": ["9.9.9.9"]}, "status": status}
+    assert _cell(services.RESOURCE, "External-IP", service) == "10.0.0.1,10.0.0.2,a.example.com,9.9.9.9"
+    assert _cell(services.RESOURCE, "External-IP", {"spec": {"type": "LoadBalancer"}}) == "<pending>"

@@ -154,3 +154,12 @@ def test_what_is_immutable_comes_first() -> None:
     assert paths == ["spec.loadBalancerClass"] * 2 + ["spec.ports[0].port", "spec.ports[0].targetPort"] + [
         "spec.loadBalancerClass"
     ]
+
+
+def test_ports_of_the_hosts_network_are_a_pods() -> None:
+    """A template keeps what it was given."""
+    spec: Object = {"hostNetwork": True, "containers": [{"name": "a", "image": "b", "ports": [{"containerPort": 80}]}]}
+    pod = made("v1", "Pod", spec=spec)
+    assert pod["spec"]["containers"][0]["ports"][0]["hostPort"] == 80
+    deployment = made("apps/v1", "Deployment", spec={"template": {"spec": spec}})
+    assert "hostPort" not in deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]

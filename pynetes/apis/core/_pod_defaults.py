@@ -38,11 +38,17 @@ def default_spec(spec: Object) -> None:
     for name in CONTAINER_LISTS:
         for container in spec.get(name) or ():
             default_container(container)
-            if spec.get("hostNetwork") and name != "ephemeralContainers":
-                for port in container.get("ports") or ():
-                    port.setdefault("hostPort", port.get("containerPort"))
     for volume in spec.get("volumes") or ():
         default_volume(volume)
+
+
+def default_host_ports(spec: Object) -> None:
+    """In the host's network a port is the host's. Of pods, not of templates: a template says what it was given."""
+    if spec.get("hostNetwork"):
+        for name in ("containers", "initContainers"):
+            for container in spec.get(name) or ():
+                for port in container.get("ports") or ():
+                    port.setdefault("hostPort", port.get("containerPort"))
 
 
 def default_template(template: Object | None) -> None:

@@ -31,6 +31,7 @@ def default(pod: Object) -> None:
     _pod_resources.default(spec)
     spec.setdefault("enableServiceLinks", True)
     _pod_defaults.default_spec(spec)
+    _pod_defaults.default_host_ports(spec)
 
 
 def prepare(pod: Object, old: Object | None) -> None:

@@ -45,6 +45,12 @@ def _cluster_ip(obj: Object, _: datetime) -> str:
     return obj["spec"].get("clusterIP") or "<none>"
 
 
+def balancer_addresses(obj: Object) -> list[str]:
+    """Where the balancer of a Service or an Ingress answers: each once, in order."""
+    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return sorted({item.get("ip") or item.get("hostname") or "" for item in ingress} - {""})
+
+
 def _external_ip(obj: Object, _: datetime) -> str:
     spec = obj["spec"]
     given = list(spec.get("externalIPs") or ())
@@ -52,9 +58,7 @@ def _external_ip(obj: Object, _: datetime) -> str:
         case "ExternalName":
             return str(spec.get("externalName") or "<none>")
         case "LoadBalancer":
-            ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-            addresses = [item.get("ip") or item.get("hostname") or "" for item in ingress]
-            return ",".join(addresses + given) or "<pending>"
+            return ",".join(balancer_addresses(obj) + given) or "<pending>"
         case _:
             return ",".join(given) or "<none>"
 

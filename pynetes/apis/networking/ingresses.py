@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynetes.apis.apps import _workload
+from pynetes.apis.core.services import balancer_addresses
 from pynetes.machinery import field, inet, names, validation
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
@@ -29,8 +30,7 @@ def _hosts(obj: Object, _: datetime) -> str:
 
 
 def _address(obj: Object, _: datetime) -> str:
-    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return ",".join(item.get("ip") or item.get("hostname") or "" for item in ingress)
+    return ",".join(balancer_addresses(obj))
 
 
 def _ports(obj: Object, _: datetime) -> str:
