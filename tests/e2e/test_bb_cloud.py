@@ -192,12 +192,12 @@ spec:
 def test_a_disk_of_the_cloud_follows_its_claim(cloud: Cluster) -> None:
     """Made in the pod's zone, attached to the pod's instance, grown, kept from one pod to the next, and removed."""
 
-    def written(before: str) -> None:
-        cloud.run("apply", "-f", "-", text=DISK)
+    def written(before: str, size: str) -> None:
+        cloud.run("apply", "-f", "-", text=DISK.replace("1Gi", size))
         cloud.run("wait", "--for=condition=Ready", "pod/writer", "--timeout=90s")
         eventually(lambda: before in cloud.run("logs", "writer", check=False), 20)
 
-    written("No such file")
+    written("No such file", "1Gi")
     (disk,) = api("GET", "/v1/volumes")["items"]
     node = cloud.json("get", "pod", "writer")["spec"]["nodeName"]
     (instance,) = [each for each in api("GET", "/v1/instances")["items"] if each["id"] in disk["attached"]]
@@ -205,8 +205,12 @@ def test_a_disk_of_the_cloud_follows_its_claim(cloud: Cluster) -> None:
     cloud.run("patch", "pvc", "disk", "-p", '{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}')
     eventually(lambda: api("GET", f"/v1/volumes/{disk['id']}")["size"] == 2 << 30, 30)
     cloud.run("delete", "pod", "writer")
-    written("kept")
+    written("kept", "2Gi")
     eventually(lambda: cloud.json("get", "pvc", "disk")["status"]["capacity"]["storage"] == "2Gi", 30)
+    refused = cloud.run(
+        "patch", "pvc", "disk", "-p", '{"spec": {"resources": {"requests": {"storage": "1Gi"}}}}', check=False
+    )
+    assert cloud.json("get", "pvc", "disk")["spec"]["resources"]["requests"]["storage"] == "2Gi", refused
     cloud.run("delete", "pod", "writer")
     cloud.run("delete", "pvc", "disk")
     eventually(lambda: not api("GET", "/v1/volumes")["items"], 60)
