@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pynetes.apis.coordination import leases
+from pynetes.client.events import Recorder
 from pynetes.client.rest import Client
 from pynetes.client.transport import Unreachable
 from pynetes.component import logs, tasks
@@ -76,6 +77,7 @@ class LeaderElector:
         self._client, self._clock, self._dice = client, clock, dice or random.Random()
         self._key = Key(namespace, name)
         self._holder = holder or identity()
+        self._events = Recorder(client, clock=clock)
         self._observed: Object | None = None
         self._observed_at = 0.0
         self.leading = False
@@ -88,7 +90,9 @@ class LeaderElector:
         _MASTER.set(1, self._key.name)
         _LOG.info(logs.fact("became leader", lease=self._key, holder=self._holder))
         try:
-            await tasks.first(_awaited(work), self._renew())
+            told = f"{self._holder} became leader"
+            self._events.event(self._lease(), "Normal", "LeaderElection", told, source=self._key.name)
+            await tasks.first(_awaited(work), self._renew(), self._events.run())
         finally:
             self.leading = False
             _MASTER.set(0, self._key.name)

@@ -116,6 +116,8 @@ class Lifecycle:
         self._grace = config.node_monitor_grace_period
         #: Node → (what its Lease and status said, when we saw that first).
         self._heard: dict[str, tuple[tuple[str, ...], datetime]] = {}
+        #: Nodes that have been told of: what events about them refer to.
+        self._known: dict[str, Object] = {}
 
     async def reconcile(self, ctx: Context, key: Key) -> timedelta | None:
         with _LOOK_SECONDS.timing():
@@ -125,7 +127,16 @@ class Lifecycle:
         node = await ctx.cached(nodes.RESOURCE, key)
         if node is None:
             self._heard.pop(key.name, None)
+            if gone := self._known.pop(key.name, None):
+                ctx.event(
+                    gone, "Normal", "RemovingNode", f"Node {key.name} event: Removing Node {key.name} from Controller"
+                )
             return None
+        if key.name not in self._known:
+            identity = {"name": key.name, "uid": node["metadata"].get("uid", "")}
+            self._known[key.name] = {"apiVersion": "v1", "kind": "Node", "metadata": identity}
+            message = f"Node {key.name} event: Registered Node {key.name} in Controller"
+            ctx.event(node, "Normal", "RegisteredNode", message)
         left = self._silent_in(node, await ctx.cached(leases.RESOURCE, Key(_LEASES, key.name)), ctx.now())
         if left <= timedelta():
             node = await self._mark(ctx, node)

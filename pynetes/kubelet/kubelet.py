@@ -140,6 +140,8 @@ class Kubelet:
         # Everything that runs already is known before the first pod is looked at: nothing is started twice.
         await ctx.pleg.relist()
         self.node = await node.register(client, facts, self.clock)
+        ctx.events.event(self.node, "Normal", "Starting", "Starting kubelet.")
+        ctx.events.event(self.node, "Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
         group.start(node.heartbeat(client, self.name, self.node["metadata"]["uid"], self.clock), name="lease")
         await self._start_plugins(group)
         async with self._serve(ctx) as port:
@@ -397,6 +399,8 @@ class Kubelet:
                     patch = {"status": fresh}
                     key = Key("", self.name)
                     await ctx.client.patch(nodes.RESOURCE, key, patch, kind="strategic", subresource="status")
+                    for kind, reason, message in node.news(self.name, written or self.node.get("status") or {}, fresh):
+                        ctx.events.event(self.node, kind, reason, message)
                     written, at = fresh, self.clock.monotonic()
                 self.storage.in_use.told(frozenset(in_use))
             except (StatusError, Unreachable) as error:

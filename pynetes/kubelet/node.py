@@ -41,6 +41,13 @@ PRESSED = {
     "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
     "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
 }
+#: Condition → status → the reason of the event by which a change to it is told.
+TOLD = {
+    "MemoryPressure": {"True": "NodeHasInsufficientMemory", "False": "NodeHasSufficientMemory"},
+    "DiskPressure": {"True": "NodeHasDiskPressure", "False": "NodeHasNoDiskPressure"},
+    "PIDPressure": {"True": "NodeHasInsufficientPID", "False": "NodeHasSufficientPID"},
+    "Ready": {"True": "NodeReady", "False": "NodeNotReady"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +225,20 @@ def conditions(wanted: Sequence[tuple[str, str, str, str]], old: Sequence[Object
             }
         )
     return [*before.values(), *made]
+
+
+def news(name: str, old: Object, new: Object) -> list[tuple[str, str, str]]:
+    """What a status tells that the one before did not: types, reasons and messages of events, as upstream's kubelet."""
+    made = []
+    boot, before = new["nodeInfo"]["bootID"], (old.get("nodeInfo") or {}).get("bootID")
+    if before and before != boot:
+        made.append(("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boot}"))
+    was = {one["type"]: one["status"] for one in old.get("conditions") or ()}
+    for one in new["conditions"]:
+        reason = TOLD.get(one["type"], {}).get(one["status"])
+        if reason and was.get(one["type"]) != one["status"]:
+            made.append(("Normal", reason, f"Node {name} status is now: {reason}"))
+    return made
 
 
 def differs(old: Object, new: Object) -> bool:

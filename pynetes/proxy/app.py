@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pynetes.apis.core import services
 from pynetes.apis.discovery import endpointslices
 from pynetes.client import guard
+from pynetes.client.events import Recorder
 from pynetes.client.informer import Handler, Informer
 from pynetes.client.rest import Client
 from pynetes.component import logs, serving, spans, tasks
@@ -162,6 +163,10 @@ async def run(config: Config, *, client: Client | None = None, clock: Clock | No
             group.start(informer.run(), name=f"informer {informer.resource.qualified}")
         for informer in informers:
             await informer.wait_synced()
+        recorder = Recorder(client, clock=clock, host=tracker.node)
+        group.start(recorder.run(), name="events")
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": tracker.node, "uid": tracker.node}}
+        recorder.event(node, "Normal", "Starting", "", source="kube-proxy", action="StartKubeProxy")
         await _leave_other_modes(mode)
         await proxier.run()
 

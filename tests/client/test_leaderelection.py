@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pynetes.apis.coordination import leases
+from pynetes.apis.core import events
 from pynetes.client.fake import FakeAPI
 from pynetes.client.leaderelection import LeaderElector, LeadershipLost, identity
 from pynetes.component.tasks import Group, forever, leaves
@@ -32,6 +33,10 @@ async def test_one_leads_and_the_other_takes_over_after_a_clean_stop() -> None:
         lease = api.get(leases.RESOURCE, KEY)
         assert lease is not None
         assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseTransitions"]) == ("two", 2 - 1)
+        told = [
+            (each["reason"], each["message"], each["involvedObject"]["kind"]) for each in api.listed(events.RESOURCE)
+        ]
+        assert sorted(told) == [("LeaderElection", f"{who} became leader", "Lease") for who in ("one", "two")]
 
 
 async def test_a_silent_holder_loses_the_lease_after_its_duration() -> None:

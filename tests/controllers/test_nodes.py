@@ -51,6 +51,20 @@ def pod(name: str, seconds: int | None) -> Object:
     }
 
 
+async def test_events_tell_when_a_node_comes_and_goes() -> None:
+    """Once for each, however often the node is looked at."""
+    async with running("node-lifecycle") as world:
+        made = world.api.put(node())
+        for _ in range(2):
+            lease(world)
+            await world.settle()
+        assert await world.events(made) == ["RegisteredNode Node n1 event: Registered Node n1 in Controller"]
+        await world.advance(1)
+        world.api.remove(made)
+        await world.settle()
+        assert (await world.events(made))[-1] == "RemovingNode Node n1 event: Removing Node n1 from Controller"
+
+
 async def test_a_silent_node_is_tainted_its_pods_evicted_and_it_comes_back() -> None:
     """Silent for the grace period: Unknown, tainted, pods unready; later evicted; a heartbeat heals it."""
     async with running("node-lifecycle", "taint-eviction") as world:

@@ -110,6 +110,10 @@ def test_describe_and_events_tell_the_story(shop: Cluster) -> None:
         assert word in story
     events = shop.run(*SHOP, "events", "--for", "deployment/front")
     assert "Scaled up replica set" in events
+    node = shop.run("describe", "nodes")
+    for word in ("Starting kubelet.", "RegisteredNode", "NodeHasSufficientMemory", "NodeReady", "kube-proxy"):
+        assert word in node
+    assert "became leader" in shop.run("get", "events", "-n", "kube-system")
 
 
 def test_scale_and_wait(shop: Cluster) -> None:

@@ -172,6 +172,27 @@ def test_node_status_says_what_is_new() -> None:
     assert node.differs(one, {"conditions": node.conditions([("Ready", "False", "r", "m")], [], "t2")})
 
 
+def test_events_tell_what_changed_about_a_node() -> None:
+    """Each condition when it is first known and when it turns, and another boot: nothing when all is as before."""
+
+    def status(boot: str, *conditions: tuple[str, str]) -> Object:
+        listed = [{"type": kind, "status": value} for kind, value in conditions]
+        return {"nodeInfo": {"bootID": boot}, "conditions": listed}
+
+    one = status("b1", ("MemoryPressure", "False"), ("Ready", "True"), ("Example", "True"))
+    assert node.news("n", {}, one) == [
+        ("Normal", "NodeHasSufficientMemory", "Node n status is now: NodeHasSufficientMemory"),
+        ("Normal", "NodeReady", "Node n status is now: NodeReady"),
+    ]
+    assert node.news("n", one, one) == []
+    two = status("b2", ("MemoryPressure", "True"), ("Ready", "False"))
+    assert [(kind, reason) for kind, reason, _ in node.news("n", one, two)] == [
+        ("Warning", "Rebooted"),
+        ("Normal", "NodeHasInsufficientMemory"),
+        ("Normal", "NodeNotReady"),
+    ]
+
+
 def test_configuration_file(tmp_path: Path) -> None:
     """A KubeletConfiguration fills what no flag says."""
     path = tmp_path / "config.yaml"
