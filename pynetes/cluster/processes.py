@@ -206,6 +206,8 @@ def _node(cluster: Cluster, node: NodeNetwork) -> Iterator[Process]:
     yield Process(
         name=f"containerd-{node.name}",
         argv=node.command(containerd.command()),
+        # Half as much garbage at rest: 8 MB of 54, for each node.
+        env={"GOGC": "50"},
         ready=Probe(unix=str(containerd.socket)),
     )
     yield Process(
