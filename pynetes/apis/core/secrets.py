@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from pynetes.apis.core import _data_validation, _key_pair
-from pynetes.machinery import cells, field
+from pynetes.machinery import cells, field, go_json
 from pynetes.machinery.meta import Object
 from pynetes.machinery.resource import Column, Resource
 
@@ -28,6 +28,8 @@ _KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
 }
+#: Those that must not be empty either.
+_FILLED = ("ssh-privatekey",)
 _JSON_KEYS = (".dockercfg", ".dockerconfigjson")
 
 
@@ -38,21 +40,31 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     yield from _data_validation.validate_data(new, old, text=(), binary=("data",))
     kind, data = new.get("type"), new.get("data") or {}
     for key in _KEYS.get(kind or "", ()):
-        if key not in data:
+        if key not in data or (key in _FILLED and not data[key]):
             yield field.required(f"data[{key}]")
-        elif key in _JSON_KEYS:
-            try:
-                orjson.loads(base64.b64decode(data[key]))
-            except orjson.JSONDecodeError:
-                start = base64.b64decode(data[key])[:1].decode(errors="replace")
-                detail = f"invalid character '{start}' looking for beginning of value"
-                yield field.invalid(f"data[{key}]", "<secret contents redacted>", detail)
+        elif key in _JSON_KEYS and (detail := _no_object(base64.b64decode(data[key]))):
+            yield field.invalid(f"data[{key}]", "<secret contents redacted>", detail)
     if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
         yield field.required("data[username]")
         yield field.required("data[password]")
     annotations = new["metadata"].get("annotations") or {}
     if kind == "kubernetes.io/service-account-token" and not annotations.get("kubernetes.io/service-account.name"):
         yield field.required("metadata.annotations[kubernetes.io/service-account.name]")
+
+
+def _no_object(text: bytes) -> str:
+    """Why it is no JSON object, in the words of the decoder; "" if it is one."""
+    if problem := go_json.problem(text):
+        return problem
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # What only our decoder minds (the encoding within a string) is no reason to refuse.
+        return ""
+    if value is None or isinstance(value, dict):
+        return ""
+    word = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+    return f"json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:

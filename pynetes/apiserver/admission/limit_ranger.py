@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from pynetes.apis.core import limitranges
+from pynetes.apis.core import _pod_resources, limitranges
 from pynetes.apiserver.admission.attributes import CREATE, UPDATE, Attributes, Policy
 from pynetes.apiserver.objects import Context
 from pynetes.machinery.meta import Object
-from pynetes.machinery.quantity import Quantity
 from pynetes.machinery.quantity import parse as quantity
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -35,15 +34,17 @@ class LimitRanger(Policy):
         obj = attributes.obj
         if obj is None:
             return
-        found: list[str] = []
         if attributes.on("", "pods", CREATE):
-            found = list(_pod_problems(ctx, attributes, obj["spec"]))
+            problems = _pod_problems
         elif attributes.on("", "persistentvolumeclaims", CREATE, UPDATE):
-            requests = (obj["spec"].get("resources") or {}).get("requests") or {}
-            for limit in _limits(ctx, attributes, "PersistentVolumeClaim"):
-                found += _claim_problems(limit, requests)
-        if found:
-            raise attributes.forbidden(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+            problems = _claim_problems
+        else:
+            return
+        for limit_range in ctx.objects.list(limitranges.RESOURCE, attributes.namespace):
+            # The first range that is broken answers alone; what several containers have in common it says once.
+            found = list(dict.fromkeys(problems(limit_range, obj["spec"])))
+            if found:
+                raise attributes.forbidden(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
 
 
 def _limits(ctx: Context, attributes: Attributes, kind: str) -> Iterator[Object]:
@@ -79,13 +80,13 @@ def _missing(defaults: Object, given: Object, own: Object) -> Object:
     return {name: value for name, value in defaults.items() if name not in given and name not in own}
 
 
-def _pod_problems(ctx: Context, attributes: Attributes, spec: Object) -> Iterator[str]:
-    for limit in _limits(ctx, attributes, "Container"):
-        for field in ("containers", "initContainers"):
-            for container in spec.get(field) or ():
+def _pod_problems(limit_range: Object, spec: Object) -> Iterator[str]:
+    for limit in limit_range["spec"].get("limits") or ():
+        if limit["type"] == "Container":
+            for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
                 yield from _problems(limit, container.get("resources") or {}, "Container")
-    for limit in _limits(ctx, attributes, "Pod"):
-        yield from _problems(limit, _total(spec), "Pod")
+        elif limit["type"] == "Pod":
+            yield from _problems(limit, _total(spec), "Pod")
 
 
 def _problems(limit: Object, resources: Object, kind: str) -> Iterator[str]:
@@ -132,20 +133,22 @@ def _ratio(name: str, bound: str, kind: str, requests: Quantities, limits: Quant
 
 
 def _total(spec: Object) -> Object:
-    """What a pod asks for: its containers together, or the largest init container if that is more."""
-    total: dict[str, dict[str, Quantity]] = {"requests": {}, "limits": {}}
-    for side, sums in total.items():
-        for container in spec.get("containers") or ():
-            for name, value in ((container.get("resources") or {}).get(side) or {}).items():
-                sums[name] = sums[name] + quantity(value) if name in sums else quantity(value)
-        for container in spec.get("initContainers") or ():
-            for name, value in ((container.get("resources") or {}).get(side) or {}).items():
-                if name not in sums or sums[name] < quantity(value):
-                    sums[name] = quantity(value)
-    return {side: {name: str(value) for name, value in sums.items()} for side, sums in total.items()}
+    """What a pod asks for: its containers as they run together, or its own budget. Overhead is not the author's."""
+    without = {name: value for name, value in spec.items() if name != "overhead"}
+    return {
+        side: {name: str(value) for name, value in _pod_resources.total(without, side).items()}
+        for side in ("requests", "limits")
+    }
 
 
-def _claim_problems(limit: Object, requests: Quantities) -> Iterator[str]:
+def _claim_problems(limit_range: Object, spec: Object) -> Iterator[str]:
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    for limit in limit_range["spec"].get("limits") or ():
+        if limit["type"] == "PersistentVolumeClaim":
+            yield from _request_problems(limit, requests)
+
+
+def _request_problems(limit: Object, requests: Quantities) -> Iterator[str]:
     kind = "PersistentVolumeClaim"
     for name, bound in sorted((limit.get("min") or {}).items()):
         if name in requests and quantity(requests[name]) < quantity(bound):

@@ -139,7 +139,9 @@ def _warn_of_pods(ctx: Context, attributes: Attributes, namespace: Object) -> No
     name = namespace["metadata"]["name"]
     new = _judged(namespace["metadata"].get("labels") or {}, "enforce")
     old = _judged(((attributes.old or {}).get("metadata") or {}).get("labels") or {}, "enforce")
-    if new == old or new.level == "privileged" or LEVELS.index(new.level) < LEVELS.index(old.level):
+    # Another version may ask for more even at a lower level.
+    lowered = new.version == old.version and LEVELS.index(new.level) < LEVELS.index(old.level)
+    if new == old or new.level == "privileged" or lowered:
         return
     found: dict[str, list[str]] = {}
     listed = list(ctx.objects.list(pods.RESOURCE, name))

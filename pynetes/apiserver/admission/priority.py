@@ -50,8 +50,10 @@ class Priority(Policy):
         if not new.get("globalDefault"):
             return
         other = default_class(ctx)
-        if other is not None and other["metadata"]["name"] != new["metadata"]["name"]:
-            name = other["metadata"]["name"]
+        if other is None:
+            return
+        name = other["metadata"]["name"]
+        if attributes.operation == CREATE or name != new["metadata"].get("name"):
             text = f"PriorityClass {name} is already marked as default. Only one default can exist"
             raise attributes.forbidden(text)
 

@@ -1,14 +1,18 @@
 """ServiceAccount: every pod runs as an account, and finds its token, the cluster's CA and its namespace mounted."""
 
 import random
+from collections.abc import Iterator
 
 from pynetes.apis.core import serviceaccounts
-from pynetes.apiserver.admission.attributes import CREATE, Attributes, Policy
+from pynetes.apiserver.admission.attributes import CREATE, UPDATE, Attributes, Policy
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import field
 from pynetes.machinery.meta import Key, Object
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+#: With it an account's pods may use no Secrets but those that it names.
+ENFORCE = "kubernetes.io/enforce-mountable-secrets"
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
 MIRROR = "kubernetes.io/config.mirror"
 #: A token's requested life: an hour and the seconds by which those of kubelets are told apart.
 TOKEN_SECONDS = 3607
@@ -22,6 +26,7 @@ class ServiceAccount(Policy):
 
     name = "ServiceAccount"
     admits = frozenset({("", "pods")})
+    validates = frozenset({("", "pods")})
 
     async def admit(self, ctx: Context, attributes: Attributes) -> None:
         """Fill in the account, its pull secrets, and the token's volume. Raises 403 when there is no such account."""
@@ -40,6 +45,62 @@ class ServiceAccount(Policy):
             mount(spec, ctx.settings.projected_configmaps)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+
+    async def validate(self, ctx: Context, attributes: Attributes) -> None:
+        """Raises 403 when the account lets its pods use its own Secrets only, and the pod names another."""
+        pod = attributes.obj
+        if pod is None or not (
+            attributes.on("", "pods", CREATE) or attributes.on("", "pods", UPDATE, subresource="ephemeralcontainers")
+        ):
+            return
+        if MIRROR in (pod["metadata"].get("annotations") or {}):
+            return
+        name = pod["spec"].get("serviceAccountName") or ""
+        account = ctx.objects.get(serviceaccounts.RESOURCE, Key(attributes.namespace, name)) or {}
+        annotations = (account.get("metadata") or {}).get("annotations") or {}
+        if annotations.get(ENFORCE) not in TRUE:
+            return
+        found = _foreign if attributes.operation == CREATE else _foreign_later
+        for problem in found(pod["spec"], account):
+            raise attributes.forbidden(problem)
+
+
+def _foreign(spec: Object, account: Object) -> Iterator[str]:
+    name, own = account["metadata"]["name"], _names(account, "secrets")
+    for volume in spec.get("volumes") or ():
+        secret = (volume.get("secret") or {}).get("secretName", "")
+        if volume.get("secret") and secret not in own:
+            yield f'volume with secret.secretName="{secret}" {_not_referenced(name)}'
+    yield from _variables(spec, "initContainers", "init container", account)
+    yield from _variables(spec, "containers", "container", account)
+    own = _names(account, "imagePullSecrets")
+    for index, reference in enumerate(spec.get("imagePullSecrets") or ()):
+        if reference.get("name", "") not in own:
+            text = f'imagePullSecrets[{index}].name="{reference.get("name", "")}"'
+            yield f"{text} is not allowed because service account {name} does not reference that imagePullSecret"
+
+
+def _foreign_later(spec: Object, account: Object) -> Iterator[str]:
+    return _variables(spec, "ephemeralContainers", "ephemeral container", account)
+
+
+def _variables(spec: Object, member: str, title: str, account: Object) -> Iterator[str]:
+    own = _names(account, "secrets")
+    for container in spec.get(member) or ():
+        for variable in container.get("env") or ():
+            reference = (variable.get("valueFrom") or {}).get("secretKeyRef")
+            if reference is not None and reference.get("name", "") not in own:
+                subject = f"{title} {container['name']} with envVar {variable['name']}"
+                secret = f'referencing secret.secretName="{reference.get("name", "")}"'
+                yield f"{subject} {secret} {_not_referenced(account['metadata']['name'])}"
+
+
+def _not_referenced(name: str) -> str:
+    return f"is not allowed because service account {name} does not reference that secret"
+
+
+def _names(account: Object, member: str) -> set[str]:
+    return {reference.get("name", "") for reference in account.get(member) or ()}
 
 
 def _check_mirror(attributes: Attributes, spec: Object) -> None:
