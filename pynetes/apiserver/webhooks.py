@@ -16,10 +16,26 @@ from pynetes.apis.core import services
 from pynetes.apiserver.aggregator.remotes import endpoints
 from pynetes.apiserver.objects import Objects
 from pynetes.component.streaming.http1 import DialError, Target, exchange
+from pynetes.machinery import go_json
 from pynetes.machinery.meta import Key, Object
 
 #: A longer answer is none.
 LIMIT = 16 << 20
+#: By status; empty where the answer's own text is told.
+_STATUSES = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    403: "",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    406: "",
+    409: "the server reported a conflict",
+    415: "",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
 
 
 class CallFailed(Exception):
@@ -82,22 +98,33 @@ async def call(objects: Objects, config: Object, review: Object, timeout: float)
                     body += chunk
                     if len(body) > LIMIT:
                         raise CallFailed("the answer is too large")
-                status = sent.status
+                status, media_type = sent.status, sent.header("content-type") or " "
     except (DialError, CallFailed) as error:
         raise CallFailed(f'Post "{url}": {error}') from error
     except TimeoutError:
         raise CallFailed(f'Post "{url}": context deadline exceeded') from None
     except ValueError as error:
         raise CallFailed(f'Post "{url}": {error}') from error
-    if status != 200:
-        shown = json_text(body[:2048].decode("utf-8", "replace"))
-        if status == 404:
-            raise CallFailed("the server could not find the requested resource")
-        raise CallFailed(f"an error on the server ({shown}) has prevented the request from succeeding")
+    if not 200 <= status <= 206:
+        raise CallFailed(_unsuccessful(status, body, media_type))
     try:
         answer = orjson.loads(body)
     except ValueError as error:
-        raise CallFailed(f"the answer is not JSON: {error}") from error
+        raise CallFailed(f"couldn't get version/kind; json parse error: {go_json.problem(body)}") from error
     if not isinstance(answer, dict):
-        raise CallFailed("the answer is no object")
+        kind = go_json.kind_of(answer)
+        raise CallFailed(
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type "
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
     return answer
+
+
+def _unsuccessful(status: int, body: bytes, media_type: str) -> str:
+    """What a client says of a status; of the body it shows text only, and of some statuses only."""
+    text = body[:2048].decode("utf-8", "replace").strip() if media_type.startswith(("text/", " ")) else "unknown"
+    if status in _STATUSES:
+        return _STATUSES[status] or text
+    if status >= 500:
+        return f"an error on the server ({json_text(text)}) has prevented the request from succeeding"
+    return f"the server responded with the status code {status} but did not return more information"

@@ -15,6 +15,45 @@ Kinds: TypeAlias = Set[tuple[str, str]]
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
+@dataclass
+class Memory:
+    """What a plugin that runs users' rules (mutating webhooks, mutating policies) keeps for a second run."""
+
+    #: The rules that may be called once more, and those that must be.
+    called: set[str] = field(default_factory=set)
+    due: set[str] = field(default_factory=set)
+    #: The object as the plugin left it.
+    left: bytes = b""
+
+
+@dataclass
+class Again:
+    """All that changes objects runs a second time once one of the users' rules has changed something."""
+
+    wanted: bool = False
+    running: bool = False
+    memories: dict[str, Memory] = field(default_factory=dict)
+
+    def begin(self, plugin: str, seen: bytes) -> Memory:
+        """A run of the plugin begins. What others have made of the object since its last one is for all its rules."""
+        memory = self.memories.setdefault(plugin, Memory())
+        if self.running and memory.left != seen:
+            memory.due |= memory.called
+        return memory
+
+    def skips(self, memory: Memory, rule: str) -> bool:
+        """Whether a rule has nothing to do in this run."""
+        return self.running and rule not in memory.due
+
+    def ran(self, memory: Memory, rule: str, *, changed: bool, policy: str | None) -> None:
+        """A rule has been called, which may be called once more if its policy says so."""
+        if changed:
+            memory.due |= memory.called
+            self.wanted = True
+        if policy == "IfNeeded":
+            memory.called.add(rule)
+
+
 @dataclass(kw_only=True)
 class Attributes:
     """One write (or CONNECT) on its way to storage. `obj` is the caller's own copy: plugins change it in place."""
@@ -41,6 +80,7 @@ class Attributes:
     warnings: list[str] = field(default_factory=list)
     #: For the audit log: what plugins found, under their keys.
     annotations: dict[str, str] = field(default_factory=dict)
+    again: Again | None = None
 
     @property
     def key(self) -> Key:

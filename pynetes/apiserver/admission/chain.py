@@ -104,6 +104,10 @@ class Chain:
     async def admit(self, attributes: Attributes) -> None:
         """Before validation: plugins may change attributes.obj."""
         await self._run("admit", attributes)
+        if attributes.again is not None and attributes.again.wanted:
+            # A webhook has changed the object: what comes before it looks at it once more.
+            attributes.again.running = True
+            await self._run("admit", attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         """After validation: plugins may only refuse."""

@@ -4,9 +4,11 @@ import copy
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import orjson
+
 from pynetes.apis.admissionregistration import mutatingadmissionpolicies as policies
 from pynetes.apis.admissionregistration import mutatingadmissionpolicybindings as bindings
-from pynetes.apiserver.admission.attributes import CONNECT, DELETE, Attributes, Policy
+from pynetes.apiserver.admission.attributes import CONNECT, DELETE, Again, Attributes, Policy
 from pynetes.apiserver.admission.equivalents import take_over
 from pynetes.apiserver.admission.expressions import Failed, Scene
 from pynetes.apiserver.admission.policies import Application, applications
@@ -28,12 +30,27 @@ class MutatingAdmissionPolicy(Policy):
         if attributes.obj is None or attributes.operation in (DELETE, CONNECT):
             return
         refused: list[tuple[str, str]] = []
+        again = attributes.again = attributes.again or Again()
+        memory, touched = again.begin(self.name, orjson.dumps(attributes.obj)), False
         async for application in applications(ctx, attributes, policies.RESOURCE, bindings.RESOURCE):
-            strict = application.policy["spec"].get("failurePolicy") != "Ignore"
+            spec, rule = application.policy["spec"], _rule(application)
+            if again.skips(memory, rule):
+                continue
+            before = orjson.dumps(attributes.obj)
+            strict = spec.get("failurePolicy") != "Ignore"
             reason = "Forbidden" if application.misconfigured else "Invalid"
+            failed = 0
             async for problem in _applied(ctx, attributes, application):
+                failed += 1
                 if strict:
                     refused.append((_message(application, problem), reason))
+            changed = orjson.dumps(attributes.obj) != before
+            again.ran(memory, rule, changed=changed, policy=spec.get("reinvocationPolicy"))
+            touched = touched or failed < len(spec.get("mutations") or ())
+        if touched:
+            # What was patched counts as changed for all of them, even where the patch made no difference.
+            again.ran(memory, "", changed=True, policy=None)
+        memory.left = orjson.dumps(attributes.obj)
         if refused:
             error = attributes.forbidden("admission request denied by policy")
             error.status["message"], error.status["reason"] = refused[0]
@@ -56,6 +73,13 @@ async def _applied(ctx: Context, attributes: Attributes, application: Applicatio
             continue
         scene = Scene(ctx, view, application.params, spec.get("variables") or ())
         application = application._replace(scene=scene)
+
+
+def _rule(application: Application) -> str:
+    """What tells one application of a policy from another."""
+    binding = application.binding["metadata"]["name"] if application.binding else ""
+    params = (application.params or {}).get("metadata") or {}
+    return f"{application.name} {binding} {params.get('namespace', '')}/{params.get('name', '')}"
 
 
 def _message(application: Application, problem: str) -> str:

@@ -85,7 +85,8 @@ def _digest(obj: Object) -> bytes:
 
 
 def _kind(obj: Object) -> str:
-    return f"{obj.get('apiVersion', '')}, Kind={obj.get('kind', '')}"
+    version = obj.get("apiVersion") or ""
+    return f"{version if '/' in version else f'/{version}'}, Kind={obj.get('kind') or ''}"
 
 
 def _answered(answer: Object, review: Object, identity: str) -> list[Any]:
