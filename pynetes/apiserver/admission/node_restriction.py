@@ -9,7 +9,7 @@ from pynetes.apis.core import nodes, pods
 from pynetes.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes, Policy
 from pynetes.apiserver.authn.user import NODE_PREFIX, NODES, node_name
 from pynetes.apiserver.authz import attributes as authz
-from pynetes.apiserver.authz.node import SECRET_VOLUMES
+from pynetes.apiserver.authz.node import references
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import errors
 from pynetes.machinery.field import quote
@@ -115,35 +115,40 @@ def _mirror_pod(ctx: Context, attributes: Attributes, node: str) -> None:
             text = f"node {shown} UID mismatch: expected {(found or {'metadata': {}})['metadata'].get('uid')}"
             raise attributes.forbidden(f"{text} got {owner.get('uid')}")
     for kind in _references(spec):
-        raise attributes.forbidden(f"node {shown} can not create pods that reference a {kind}")
+        raise attributes.forbidden(f"node {shown} can not create pods that reference {kind}")
 
 
 def _references(spec: Object) -> Iterator[str]:
+    """What the pod refers to, in the order of asking: only the first is told."""
     if spec.get("serviceAccountName"):
-        yield "service account"
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        for source in container.get("envFrom") or ():
-            yield from _named(source, {"secretRef": "secrets", "configMapRef": "configmaps"})
-        for variable in container.get("env") or ():
-            kinds = {"secretKeyRef": "secrets", "configMapKeyRef": "configmaps"}
-            yield from _named(variable.get("valueFrom") or {}, kinds)
-    if spec.get("imagePullSecrets"):
-        yield "secrets"
-    for volume in spec.get("volumes") or ():
-        for kind, where in SECRET_VOLUMES.items():
-            if (volume.get(kind) or {}).get(where):
-                yield "secrets"
-        kinds = {"secret": "secrets", "configMap": "configmaps", "persistentVolumeClaim": "persistentvolumeclaims"}
-        yield from _named(volume, kinds)
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            kinds = {"secret": "secrets", "configMap": "configmaps", "serviceAccountToken": "service account token"}
-            yield from _named(source, kinds)
+        yield "serviceaccounts"
+    named = {plural for plural, name in references(spec) if name}
+    yield from (plural for plural in ("secrets", "configmaps") if plural in named)
     if spec.get("resourceClaims"):
         yield "resourceclaims"
+    for volume in spec.get("volumes") or ():
+        yield from (what for kind, what in _VOLUMES.items() if volume.get(kind))
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            yield from (what for kind, what in _PROJECTED.items() if source.get(kind) is not None)
 
 
-def _named(source: Object, kinds: dict[str, str]) -> Iterator[str]:
-    yield from (kind for name, kind in kinds.items() if source.get(name))
+#: Kinds of volumes, and of sources of projected ones, that need the API.
+_VOLUMES = {
+    "configMap": "configmaps (via configmap volumes)",
+    "secret": "secrets (via secret volumes)",
+    "csi": "csidrivers (via CSI volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "azureFile": "secrets (via azureFile volumes)",
+}
+_PROJECTED = {
+    "configMap": "configmaps (via projected volumes)",
+    "secret": "secrets (via projected volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+    "clusterTrustBundle": "clustertrustbundles",
+    "podCertificate": "podcertificates",
+}
 
 
 #: What of a claim's status a kubelet tells, having grown the volume.

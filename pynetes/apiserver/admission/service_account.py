@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pynetes.apis.core import serviceaccounts
 from pynetes.apiserver.admission.attributes import CREATE, UPDATE, Attributes, Policy
+from pynetes.apiserver.authz.node import references
 from pynetes.apiserver.objects import Context
 from pynetes.machinery import field
 from pynetes.machinery.meta import Key, Object
@@ -106,9 +107,9 @@ def _names(account: Object, member: str) -> set[str]:
 def _check_mirror(attributes: Attributes, spec: Object) -> None:
     if spec.get("serviceAccountName"):
         raise attributes.forbidden("a mirror pod may not reference service accounts")
+    if any(plural == "secrets" and name for plural, name in references(spec)):
+        raise attributes.forbidden("a mirror pod may not reference secrets")
     for volume in spec.get("volumes") or ():
-        if volume.get("secret"):
-            raise attributes.forbidden("a mirror pod may not reference secrets")
         for source in (volume.get("projected") or {}).get("sources") or ():
             if source.get("serviceAccountToken"):
                 text = "a mirror pod may not use ServiceAccountToken volume projections"

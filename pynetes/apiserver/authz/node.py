@@ -58,18 +58,22 @@ def uses(pod: Object) -> Iterator[Use]:
     if "kubernetes.io/config.mirror" in (metadata.get("annotations") or {}):
         return
     yield "serviceaccounts", namespace, spec.get("serviceAccountName") or ""
-    for secret in spec.get("imagePullSecrets") or ():
-        yield "secrets", namespace, secret.get("name") or ""
-    for container in _containers(spec):
-        for plural, name in _environment(container):
-            yield plural, namespace, name
-    for volume in spec.get("volumes") or ():
-        for plural, name in _volume(volume, metadata["name"]):
-            yield plural, namespace, name
+    for plural, name in references(spec, metadata["name"]):
+        yield plural, namespace, name
     claims = [*(spec.get("resourceClaims") or ()), *((pod.get("status") or {}).get("resourceClaimStatuses") or ())]
     claims.append((pod.get("status") or {}).get("extendedResourceClaimStatus") or {})
     for claim in claims:
         yield "resourceclaims", namespace, claim.get("resourceClaimName") or ""
+
+
+def references(spec: Object, pod: str = "") -> Iterator[tuple[str, str]]:
+    """(resource, name) of all that containers, volumes and pulls name; a name may be empty. `pod` is the pod's name."""
+    for secret in spec.get("imagePullSecrets") or ():
+        yield "secrets", secret.get("name") or ""
+    for container in _containers(spec):
+        yield from _environment(container)
+    for volume in spec.get("volumes") or ():
+        yield from _volume(volume, pod)
 
 
 def _containers(spec: Object) -> Iterator[Object]:

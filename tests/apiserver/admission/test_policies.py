@@ -230,8 +230,21 @@ async def test_node_and_pods(ctx: Context) -> None:
     mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
     await admit(ctx, mirror, user=N1)
     stealing = copy.deepcopy(mirror)
-    stealing["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "s"}}]
-    with pytest.raises(StatusError, match="can not create pods that reference a secrets"):
+    stealing["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "s"}}]
+    with pytest.raises(StatusError, match='node "n1" can not create pods that reference configmaps'):
+        await admit(ctx, stealing, user=N1)
+    for volume, what in (
+        ({"csi": {"driver": "d"}}, r"csidrivers \(via CSI volumes\)"),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, "persistentvolumeclaims"),
+        ({"ephemeral": {"volumeClaimTemplate": {}}}, r"persistentvolumeclaims \(via ephemeral volumes\)"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {"path": "p"}}]}}, "clustertrustbundles"),
+    ):
+        stealing = copy.deepcopy(mirror)
+        stealing["spec"]["volumes"] = [{"name": "v", **volume}]
+        with pytest.raises(StatusError, match=f"can not create pods that reference {what}"):
+            await admit(ctx, stealing, user=N1)
+    stealing["spec"] = {**mirror["spec"], "imagePullSecrets": [{"name": "s"}]}
+    with pytest.raises(StatusError, match="a mirror pod may not reference secrets"):
         await admit(ctx, stealing, user=N1)
     elsewhere = pod(nodeName="n2")
     with pytest.raises(StatusError, match="set to itself"):
