@@ -14,6 +14,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,6 +154,7 @@ def _authority(config: Config) -> Reread[bytes]:
     return Reread((Path(config.kubeconfig),), read, problems=(OSError, ValueError, kubeconfig.KubeconfigError))
 
 
+@lru_cache(maxsize=4)
 def _issued(found: x509.Certificate, authority: bytes) -> bool:
     try:
         found.verify_directly_issued_by(x509.load_der_x509_certificate(authority))

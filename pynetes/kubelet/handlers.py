@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import aiohttp
@@ -159,6 +160,7 @@ async def _get(first: URL, headers: dict[str, str], network: PodNetwork | None =
     raise ValueError(f"stopped after {REDIRECTS} redirects")
 
 
+@cache
 def _unverified() -> ssl.SSLContext:
     """Probes trust any certificate: what they ask is whether something answers there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -8,12 +8,25 @@ from pynetes.apis.coordination import leases
 from pynetes.apis.core import events
 from pynetes.client.fake import FakeAPI
 from pynetes.client.leaderelection import LeaderElector, LeadershipLost, identity
+from pynetes.client.transport import Answer, Call
 from pynetes.component.tasks import Group, forever, leaves
 from pynetes.machinery import errors
 from pynetes.machinery.meta import Key
 from pynetes.testing.clock import VirtualClock, settle
 
 KEY = Key("kube-system", "scheduler")
+
+
+class Asked(FakeAPI):
+    """Remembers the method of each request."""
+
+    def __init__(self, *, clock: VirtualClock) -> None:
+        super().__init__(clock=clock)
+        self.methods: list[str] = []
+
+    async def request(self, call: Call) -> Answer:
+        self.methods.append(call.method)
+        return await super().request(call)
 
 
 async def test_one_leads_and_the_other_takes_over_after_a_clean_stop() -> None:
@@ -37,6 +50,26 @@ async def test_one_leads_and_the_other_takes_over_after_a_clean_stop() -> None:
             (each["reason"], each["message"], each["involvedObject"]["kind"]) for each in api.listed(events.RESOURCE)
         ]
         assert sorted(told) == [("LeaderElection", f"{who} became leader", "Lease") for who in ("one", "two")]
+
+
+async def test_a_holder_renews_without_reading() -> None:
+    """One write each time, however long it leads; what somebody else wrote in between is read and kept."""
+    clock = VirtualClock()
+    api = Asked(clock=clock)
+    elector = LeaderElector(api.client(), KEY.name, clock=clock, holder="one")
+    async with Group() as group:
+        run = group.start(elector.run(forever))
+        await clock.advance(1)
+        api.methods.clear()
+        await clock.advance(20)
+        assert api.methods == ["PUT"] * 10
+        lease = api.get(leases.RESOURCE, KEY)
+        assert lease is not None
+        api.put({**lease, "metadata": {**lease["metadata"], "labels": {"of": "somebody"}}})
+        await clock.advance(4)
+        lease = api.get(leases.RESOURCE, KEY)
+        assert lease is not None and lease["metadata"]["labels"] == {"of": "somebody"} and elector.leading
+        run.cancel()
 
 
 async def test_a_silent_holder_loses_the_lease_after_its_duration() -> None:
