@@ -190,3 +190,28 @@ def test_conditions_and_certificates_of_requests() -> None:
         'status.certificate: Invalid value: "<certificate data>": must contain one or more CERTIFICATE PEM blocks',
         "status.certificate: Forbidden: updates may not modify existing certificate content",
     ]
+
+
+def test_an_update_of_a_priority_class_is_told_what_it_changes() -> None:
+    """Whether the new number would be allowed is not the question; nor is the old one's right looked at again."""
+    kind = ("scheduling.k8s.io/v1", "PriorityClass")
+    old: Object = {"metadata": {"name": "x"}, "value": 5, "preemptionPolicy": "Never"}
+    assert found(*kind, old=old, value=2_000_000_000, preemptionPolicy="Sometimes") == [
+        "value: Forbidden: may not be changed in an update.",
+        'preemptionPolicy: Invalid value: "Sometimes": field is immutable',
+    ]
+    assert found(*kind, old={**old, "value": 2_000_000_000}, value=2_000_000_000, preemptionPolicy="Never") == []
+
+
+def test_a_storage_class_is_told_first_what_it_may_not_be_at_all() -> None:
+    """A value that no class may have is named twice: for itself, and then for being another."""
+    old: Object = {"metadata": {"name": "x"}, "provisioner": "p", "reclaimPolicy": "Delete"}
+    old |= {"volumeBindingMode": "Immediate", "parameters": {"a": "b", "c": "d"}}
+    given: Object = {"provisioner": "q", "reclaimPolicy": "Recycle", "parameters": {"c": "d", "a": "x"}}
+    assert found(STORAGE, "StorageClass", old=old, **given) == [
+        'reclaimPolicy: Unsupported value: "Recycle": supported values: "Delete", "Retain"',
+        'parameters: Invalid value: {"a":"x","c":"d"}: field is immutable',
+        'provisioner: Invalid value: "q": field is immutable',
+        'reclaimPolicy: Invalid value: "Recycle": field is immutable',
+    ]
+    assert found(STORAGE, "StorageClass", old=old, provisioner="p", parameters={"c": "d", "a": "b"}) == []

@@ -16,7 +16,12 @@ def default(obj: Object) -> None:
 
 
 def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
-    """The system's names and numbers are its own; a number never changes."""
+    """The system's names and numbers are its own; of an update only what it changes is looked at."""
+    if old is not None:
+        if old.get("value", 0) != new.get("value", 0):
+            yield field.forbidden("value", "may not be changed in an update.")
+        yield from validation.immutable(("preemptionPolicy",), new, old)
+        return
     name, value = new["metadata"]["name"], new.get("value", 0)
     if name.startswith("system-"):
         if SYSTEM_PRIORITIES.get(name) != value:
@@ -32,10 +37,6 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     policies = ("PreemptLowerPriority", "Never")
     if new.get("preemptionPolicy") not in policies:
         yield field.not_supported("preemptionPolicy", new.get("preemptionPolicy"), policies)
-    if old is not None and old.get("value", 0) != value:
-        yield field.forbidden("value", "may not be changed in an update.")
-    if old is not None:
-        yield from validation.immutable(("preemptionPolicy",), new, old)
 
 
 RESOURCE = Resource(

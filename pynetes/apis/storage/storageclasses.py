@@ -21,6 +21,8 @@ def _default_mark(obj: Object) -> str:
     return f"{obj['metadata']['name']} (default)" if marked else obj["metadata"]["name"]
 
 
+#: Looked at after the values themselves.
+_IMMUTABLE = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
 _MODES = ("Immediate", "WaitForFirstConsumer")
 
 
@@ -36,6 +38,9 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     if (mode := new.get("volumeBindingMode")) not in _MODES:
         yield field.not_supported("volumeBindingMode", mode, _MODES)
     yield from _topologies(new.get("allowedTopologies") or ())
+    if old is not None:
+        shown = new | {"parameters": dict(sorted(new["parameters"].items()))} if new.get("parameters") else new
+        yield from validation.immutable(_IMMUTABLE, shown, old)
 
 
 def _topologies(terms: Sequence[Object]) -> Iterator[field.Error]:
@@ -80,7 +85,6 @@ RESOURCE = Resource(
     namespaced=False,
     generation=False,
     default=default,
-    immutable=("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"),
     columns=(
         Column("Name", lambda obj, _: _default_mark(obj), format="name"),
         Column("Provisioner", ".provisioner"),
