@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from cel_expr_python import cel
 
-from pynetes.machinery import quantity
+from pynetes.machinery import field, quantity
 from pynetes.machinery.cel import formats
 
 #: Answers a question to the authorizer: (allowed, reason).
@@ -41,20 +41,76 @@ def _quantity(text: str) -> str:
 
 
 def _ip(text: str) -> str:
-    if "%" in text:
-        raise ValueError(f"IP Address {text!r} with zone value is not allowed")
     try:
         found = ipaddress.ip_address(text)
     except ValueError as error:
-        raise ValueError(f"IP Address {text!r} parse error during conversion from string: {error}") from error
+        about = "parse error during conversion from string"
+        raise ValueError(f"IP Address {field.quote(text)} {about}: {_no_address(text)}") from error
+    if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
+        raise ValueError(f"IP address {field.quote(text)} with zone value is not allowed")
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        raise ValueError(f"IPv4-mapped IPv6 address {text!r} is not allowed")
+        raise ValueError(f"IPv4-mapped IPv6 address {field.quote(text)} is not allowed")
     return str(found)
 
 
+def _no_address(text: str) -> str:
+    """Why Go reads no address in the text."""
+    about = f"ParseAddr({field.quote(text)}): "
+    first = next((char for char in text if char in ".:%"), "")
+    if first == "":
+        return f"{about}unable to parse IP"
+    if first == "%":
+        return f"{about}missing IPv6 address"
+    if first == ":":
+        return f"{about}{_no_address6(text)}"
+    parts = text.split(".")
+    for number, part in enumerate(parts):
+        if (odd := re.search(r"[^0-9]", part)) is not None:
+            rest = ".".join([part[odd.start() :], *parts[number + 1 :]])
+            return f"{about}unexpected character (at {field.quote(rest)})"
+        if len(part) > 1 and part[0] == "0":
+            return f"{about}IPv4 field has octet with leading zero"
+        if part and int(part) > 255:
+            return f"{about}IPv4 field has value >255"
+        if not part:
+            rest = "." + ".".join(parts[number + 1 :]) if number + 1 < len(parts) else "."
+            return f"{about}IPv4 field must have at least one digit (at {field.quote(rest)})"
+        if number == 4:
+            return f"{about}IPv4 address too long"
+    return f"{about}IPv4 address too short"
+
+
+def _no_address6(text: str) -> str:
+    for part in re.finditer(r"[^:]+", text):
+        if (odd := re.search(r"[^0-9A-Fa-f]", part[0])) is not None:
+            if odd.start() == 0:
+                rest = field.quote(text[part.start() :])
+                return f"each colon-separated field must have at least one digit (at {rest})"
+            return f"unexpected character, want colon (at {field.quote(text[part.start() + odd.start() :])})"
+        if len(part[0]) > 4:
+            return f"each group must have 4 or less digits (at {field.quote(text[part.start() :])})"
+    return "address string too short"
+
+
 def _cidr(text: str) -> str:
-    if "/" not in text:
-        raise ValueError(f"CIDR {text!r} parse error during conversion from string: no '/'")
+    about = "network address parse error during conversion from string: "
+    about = f"{about}{about}netip.ParsePrefix({field.quote(text)}): "
+    address, slash, bits = text.rpartition("/")
+    if not slash:
+        raise ValueError(f"{about}no '/'")
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise ValueError(f"{about}{_no_address(address)}") from error
+    if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
+        raise ValueError(f"{about}IPv6 zones cannot be present in a prefix")
+    if not re.fullmatch(r"0|[1-9][0-9]*", bits):
+        raise ValueError(f"{about}bad bits after slash: {field.quote(bits)}")
+    if int(bits) > found.max_prefixlen:
+        raise ValueError(f"{about}prefix length out of range")
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        mapped = f"IPv4-mapped IPv6 address {field.quote(text)} is not allowed"
+        raise ValueError(f"network address parse error during conversion from string: {mapped}")
     return str(ipaddress.ip_interface(text))
 
 
@@ -70,7 +126,9 @@ def _contains(outer: str, inner: str) -> bool:
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if not (parts.scheme or text.startswith("/")):
-        raise ValueError(f"URL parse error during conversion from string: parse {text!r}: invalid URI for request")
+        why = "empty url" if not text else "invalid URI for request"
+        why = f"parse {field.quote(text)}: {'missing protocol scheme' if text.startswith(':') else why}"
+        raise ValueError(f"URL parse error during conversion from string: {why}")
     return text
 
 
@@ -90,8 +148,26 @@ def _semver(text: str, lenient: bool = False) -> str:
         numbers = [part.lstrip("0") or "0" for part in head.split(".")]
         text = ".".join(numbers + ["0"] * (3 - len(numbers))) + mark + rest
     if not _SEMVER.fullmatch(text):
-        raise ValueError(f"not a semantic version: {text!r}")
+        raise ValueError(_no_version(text))
     return text
+
+
+def _no_version(text: str) -> str:
+    """Why no version is read in the text."""
+    if not text:
+        return "Version string empty"
+    parts = text.split(".", 2)
+    if len(parts) != 3:
+        return "No Major.Minor.Patch elements found"
+    numbers = (parts[0], parts[1], re.split(r"[-+]", parts[2], maxsplit=1)[0])
+    for name, part in zip(("major", "minor", "patch"), numbers, strict=True):
+        if not re.fullmatch("[0-9]*", part):
+            return f"Invalid character(s) found in {name} number {field.quote(part)}"
+        if len(part) > 1 and part[0] == "0":
+            return f"{name.capitalize()} number must not contain leading zeroes {field.quote(part)}"
+        if not part:
+            return 'strconv.ParseUint: parsing "": invalid syntax'
+    return f"not a semantic version: {field.quote(text)}"
 
 
 def _is_semver(text: str, lenient: bool) -> bool:

@@ -64,6 +64,11 @@ class Program:
         return value
 
 
+_CONVERSION = re.compile(
+    "^(?:String to (Duration|Timestamp) conversion failed|cannot convert string to (int|uint|double)$)"
+)
+
+
 def _worded(text: str) -> str:
     text = _CODE.sub("", text)
     if found := _KEY.search(text):
@@ -74,6 +79,11 @@ def _worded(text: str) -> str:
         return EXCEEDED
     if "divide by zero" in text:
         return "division by zero"
+    if text.startswith("Type conversion error from"):
+        return f"t{text[1:]}"
+    if found := _CONVERSION.search(text):
+        kind = f"google.protobuf.{found[1]}" if found[1] else found[2]
+        return f"type conversion error from 'string' to '{kind}'"
     if "No matching overloads" in text or "non-message type" in text:
         return "no such overload"
     return text
