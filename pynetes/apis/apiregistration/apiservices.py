@@ -24,7 +24,7 @@ def validate(new: Object, old: Object | None) -> Iterator[field.Error]:
     """The name says which group version it is; a Service that is elsewhere is trusted by its certificate."""
     name, spec = new["metadata"].get("name", ""), new.get("spec") or {}
     group, version = spec.get("group", ""), spec.get("version", "")
-    if name != f"{version}.{group}":
+    if name and name != f"{version}.{group}" and not names.path_segment(name):
         detail = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
         yield field.invalid("metadata.name", name, detail)
     if group:
@@ -46,7 +46,7 @@ def _service_problems(spec: Object) -> Iterator[field.Error]:
     service = spec.get("service")
     if service is None:
         if spec.get("caBundle"):
-            bundle = f"{len(spec['caBundle']) * 3 // 4} bytes"
+            bundle = f"{len(spec['caBundle'].rstrip('=')) * 3 // 4} bytes"
             yield field.invalid("spec.caBundle", bundle, "local APIServices may not have a caBundle")
         if spec.get("insecureSkipTLSVerify"):
             detail = "local APIServices may not have insecureSkipTLSVerify"
