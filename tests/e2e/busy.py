@@ -49,11 +49,13 @@ spec:
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def until(holds: Callable[[], bool], what: str, within: float = 120.0) -> None:
-    """Wait for it."""
+def until(
+    holds: Callable[[], bool], what: str, within: float = 120.0, *, instead: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait for it; a failure shows what is there instead."""
     deadline = time.monotonic() + within
     while not holds():
-        assert time.monotonic() < deadline, f"{what} within {within:.0f} s"
+        assert time.monotonic() < deadline, f"{what} within {within:.0f} s {instead()}"
         time.sleep(0.5)
 
 

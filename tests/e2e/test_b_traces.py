@@ -9,7 +9,7 @@ import yaml
 
 from tests.e2e.busy import until
 from tests.e2e.conftest import Cluster, pynetes
-from tests.e2e.otlp import receiving
+from tests.e2e.otlp import Received, Receiver, receiving
 from tests.e2e.test_b_metrics import _context
 from tests.e2e.traces import NAME
 
@@ -40,7 +40,13 @@ def test_from_a_write_to_a_container(cluster: Cluster) -> None:
     with receiving() as receiver:
         _post(server, _context(cluster.kubeconfig))
         try:
-            until(lambda: len(receiver.chain(TRACE, "StartContainer")) >= 5, "a container's start in the trace")
+            until(
+                lambda: len(receiver.chain(TRACE, "StartContainer")) >= 5,
+                "a container's start in the trace",
+                instead=lambda: (
+                    f"{_seen(receiver)}\n{cluster.run('describe', 'pods', '-l', 'app=traced', check=False)}"
+                ),
+            )
             told = pynetes("paths", "trace", "deployment/traced", "--cluster", NAME).stdout
         finally:
             cluster.run("delete", "deployment", "traced", "--wait=false")
@@ -57,6 +63,10 @@ def test_from_a_write_to_a_container(cluster: Cluster) -> None:
     # The same from the components' own memory, with no receiver.
     for step in ("create replicasets", "create pods", "create binding", "StartContainer"):
         assert step in told
+
+
+def _seen(receiver: Receiver) -> list[Received]:
+    return [span for span in receiver.spans if span.trace == TRACE]
 
 
 def _post(server: str, context: ssl.SSLContext) -> None:
