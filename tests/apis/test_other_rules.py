@@ -56,6 +56,17 @@ SUBJECTS = [{"kind": "User", "user": {"name": "u"}}]
             HPA,
             {
                 "spec": {
+                    "scaleTargetRef": {"kind": "ReplicationController", "name": "n"},
+                    "maxReplicas": 1,
+                    "behavior": {"scaleUp": {"policies": []}, "scaleDown": {"policies": None}},
+                }
+            },
+            ["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"],
+        ),
+        (
+            HPA,
+            {
+                "spec": {
                     "scaleTargetRef": {"kind": "K", "name": "n", "apiVersion": "a/v1"},
                     "maxReplicas": 1,
                     "behavior": {"scaleUp": {"stabilizationWindowSeconds": -1}},

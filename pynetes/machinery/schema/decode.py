@@ -143,7 +143,7 @@ def _member(field: Field) -> Decoder:
         if not value:
             if value is not None and value.__class__ is not collection:
                 raise Surprise
-            return zero
+            return zero if value is None or field.unset != "e" else value
         return inner(value)
 
     return decode

@@ -5,6 +5,7 @@ keys, descriptions), and fields.json beside this file, which says what the wire 
 number, and what becomes of it when it is not set. In fields.json a definition's fields are `name=NUMBERflag`:
 
     (no flag)  left out when null, and when an empty list or map
+    e          left out when null only: its default is for what is not there, and not for an empty list
     z          also left out when "", 0 or false
     a          always there, as "", 0 or false when not set
     s          always there, as {} with what is always in it
